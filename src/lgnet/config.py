@@ -1,0 +1,181 @@
+"""Every choice there is, as frozen dataclasses, and the presets. Imports no torch, so that the command line is quick.
+
+A preset is a plain value; `dataclasses.replace` makes variants; the command line's options are made from the fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network. Flags named after the paper's ablations are True in the paper's form."""
+
+    backbone: str = "resnet50"
+    """"resnet50", "mobile" (ours), or "hf:NAME" for a transformers.AutoBackbone (extra `train`)."""
+    separation: Literal["heads", "crops"] = "heads"
+    """"heads": one crop of both hands, two 1x1 heads (the paper). "crops": one crop a hand, the left one mirrored."""
+    crop_size: int = 256
+    crop_enlarge: float = 1.25
+    channels: int = 512
+    """c, the width of F_R and F_L; the paper's full model has C / 4 = 512, Light has C / 8 = 256."""
+    grid: int = 8
+    """h = w of F_R and F_L."""
+    heatmap_size: int = 8
+    """Side of the joint heat maps; a multiple of `grid`, reached by transposed convolutions."""
+    heatmap_depth: int = 8
+    depth_range: float = 0.15
+    """Metres: the heat map's z runs over +- this, relative to the wrist."""
+    joint_channels: int = 512
+    """Width of a joint token."""
+    lgfa_depth: int = 1
+    lgfa_heads: int = 1
+    graph: Literal["gin", "cheb"] = "gin"
+    sjt_depth: int = 4
+    sjt_heads: int = 4
+    refine_channels: int = 64
+    hand_model: Literal["lgnet", "mano"] = "lgnet"
+    joint_stage: bool = True
+    """False: joints by fully-connected layers from the pooled features."""
+    mesh_stage: bool = True
+    """False: hand-model parameters by fully-connected layers from the pooled features, no transformer."""
+    refine_stage: bool = True
+    """False: the rough mesh is the final one."""
+    separate: bool = True
+    """False: hands not separated; both hands' features are the same map."""
+    lgblock: bool = True
+    """False: F*_R = F_R (widened by a 1x1 convolution)."""
+    local_unit: bool = True
+    global_unit: bool = True
+    dense_head: bool = False
+    """Part segmentation from the backbone, for pre-training; not used in prediction."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the loss's terms; 0 switches one off (L_normal, L_edge, L_lap are the paper's ablations).
+
+    Lengths enter in units of decimetres-ish as written at each term in losses.py, so that the weights are of order 1.
+    """
+
+    joints25d: float = 1.0
+    pose: float = 1.0
+    shape: float = 0.1
+    joints3d: float = 10.0
+    projected: float = 1.0
+    relative: float = 10.0
+    vertices_rough: float = 10.0
+    vertices: float = 10.0
+    normal: float = 0.1
+    edge: float = 1.0
+    laplacian: float = 1.0
+    presence: float = 0.1
+    parts: float = 0.2
+
+
+@dataclass(frozen=True)
+class SynthConfig:
+    """What synthetic pictures are drawn from."""
+
+    size: int = 256
+    kinds: tuple[float, float, float, float] = (0.5, 0.2, 0.25, 0.05)
+    """Shares of interacting, separate, single, none."""
+    everyday: float = 0.6
+    """Share of poses from the library of what people do before a camera; the rest is the broad prior."""
+    difficulty: float = 0.5
+    """0 clean, 1 hard: blur, noise, odd colours, occluders."""
+    full_frame: bool = False
+    """True: hands anywhere and of any size in the picture, as a camera sees them (for the detector)."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    task: Literal["hands", "detector"] = "hands"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    synth: SynthConfig = field(default_factory=SynthConfig)
+    out: str = "runs/lgnet"
+    init: str | None = None
+    """Weights to start from (what fits by name and shape is taken, the rest is reported)."""
+    samples: int = 1_000_000
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup: int = 10_000
+    """Samples over which the rate rises."""
+    decay: int = 0
+    """Samples at the end over which the rate falls to zero; 0: constant to the end, so the run can go on."""
+    ema: float = 0.999
+    clip: float = 1.0
+    freeze_norm_after: int = 0
+    renderers: int = 1
+    """Processes that render pictures ahead."""
+    ring: int = 2048
+    """Pictures kept ready in shared memory."""
+    reuse: int = 4
+    """How often a picture is used, each time cropped and coloured anew, before it is replaced."""
+    real_data: str | None = None
+    """Root of real annotated pictures to watch (never to train on)."""
+    evaluate_every: int = 50_000
+    checkpoint_every: int = 10_000
+    """Samples."""
+    seed: int = 0
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    devices: int = 1
+    threads: int = 0
+    """Threads of torch per process; 0: torch decides."""
+
+
+_MOBILE = ModelConfig(
+    backbone="mobile",
+    separation="crops",
+    crop_size=128,
+    channels=128,
+    heatmap_size=16,
+    joint_channels=128,
+    sjt_depth=2,
+    sjt_heads=4,
+    refine_channels=32,
+)
+
+MODELS: dict[str, ModelConfig] = {
+    "lgnet": ModelConfig(),
+    "lgnet-light": ModelConfig(channels=256),
+    "lgnet-mobile": _MOBILE,
+    "lgnet-mobile-heads": dataclasses.replace(_MOBILE, separation="heads", crop_size=256),
+    "hands": dataclasses.replace(_MOBILE, lgblock=False, refine_stage=False, dense_head=True),
+}
+"""`hands` is single-hand pre-training: the crops network without its LGBlock and refine stage, with the dense head."""
+
+PRESETS: dict[str, TrainConfig] = {
+    "lgnet": TrainConfig(model=MODELS["lgnet"], out="runs/lgnet", learning_rate=1e-4),
+    "lgnet-light": TrainConfig(model=MODELS["lgnet-light"], out="runs/lgnet-light", learning_rate=1e-4),
+    "lgnet-mobile": TrainConfig(model=MODELS["lgnet-mobile"], out="runs/lgnet-mobile"),
+    "lgnet-mobile-heads": TrainConfig(model=MODELS["lgnet-mobile-heads"], out="runs/lgnet-mobile-heads"),
+    "hands": TrainConfig(model=MODELS["hands"], out="runs/hands"),
+    "detector": TrainConfig(
+        task="detector", out="runs/detector", synth=SynthConfig(size=224, kinds=(0.3, 0.3, 0.3, 0.1), full_frame=True)
+    ),
+}
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as plain values, as it stands in a checkpoint."""
+    return dataclasses.asdict(config)
+
+
+def model_config(values: dict[str, Any]) -> ModelConfig:
+    """The inverse of `to_dict` for a ModelConfig.
+
+    Raises:
+        ValueError: a name there is no field for, which means that another version of lgnet wrote it.
+    """
+    unknown = sorted(set(values) - {f.name for f in dataclasses.fields(ModelConfig)})
+    if unknown:
+        raise ValueError(f"the model configuration has fields this version of lgnet does not know: {', '.join(unknown)}")
+    return ModelConfig(**values)

@@ -1,0 +1,121 @@
+"""What a hand is to every other module: sides, joint names and order, and the result records.
+
+Lengths are metres, angles radians, pixels are (u, v) with the centre of the top-left pixel at (0, 0), the camera frame
+is x right, y down, z forward. Left and right are the person's own. Wherever an array has a side axis, 0 is right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+SIDES = ("right", "left")
+RIGHT, LEFT = 0, 1
+
+FINGERS = ("thumb", "index", "middle", "ring", "little")
+JOINT_NAMES = (
+    "wrist",
+    *("thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip"),
+    *(f"{finger}_{joint}" for finger in FINGERS[1:] for joint in ("mcp", "pip", "dip", "tip")),
+)
+"""The 21 public joints in the order of OpenPose, MediaPipe and FreiHAND."""
+NUM_JOINTS = len(JOINT_NAMES)
+WRIST, MIDDLE_MCP = 0, 9
+JOINT_PARENTS = (-1, *(0 if (j - 1) % 4 == 0 else j - 1 for j in range(1, NUM_JOINTS)))
+BONES = tuple((parent, joint) for joint, parent in enumerate(JOINT_PARENTS) if parent >= 0)
+
+ROTATION_NAMES = ("wrist", *(name for name in JOINT_NAMES[1:] if not name.endswith("_tip")))
+"""The 16 joints that rotate, in the order of a pose: wrist, then three a finger, thumb first."""
+ROTATION_PARENTS = (-1, *(0 if (j - 1) % 3 == 0 else j - 1 for j in range(1, len(ROTATION_NAMES))))
+NUM_ROTATIONS = len(ROTATION_NAMES)
+NUM_BETAS = 10
+
+SCHEMA = "lgnet/1"
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Pinhole intrinsics in pixels of the whole image; `assumed` where nothing but a guess was to be had."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    assumed: bool = False
+
+    @property
+    def K(self) -> np.ndarray:
+        """(4,) fx, fy, cx, cy."""
+        return np.array([self.fx, self.fy, self.cx, self.cy], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """One reconstructed hand, in the camera frame of the whole image."""
+
+    side: str
+    score: float
+    box: np.ndarray  # (4,) x, y, w, h, pixels
+    joints2d: np.ndarray  # (21, 2) pixels
+    joints3d: np.ndarray  # (21, 3) metres
+    vertices: np.ndarray  # (V, 3) metres, the final mesh
+    vertices_rough: np.ndarray  # (V, 3) metres, before the refine stage
+    faces: np.ndarray  # (F, 3) int
+    pose: np.ndarray  # (16, 3) axis-angle, wrist first
+    shape: np.ndarray  # (10,)
+    translation: np.ndarray  # (3,) metres: the wrist
+
+
+@dataclass(frozen=True)
+class TwoHands:
+    """The hands of one picture: at most one right and one left."""
+
+    right: Hand | None
+    left: Hand | None
+    width: int
+    height: int
+    camera: Camera
+    file: str | None = None
+    model: dict[str, str] = field(default_factory=dict)  # weights, hand_model, version
+
+    @property
+    def hands(self) -> tuple[Hand, ...]:
+        """The hands there are, right first."""
+        return tuple(hand for hand in (self.right, self.left) if hand is not None)
+
+    @property
+    def relative_translation(self) -> np.ndarray | None:
+        """(3,) left wrist minus right wrist, metres, camera frame; None unless both hands are there."""
+        if self.right is None or self.left is None:
+            return None
+        return self.left.translation - self.right.translation
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of `<stem>.json` (schema lgnet/1): plain lists and numbers."""
+        relative = self.relative_translation
+        return {
+            "schema": SCHEMA,
+            "image": {"file": self.file, "width": self.width, "height": self.height},
+            "camera": {
+                "fx": float(self.camera.fx),
+                "fy": float(self.camera.fy),
+                "cx": float(self.camera.cx),
+                "cy": float(self.camera.cy),
+                "assumed": bool(self.camera.assumed),
+            },
+            "model": dict(self.model),
+            "hands": [
+                {
+                    "side": hand.side,
+                    "score": float(hand.score),
+                    **{
+                        key: np.asarray(getattr(hand, key), dtype=np.float64).tolist()
+                        for key in ("box", "joints2d", "joints3d", "pose", "shape", "translation")
+                    },
+                }
+                for hand in self.hands
+            ],
+            "relative_translation": None if relative is None else np.asarray(relative, dtype=np.float64).tolist(),
+        }
