@@ -87,6 +87,8 @@ class SynthConfig:
     """Share of poses from the library of what people do before a camera; the rest is the broad prior."""
     difficulty: float = 0.5
     """0 clean, 1 hard: blur, noise, odd colours, occluders."""
+    fill: tuple[float, float] = (0.55, 0.85)
+    """Least and greatest share of the picture's side that the hands' common box takes."""
     full_frame: bool = False
     """True: hands anywhere and of any size in the picture, as a camera sees them (for the detector)."""
 
@@ -159,7 +161,7 @@ PRESETS: dict[str, TrainConfig] = {
     "lgnet-mobile-heads": TrainConfig(model=MODELS["lgnet-mobile-heads"], out="runs/lgnet-mobile-heads"),
     "hands": TrainConfig(model=MODELS["hands"], out="runs/hands"),
     "detector": TrainConfig(
-        task="detector", out="runs/detector", synth=SynthConfig(size=224, kinds=(0.3, 0.3, 0.3, 0.1), full_frame=True)
+        task="detector", out="runs/detector", synth=SynthConfig(size=224, kinds=(0.3, 0.3, 0.3, 0.1), fill=(0.12, 0.95), full_frame=True)
     ),
 }
 

@@ -1,0 +1,59 @@
+"""What cameras do to a picture: exposure, colour, blur, noise, lost detail and compression, from none to a lot."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .background import grain_tile
+
+
+def develop(linear: np.ndarray, rng: np.random.Generator, level: float) -> np.ndarray:
+    """(H, W, 3) linear float32 -> (H, W, 3) uint8 sRGB-like picture with faults of strength `level` 0..1."""
+    height, width = linear.shape[:2]
+    exposure = np.exp(rng.normal(0, 0.12 + 0.3 * level))
+    balance = np.exp(rng.normal(0, 0.12 * level, 3))
+    gamma = 2.2 * np.exp(rng.normal(0, 0.15 * level))
+    picture = linear * (exposure * balance).astype(np.float32)
+    motion, blur, detail = rng.random(3)
+    if motion < 0.12 * level:
+        picture = cv2.filter2D(picture, -1, _motion(rng, max(3.0, 0.03 * height * rng.uniform(0.5, 1.5))))
+    elif blur < 0.6 * level:
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.6) * height / 256)
+    curve = (np.linspace(0, 1, 4096) ** (1 / gamma) * 255).astype(np.float32)
+    index = np.clip(picture * 4095, 0, 4095).astype(np.int32)
+    out = curve[index]
+    saturation = rng.normal(1, 0.25 * level) if rng.random() > 0.05 * level else 0.0
+    if abs(saturation - 1) > 0.02:
+        grey = out @ np.array([0.299, 0.587, 0.114], np.float32)
+        out = grey[..., None] + np.float32(saturation) * (out - grey[..., None])
+    if rng.random() < 0.8 * level:
+        amount = rng.uniform(1, 10) * level
+        grain = grain_tile()
+        y, x = rng.integers(0, 640 - min(height, 639)), rng.integers(0, 640 - min(width, 639))
+        cut = grain[y : y + height, x : x + width]
+        if cut.shape[:2] == (height, width):
+            out = out + np.float32(amount) * cut
+    out = np.clip(out, 0, 255).astype(np.uint8)
+    if detail < 0.25 * level:
+        factor = rng.uniform(0.35, 0.8)
+        small = cv2.resize(out, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        out = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.7 * level:
+        quality = int(rng.integers(35, 95))
+        ok, data = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if ok:
+            out = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return out
+
+
+def _motion(rng: np.random.Generator, length: float) -> np.ndarray:
+    """(n, n) a line of `length` pixels in any direction, sum 1."""
+    n = int(length) | 1
+    kernel = np.zeros((n, n), np.float32)
+    angle = rng.uniform(0, np.pi)
+    middle = n // 2
+    reach = np.array([np.cos(angle), np.sin(angle)]) * middle
+    start, end = (np.round([middle, middle] + s * reach).astype(int) for s in (-1, 1))
+    cv2.line(kernel, tuple(int(v) for v in start), tuple(int(v) for v in end), 1.0, 1)
+    return kernel / kernel.sum()

@@ -1,0 +1,73 @@
+"""Meshes, camera, lights and background -> a picture and its labels."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+
+from . import raster
+from .appearance import Lights, Mesh
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A picture before the camera's faults, with what each pixel shows."""
+
+    linear: np.ndarray  # (H, W, 3) float32 linear RGB
+    depth: np.ndarray  # (H, W) float32 metres, 0 where nothing was drawn
+    parts: np.ndarray  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left hand's
+
+
+@functools.lru_cache(maxsize=1)
+def _noise_table() -> np.ndarray:
+    return np.random.default_rng(555).uniform(-1, 1, (32, 32, 32)).astype(np.float32)
+
+
+def render(meshes: Sequence[Mesh], K: np.ndarray, background: np.ndarray, lights: Lights, shadow: int = 160) -> Rendered:
+    """Draw `meshes` over `background` (H, W, 3 linear float32). K (4,) fx, fy, cx, cy in pixels."""
+    height, width = background.shape[:2]
+    out = background.astype(np.float32).copy()
+    if not meshes:
+        blank = np.zeros((height, width), np.float32)
+        return Rendered(out, blank, blank.astype(np.uint8))
+    starts = np.cumsum([0, *(len(m.vertices) for m in meshes[:-1])])
+    vertices = np.concatenate([m.vertices for m in meshes]).astype(np.float32)
+    faces = np.concatenate([m.faces + s for m, s in zip(meshes, starts)]).astype(np.int32)
+    normals = raster.vertex_normals(vertices, faces)
+    part = np.concatenate([m.part for m in meshes])
+    K = np.asarray(K, np.float32)
+    triangle, depth = raster.rasterize(vertices, faces, K, width, height)
+    basis = _light_basis(lights.key_direction)
+    near, frame = raster.shadow_map(vertices, faces, basis, shadow)
+    bias = 2.5 / frame[2]
+    table = np.stack([lights.fill_direction, lights.fill, lights.sky, lights.ground, [bias, 0, 0]]).astype(np.float32)
+    raster.shade(
+        out,
+        triangle,
+        depth,
+        vertices,
+        faces,
+        normals,
+        np.concatenate([m.albedo for m in meshes]),
+        np.concatenate([m.gloss for m in meshes]),
+        np.concatenate([m.rest for m in meshes]),
+        K,
+        _noise_table(),
+        lights.key.astype(np.float32),
+        table,
+        basis,
+        near,
+        frame,
+    )
+    return Rendered(out, depth, raster.labels(triangle, part[faces[:, 0]]))
+
+
+def _light_basis(travel: np.ndarray) -> np.ndarray:
+    """(3, 3) float32 rows: two axes across the light, its direction of travel."""
+    helper = np.array([0.0, 0.0, 1.0]) if abs(travel[2]) < 0.9 else np.array([1.0, 0.0, 0.0])
+    across = np.cross(helper, travel)
+    across /= np.linalg.norm(across)
+    return np.stack([across, np.cross(travel, across), travel]).astype(np.float32)
