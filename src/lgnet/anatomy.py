@@ -8,13 +8,16 @@ little finger. Zero is the flat hand with straight fingers; the thumb's zero is 
 
 from __future__ import annotations
 
+import functools
+from typing import Literal
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from .geometry import mirror_rotation, rotvec_to_matrix
-from .hand_model import HandModel
+from .hand_model import HandModel, load_hand_model
 
 
 def _limits() -> np.ndarray:
@@ -78,15 +81,17 @@ def joint_axes(model: HandModel) -> Float[Tensor, "15 3 3"]:
     return axes
 
 
+@functools.lru_cache(maxsize=2)
+def _right_axes(name: Literal["lgnet", "mano"]) -> Tensor:
+    return joint_axes(load_hand_model(name, "right"))
+
+
 def rotations_from_angles(model: HandModel, angles: Float[Tensor, "*batch 15 3"]) -> Float[Tensor, "*batch 15 3 3"]:
     """Local rotations of the finger joints from flex, spread and twist (radians), of the model's side.
 
     The joint twists first, then flexes, then spreads: spread about an axis fixed in the parent.
     """
-    from .hand_model import load_hand_model
-
-    right = model if model.side == "right" else load_hand_model(model.name, "right")  # type: ignore[arg-type]
-    axes = joint_axes(right).to(angles)
+    axes = _right_axes(model.name).to(angles)
     flex, spread, twist = (rotvec_to_matrix(angles[..., i : i + 1] * axes[:, i]) for i in range(3))
     rotations = spread @ flex @ twist
     return rotations if model.side == "right" else mirror_rotation(rotations)

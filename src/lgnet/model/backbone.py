@@ -118,6 +118,8 @@ class ResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, BasicBlock | Bottleneck):  # blocks start as their shortcuts (Goyal et al., 2017)
+                nn.init.zeros_((module.bn2 if isinstance(module, BasicBlock) else module.bn3).weight)
 
     def forward(self, images: Float[Tensor, "n 3 S S"]) -> list[Tensor]:
         """Four maps, fine to coarse."""

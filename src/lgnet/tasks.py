@@ -1,0 +1,230 @@
+"""What is trained: the hand network and the detector, each as the few functions the one training loop needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Callable, Sequence
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .config import TrainConfig
+from .data.batch import NO_AUGMENT, TRAIN_AUGMENT, make_batch
+from .data.sample import Sample
+from .hands import BONES
+from .losses import total_loss
+from .model.network import build_network
+from .model.records import Inputs, Targets, to_device
+
+
+class Trainee(nn.Module):
+    """A network together with its loss: tensors in, loss out, which is the form that processes and precision want."""
+
+    def __init__(self, task: Task):
+        super().__init__()
+        self.network, self._loss = task.network, task.loss
+
+    def forward(self, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss to minimise and its terms."""
+        return self._loss(self.network, data)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A network to train and how."""
+
+    network: nn.Module
+    batch: Callable[[Sequence[Sample], np.random.Generator | None], dict[str, Tensor]]
+    """Samples -> what `loss` takes; augmented if a generator is given."""
+    loss: Callable[[nn.Module, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]
+    evaluate: Callable[[nn.Module, Sequence[Sample]], dict[str, float]]
+    """Figures on held-out samples; larger sets are cut up inside."""
+    better: str
+    """The figure of `evaluate` that chooses the best checkpoint; smaller is better."""
+    sheet: Callable[[nn.Module, Sequence[Sample], np.random.Generator], np.ndarray]
+    """A picture (H, W, 3) uint8 of what it trains on, with truth and prediction drawn in."""
+
+
+def build_task(config: TrainConfig) -> Task:
+    """The task a configuration names."""
+    return _hands(config) if config.task == "hands" else _detector(config)
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _hands(config: TrainConfig) -> Task:
+    network = build_network(config.model)
+
+    def batch(samples: Sequence[Sample], rng: np.random.Generator | None) -> dict[str, Tensor]:
+        inputs, targets = make_batch(samples, config.model, rng, TRAIN_AUGMENT if rng is not None else NO_AUGMENT)
+        return {**vars(inputs), **vars(targets)}
+
+    def loss(net: nn.Module, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        inputs, targets = (kind(**{f.name: data[f.name] for f in fields(kind)}) for kind in (Inputs, Targets))
+        return total_loss(net(inputs), targets, config.loss, network)
+
+    def evaluate(net: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
+        return evaluate_hands(net, samples, config)
+
+    def sheet(net: nn.Module, samples: Sequence[Sample], rng: np.random.Generator) -> np.ndarray:
+        return hands_sheet(net, samples, config, rng)
+
+    return Task(network, batch, loss, evaluate, "mpjpe", sheet)
+
+
+@torch.no_grad()
+def evaluate_hands(net: nn.Module, samples: Sequence[Sample], config: TrainConfig) -> dict[str, float]:
+    """Quick figures with true boxes: MPJPE (C, mm) of the rough and the final mesh and of the 2.5D joints, by kind; MRRPE
+    of the network's own relative translation; PCK in the crops over the box's side; presence.
+
+    A crop turns the camera without changing lengths, so errors in the crop's frame are those in the camera's.
+    """
+    sums: dict[str, list[np.ndarray]] = {}
+
+    def add(key: str, values: Tensor) -> None:
+        sums.setdefault(key, []).append(values.detach().float().cpu().numpy().ravel())
+
+    net.eval()
+    for start in range(0, len(samples), 32):
+        chosen = samples[start : start + 32]
+        inputs, targets = (to_device(r, _device(net)) for r in make_batch(chosen, config.model))
+        output = net(inputs)
+        known = targets.joints3d_valid.all(-1) & targets.present & inputs.given
+        kinds = np.array([s.kind for s in chosen])
+        for key, joints in (("mpjpe", output.refine.joints), ("mpjpe_rough", output.mesh.joints)):
+            error = (joints - targets.joints3d).norm(dim=-1).mean(-1) * 1000
+            add(key, error[known])
+            if key == "mpjpe":
+                for kind in ("interacting", "separate", "single"):
+                    rows = torch.from_numpy(kinds == kind).to(known.device)[:, None]
+                    add(f"mpjpe_{kind}", error[known & rows])
+        z_error = (output.joint.joints25d[..., 2] - targets.joints3d[..., 2]).abs().mean(-1) * 1000
+        add("depth25d", z_error[known])
+        if targets.has_relative.any():
+            relative = (output.mesh.relative - targets.relative).norm(dim=-1) * 1000
+            add("mrrpe_network", relative[targets.has_relative])
+        seen = targets.joints2d_valid & (targets.present & inputs.given)[..., None]
+        distance = (output.joint.joints25d[..., :2] - targets.joints2d).norm(dim=-1) / 2 * config.model.crop_enlarge
+        add("pck02", (distance < 0.2)[seen].float())
+        add("pck01", (distance < 0.1)[seen].float())
+        add("presence", ((output.joint.presence_logit > 0) == targets.present)[targets.present_known].float())
+    out = {key: np.concatenate(values) for key, values in sums.items()}
+    return {key: float(values.mean()) for key, values in out.items() if len(values)}
+
+
+@torch.no_grad()
+def hands_sheet(
+    net: nn.Module, samples: Sequence[Sample], config: TrainConfig, rng: np.random.Generator
+) -> np.ndarray:
+    """Training crops: truth thin and green, the network's 2.5D joints red (right slot) and blue (left slot)."""
+    net.eval()
+    inputs, targets = make_batch(samples, config.model, rng, TRAIN_AUGMENT)
+    predicted = net(to_device(inputs, _device(net))).joint.joints25d[..., :2].cpu().numpy()
+    size, tiles = config.model.crop_size, []
+    for row in range(len(samples)):
+        for crop in range(inputs.images.shape[1]):
+            picture = (inputs.images[row, crop].permute(1, 2, 0).numpy() * 255).astype(np.uint8).copy()
+            for side in (crop,) if inputs.images.shape[1] == 2 else (0, 1):
+                if not inputs.given[row, side]:
+                    continue
+                if targets.present[row, side]:
+                    _skeleton(picture, targets.joints2d[row, side].numpy(), size, (0, 220, 0))
+                    colour = (255, 40, 40) if side == 0 else (60, 90, 255)
+                    _skeleton(picture, predicted[row, side], size, colour)
+            tiles.append(picture)
+    wide = 8
+    blank = np.zeros_like(tiles[0])
+    tiles += [blank] * (-len(tiles) % wide)
+    return np.concatenate([np.concatenate(tiles[i : i + wide], 1) for i in range(0, len(tiles), wide)])
+
+
+def _skeleton(picture: np.ndarray, normalised: np.ndarray, size: int, colour: tuple[int, int, int]) -> None:
+    pixels = ((normalised + 1) * size / 2 - 0.5).clip(-999, 999).round().astype(int)
+    for a, b in BONES:
+        cv2.line(picture, tuple(map(int, pixels[a])), tuple(map(int, pixels[b])), colour, 1, cv2.LINE_AA)
+
+
+def _detector(config: TrainConfig) -> Task:
+    from .detect import build_detector, decode, detector_loss, letterbox_boxes
+
+    network = build_detector()
+    size = config.synth.size
+
+    def batch(samples: Sequence[Sample], rng: np.random.Generator | None) -> dict[str, Tensor]:
+        images, boxes, present = [], [], []
+        for sample in samples:
+            image, own, there = sample.image, sample.box.astype(np.float32).copy(), sample.present.copy()
+            if image.shape[:2] != (size, size):
+                image, own = letterbox_boxes(image, own, size)
+            if rng is not None:
+                if rng.random() < 0.5:  # the mirror picture: the hands change sides
+                    image = image[:, ::-1]
+                    own[:, 0] = size - 1 - own[:, 0] - own[:, 2]
+                    own, there = own[::-1].copy(), there[::-1].copy()
+                gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.06, 3))
+                image = np.clip(image * gain, 0, 255)
+            images.append(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32) / 255)
+            boxes.append(own)
+            present.append(there)
+        stacked = {"images": np.stack(images), "boxes": np.stack(boxes), "present": np.stack(present)}
+        return {key: torch.from_numpy(values) for key, values in stacked.items()}
+
+    def loss(net: nn.Module, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        return detector_loss(net, data["images"], data["boxes"], data["present"])
+
+    @torch.no_grad()
+    def evaluate(net: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
+        net.eval()
+        right_count, found, sided, total = 0, 0, 0, 0
+        for start in range(0, len(samples), 32):
+            images, boxes, present = batch(samples[start : start + 32], None).values()
+            for row, candidates in enumerate(decode(net, images.to(_device(net)))):
+                strong = [c for c in candidates if c.score > 0.3]
+                right_count += {c.side for c in strong} == {s for s in (0, 1) if present[row, s]}
+                for side in (0, 1):
+                    if present[row, side]:
+                        total += 1
+                        near = [c for c in strong if iou(c.box, boxes[row, side].numpy()) > 0.4]
+                        found += bool(near)
+                        sided += bool(near) and max(near, key=lambda c: c.score).side == side
+        n = max(total, 1)
+        return {
+            "presence": right_count / len(samples),
+            "found": found / n,
+            "right_side": sided / n,
+            "error": 1 - sided / n,
+        }
+
+    def sheet(net: nn.Module, samples: Sequence[Sample], rng: np.random.Generator) -> np.ndarray:
+        net.eval()
+        images, boxes, present = batch(samples, rng).values()
+        tiles = []
+        for row, candidates in enumerate(decode(net, images.to(_device(net)))):
+            picture = (images[row].permute(1, 2, 0).numpy() * 255).astype(np.uint8).copy()
+            for side in (0, 1):
+                if present[row, side]:
+                    _box(picture, boxes[row, side].numpy(), (0, 220, 0))
+            for c in candidates:
+                if c.score > 0.3:
+                    _box(picture, c.box, (255, 40, 40) if c.side == 0 else (60, 90, 255))
+            tiles.append(picture)
+        tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 8)
+        return np.concatenate([np.concatenate(tiles[i : i + 8], 1) for i in range(0, len(tiles), 8)])
+
+    return Task(network, batch, loss, evaluate, "error", sheet)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes x, y, w, h."""
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[:2] + a[2:], b[:2] + b[2:])
+    inner = float(np.prod(np.clip(high - low, 0, None)))
+    return inner / max(float(a[2] * a[3] + b[2] * b[3]) - inner, 1e-9)
+
+
+def _box(picture: np.ndarray, box: np.ndarray, colour: tuple[int, int, int]) -> None:
+    x, y, w, h = (round(float(v)) for v in box)
+    cv2.rectangle(picture, (x, y), (x + w, y + h), colour, 1)
