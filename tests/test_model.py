@@ -133,8 +133,8 @@ def test_presets(name, capsys):
         with torch.inference_mode():
             assert network(make_inputs(config, 1)).joint.attention == {}
     # hands start upright, of mean shape, about as large as their crop
-    assert float((out.mesh.rotations - torch.eye(3)).abs().max()) < 0.3
-    assert float(out.mesh.betas.abs().max()) < 0.3
+    assert float((out.mesh.rotations - torch.eye(3)).abs().max()) < 0.5
+    assert float(out.mesh.betas.abs().max()) < 0.5
 
 
 def test_published_sizes():
@@ -325,7 +325,8 @@ def test_grid_adjacency():
 
 def random_graph(n: int) -> torch.Tensor:
     a = (torch.rand(n, n, generator=torch.Generator().manual_seed(2)) < 0.3).float().triu(1)
-    return a + a.T
+    ring = torch.eye(n).roll(1, 0)  # no node is alone
+    return (a + a.T + ring + ring.T).clamp_max(1)
 
 
 def test_gin_against_neighbour_lists():
@@ -361,7 +362,7 @@ def test_offsets_are_smooth_and_keep_the_wrist():
     network = build_network(CROPS).eval()
     disturb(network)
     out = network(make_inputs(CROPS, 1))
-    assert float(out.refine.offsets.norm(dim=-1).max()) > 0
+    assert bool(out.refine.offsets.any())
     torch.testing.assert_close(out.refine.joints[:, :, 0], torch.zeros(1, 2, 3), atol=1e-6, rtol=0)
     hand = load_hand_model("lgnet")
     net = OffsetNet(mesh_pyramid(hand, (400, 100)), 8)
@@ -379,9 +380,7 @@ def test_refine_loss_leaves_the_rough_mesh_alone():
 
 def test_weak_camera():
     points = torch.tensor([[[0.1, -0.05, 0.3]]])
-    torch.testing.assert_close(
-        project_weak(points, torch.tensor([[8.0, 0.1, 0.2]])), torch.tensor([[[0.9, -0.2]]])
-    )
+    torch.testing.assert_close(project_weak(points, torch.tensor([[8.0, 0.1, 0.2]])), torch.tensor([[[0.9, -0.2]]]))
 
 
 def assert_same(first, second, rows_first, rows_second, only_side=None):

@@ -55,6 +55,16 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class DetectorConfig:
+    """The hand detector."""
+
+    size: int = 224
+    """Side of the letterboxed picture it looks at, pixels; a multiple of 32."""
+    widths: tuple[int, int, int, int, int] = (16, 32, 48, 96, 128)
+    """Channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture."""
+
+
+@dataclass(frozen=True)
 class LossConfig:
     """Weights of the loss's terms; 0 switches one off (L_normal, L_edge, L_lap are the paper's ablations).
 
@@ -99,6 +109,7 @@ class TrainConfig:
 
     task: Literal["hands", "detector"] = "hands"
     model: ModelConfig = field(default_factory=ModelConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     synth: SynthConfig = field(default_factory=SynthConfig)
     out: str = "runs/lgnet"

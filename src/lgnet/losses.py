@@ -94,7 +94,9 @@ def laplacian_loss(
     return masked_mean((offsets - around / degree).square().sum(-1).add(1e-12).sqrt() - 1e-6, valid)
 
 
-def presence_loss(logit: Float[Tensor, "*batch"], present: Bool[Tensor, "*batch"], known: Bool[Tensor, "*batch"]) -> Tensor:
+def presence_loss(
+    logit: Float[Tensor, "*batch"], present: Bool[Tensor, "*batch"], known: Bool[Tensor, "*batch"]
+) -> Tensor:
     """Binary cross-entropy, nats."""
     entropy = F.binary_cross_entropy_with_logits(logit.float(), present.float(), reduction="none")
     return masked_mean(entropy, known)
@@ -125,9 +127,7 @@ def total_loss(
         return getattr(config, name) != 0
 
     if wanted("joints25d"):
-        terms["joints25d"] = joints25d_loss(
-            joint.joints25d, t.joints2d, t.joints2d_valid, t.joints3d, t.joints3d_valid
-        )
+        terms["joints25d"] = joints25d_loss(joint.joints25d, t.joints2d, t.joints2d_valid, t.joints3d, t.joints3d_valid)
     if wanted("pose"):
         terms["pose"] = pose_loss(mesh.rotations, t.rotations, known)
     if wanted("shape"):

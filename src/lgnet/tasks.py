@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .config import TrainConfig
 from .data.batch import NO_AUGMENT, TRAIN_AUGMENT, make_batch
 from .data.sample import Sample
+from .detect import build_detector, decode, detector_loss, iou, letterbox_boxes
 from .hands import BONES
 from .losses import total_loss
 from .model.network import build_network
@@ -149,10 +150,8 @@ def _skeleton(picture: np.ndarray, normalised: np.ndarray, size: int, colour: tu
 
 
 def _detector(config: TrainConfig) -> Task:
-    from .detect import build_detector, decode, detector_loss, letterbox_boxes
-
-    network = build_detector()
-    size = config.synth.size
+    network = build_detector(config.detector)
+    size = config.detector.size
 
     def batch(samples: Sequence[Sample], rng: np.random.Generator | None) -> dict[str, Tensor]:
         images, boxes, present = [], [], []
@@ -216,13 +215,6 @@ def _detector(config: TrainConfig) -> Task:
         return np.concatenate([np.concatenate(tiles[i : i + 8], 1) for i in range(0, len(tiles), 8)])
 
     return Task(network, batch, loss, evaluate, "error", sheet)
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes x, y, w, h."""
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[:2] + a[2:], b[:2] + b[2:])
-    inner = float(np.prod(np.clip(high - low, 0, None)))
-    return inner / max(float(a[2] * a[3] + b[2] * b[3]) - inner, 1e-9)
 
 
 def _box(picture: np.ndarray, box: np.ndarray, colour: tuple[int, int, int]) -> None:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from . import __version__
 from .checkpoint import init_from, save_weights
-from .config import LossConfig, ModelConfig, SynthConfig, TrainConfig, to_dict
+from .config import DetectorConfig, LossConfig, ModelConfig, SynthConfig, TrainConfig, to_dict
 from .data.ring import Ring
 from .data.sample import Sample
 from .tasks import Task, Trainee, build_task
@@ -258,10 +258,11 @@ def _evaluate(config, task: Task, average: Average, held_out, state, out: Path, 
         "seed": config.seed,
         "figures": {k: v for k, v in row.items() if "/" in k},
     }
-    save_weights(out / "last.safetensors", network, config.model, meta, kind=config.task)
+    architecture = config.model if config.task == "hands" else config.detector
+    save_weights(out / "last.safetensors", network, architecture, meta, kind=config.task)
     if row[f"bench/{task.better}"] <= state["best"]:
         state["best"] = row[f"bench/{task.better}"]
-        save_weights(out / "best.safetensors", network, config.model, meta, kind=config.task)
+        save_weights(out / "best.safetensors", network, architecture, meta, kind=config.task)
     network.load_state_dict(live)
 
 
@@ -308,7 +309,7 @@ def _resumed_config(config: TrainConfig, folder: Path) -> TrainConfig:
         values = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} holds no run to go on with: {error}") from error
-    for key, kind in (("model", ModelConfig), ("loss", LossConfig), ("synth", SynthConfig)):
+    for key, kind in (("model", ModelConfig), ("detector", DetectorConfig), ("loss", LossConfig), ("synth", SynthConfig)):
         values[key] = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values[key].items()})
     saved = TrainConfig(**values)
     taken = ("samples", "decay", "learning_rate", "renderers", "threads", "devices", "real_data", "evaluate_every")

@@ -107,14 +107,17 @@ class JointStage(nn.Module):
         depth_range: float,
         sample_tokens: bool,
     ) -> None:
-        """`sample_tokens` False: all joints' tokens are the pooled features (ablation without joint stage)."""
+        """`token_width` 0: no joint tokens, as nothing would read them (ablation without mesh stage).
+
+        `sample_tokens` False: all joints' tokens are the pooled features (ablation without joint stage).
+        """
         super().__init__()
         self.separation, self.lgblock, self.extractor = separation, lgblock, extractor
         # F* = concat(F, fc(F_global)), c + c/4 wide. Without LGBlock F* = concat(F, fc(F)): the layer has the same name
         # and shape, so what was pre-trained without the block carries over
         self.fc = nn.Linear(width, width // 4)
         wide = width + width // 4
-        self.token = PerHand(lambda: nn.Conv2d(wide, token_width, 1), shared)
+        self.token = PerHand(lambda: nn.Conv2d(wide, token_width, 1), shared) if token_width else None
         self.presence = PerHand(lambda: nn.Linear(wide + width, 1), shared)
         self.depth_range, self.sample_tokens = depth_range, sample_tokens
 
@@ -140,18 +143,23 @@ class JointStage(nn.Module):
 
         joints = self.extractor(interaction)
         joints = joints * joints.new_tensor([1.0, 1.0, self.depth_range])
-        token_map = self.token(interaction)
-        if self.sample_tokens:
-            joint_tokens = sample_map(token_map.flatten(0, 1), joints[..., :2].detach().flatten(0, 1))
-            joint_tokens = joint_tokens.unflatten(0, (-1, 2))
-        else:
-            joint_tokens = token_map.mean((-2, -1))[:, :, None].expand(-1, -1, NUM_JOINTS, -1)
         pooled = torch.cat([interaction.mean((-2, -1)), hands.mean((-2, -1))], -1)
         return JointOutput(
             joints25d=joints,
             features=hands,
             interaction=interaction,
-            tokens=joint_tokens,
+            tokens=self._tokens(interaction, joints),
             presence_logit=self.presence(pooled)[..., 0],
             attention=attention if keep_attention else {},
         )
+
+    def _tokens(
+        self, interaction: Float[Tensor, "B 2 d h w"], joints: Float[Tensor, "B 2 21 3"]
+    ) -> Float[Tensor, "B 2 21 e"]:
+        if self.token is None:
+            return joints.new_zeros(*joints.shape[:3], 0)
+        token_map = self.token(interaction)
+        if not self.sample_tokens:
+            return token_map.mean((-2, -1))[:, :, None].expand(-1, -1, NUM_JOINTS, -1)
+        tokens = sample_map(token_map.flatten(0, 1), joints[..., :2].detach().flatten(0, 1))
+        return tokens.unflatten(0, (-1, 2))

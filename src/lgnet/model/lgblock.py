@@ -164,7 +164,9 @@ class LGBlock(nn.Module):
         self.graph = PerHand(lambda: GraphBranch(graph, width, side), shared) if local_unit else None
         self.lgfa_local = lgfa() if local_unit else None
         # **choice**: one LGFA serves both hands when their crops look alike, as every other per-hand part
-        self.lgfa_hands = nn.ModuleList([lgfa() for _ in range(1 if shared else 2)]) if local_unit and global_unit else None
+        self.lgfa_hands = (
+            nn.ModuleList([lgfa() for _ in range(1 if shared else 2)]) if local_unit and global_unit else None
+        )
         self.lgfa_global = lgfa() if global_unit else None
 
     def forward(self, hands: Float[Tensor, "B 2 t c"]) -> tuple[Float[Tensor, "B t c"], dict[str, Tensor]]:

@@ -98,7 +98,9 @@ class RelativeRegressor(nn.Module):
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(2 * inputs + 2 * 9, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU())
+        self.layers = nn.Sequential(
+            nn.Linear(2 * inputs + 2 * 9, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
+        )
         self.out = small_init(nn.Linear(hidden, 3))
 
     def forward(
@@ -130,7 +132,9 @@ class MeshStage(nn.Module):
         """
         super().__init__()
         self.hands = nn.ModuleList(hands)
-        self.sjt = PerHand(lambda: SelfJointTransformer(token_width, sjt_depth, sjt_heads), shared) if transformer else None
+        self.sjt = (
+            PerHand(lambda: SelfJointTransformer(token_width, sjt_depth, sjt_heads), shared) if transformer else None
+        )
         inputs = NUM_JOINTS * (token_width + 3) if transformer else wide
         self.pose = PerHand(lambda: PoseRegressor(inputs, 2 * token_width), shared)
         self.shape_camera = PerHand(lambda: ShapeCameraRegressor(wide, token_width), shared)

@@ -99,7 +99,7 @@ def build_network(config: ModelConfig) -> LGNet:
         lgblock,
         width,
         PerHand(extractor, shared=crops),
-        config.joint_channels,
+        config.joint_channels if config.mesh_stage else 0,
         shared=crops,
         depth_range=config.depth_range,
         sample_tokens=config.joint_stage,

@@ -1,0 +1,223 @@
+"""Image -> where the hands are and which side each is: a small centre-point detector on the whole picture.
+
+One network looks at a letterboxed 224 x 224 picture and says for each cell of a 28 x 28 grid how likely a right or a
+left hand has its middle there, and how large it is (Zhou et al., "Objects as Points", 2019). The side of a hand shows in
+its thumb and in where its arm comes from, so the network sees the whole picture at a coarse level too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .config import DetectorConfig
+
+STRIDE = 8
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A place that may hold a hand."""
+
+    side: int  # 0 right, 1 left
+    score: float  # 0..1
+    box: np.ndarray  # (4,) x, y, w, h, pixels
+
+
+class Detector(nn.Module):
+    """Convolutions to 1/32 of the picture, a look at the whole, and back up to 1/8."""
+
+    def __init__(self, config: DetectorConfig):
+        super().__init__()
+        self.config = config
+        a, b, c, d, e = config.widths
+        self.stem = nn.Sequential(_conv(3, a, 2), _conv(a, b, 2), _conv(b, b))
+        self.eighth = nn.Sequential(_conv(b, c, 2), _conv(c, c), _conv(c, c))
+        self.sixteenth = nn.Sequential(_conv(c, d, 2), _conv(d, d), _conv(d, d))
+        self.thirtysecond = nn.Sequential(_conv(d, e, 2), _conv(e, e), _conv(e, e), _conv(e, e))
+        self.whole = nn.Linear(e, e)
+        self.lateral16, self.lateral32 = nn.Conv2d(d, c, 1), nn.Conv2d(e, c, 1)
+        self.merge = nn.Sequential(_conv(c, c), _conv(c, c))
+        self.out = nn.Conv2d(c, 2 * 5, 1)
+        with torch.no_grad():
+            self.out.weight.mul_(0.1)
+            self.out.bias.zero_()
+            self.out.bias[:2] = -4.0  # hands are rare: one cell in some four hundred
+
+    def forward(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 10 h w"]:
+        """Heat logits (2: right, left), then for each side x and y within the cell, log width and log height."""
+        x8 = self.eighth(self.stem((images - 0.45) * 4))
+        x16 = self.sixteenth(x8)
+        x32 = self.thirtysecond(x16)
+        x32 = F.relu(x32 + self.whole(x32.mean((2, 3)))[..., None, None])
+        up = self.lateral16(x16) + F.interpolate(self.lateral32(x32), scale_factor=2.0, mode="nearest")
+        x = F.relu(x8 + F.interpolate(up, scale_factor=2.0, mode="nearest"))
+        return self.out(self.merge(x))
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+def build_detector(config: DetectorConfig | None = None) -> Detector:
+    """A detector with fresh weights."""
+    return Detector(config or DetectorConfig())
+
+
+def encode_targets(
+    boxes: Float[Tensor, "B 2 4"], present: Bool[Tensor, "B 2"], grid: int
+) -> tuple[Float[Tensor, "B 2 h w"], Float[Tensor, "B 2 4 h w"], Bool[Tensor, "B 2 h w"]]:
+    """Heat (a Gaussian about each hand's middle, 1 at its cell), regression targets and where they hold.
+
+    Boxes are x, y, w, h in pixels of the network's input. A middle outside the picture is taken at its border.
+    """
+    batch = len(boxes)
+    middle = boxes[..., :2] + boxes[..., 2:] / 2 + 0.5  # in the frame where the picture spans 0..size
+    place = (middle / STRIDE).clamp(0, grid - 1e-3)
+    cell = place.floor()
+    steps = torch.arange(grid, dtype=boxes.dtype, device=boxes.device)
+    sigma = (boxes[..., 2:].amax(-1) / STRIDE / 8).clamp(0.7, 3.0)[..., None, None]
+    dx = steps[None, None, None, :] - cell[..., 0, None, None]
+    dy = steps[None, None, :, None] - cell[..., 1, None, None]
+    heat = torch.exp(-(dx * dx + dy * dy) / (2 * sigma * sigma)) * present[..., None, None]
+    values = torch.cat([place - cell, torch.log(boxes[..., 2:].clamp_min(2) / STRIDE)], -1)
+    near = (dx.abs() <= 1) & (dy.abs() <= 1) & present[..., None, None]
+    offset = torch.stack([-dx.expand_as(near), -dy.expand_as(near)], 2)
+    regression = values[..., None, None].expand(batch, 2, 4, grid, grid).clone()
+    regression[:, :, :2] += offset
+    return heat, regression, near
+
+
+def detector_loss(
+    detector: nn.Module,
+    images: Float[Tensor, "B 3 S S"],
+    boxes: Float[Tensor, "B 2 4"],
+    present: Bool[Tensor, "B 2"],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Focal loss of the heat (CenterNet, equation 1: alpha 2, beta 4) and L1 of place and size about the middles."""
+    out = detector(images).float()
+    heat, regression, near = encode_targets(boxes, present, out.shape[-1])
+    logit = out[:, :2]
+    probability = torch.sigmoid(logit).clamp(1e-5, 1 - 1e-5)
+    peak = heat >= 0.9999
+    positive = torch.log(probability) * (1 - probability) ** 2
+    negative = torch.log(1 - probability) * probability**2 * (1 - heat) ** 4
+    focal = -torch.where(peak, positive, negative).sum() / peak.sum().clamp_min(1)
+    guess = out[:, 2:].unflatten(1, (2, 4))
+    error = (guess - regression).abs() * near[:, :, None]
+    count = near.sum().clamp_min(1)
+    offset, size = error[:, :, :2].sum() / count, error[:, :, 2:].sum() / count
+    return focal + 0.5 * offset + size, {"focal": focal, "offset": offset, "size": size}
+
+
+@torch.no_grad()
+def decode(detector: nn.Module, images: Float[Tensor, "B 3 S S"], most: int = 6) -> list[list[Detection]]:
+    """Candidates of each picture, best first, boxes in input pixels; within a side, places that overlap are one."""
+    out = detector(images).float()
+    score = torch.sigmoid(out[:, :2])
+    score = torch.where(score == F.max_pool2d(score, 3, 1, 1), score, torch.zeros_like(score))
+    grid = out.shape[-1]
+    results = []
+    for scores, values in zip(score, out[:, 2:].unflatten(1, (2, 4))):
+        best = scores.flatten().topk(most * 2)
+        found: list[Detection] = []
+        for value, index in zip(best.values.tolist(), best.indices.tolist()):
+            side, y, x = index // (grid * grid), index // grid % grid, index % grid
+            dx, dy, w, h = values[side, :, y, x].tolist()
+            w, h = (min(float(np.exp(min(v, 6.0))), grid * 1.5) for v in (w, h))
+            centre = np.array([x + dx, y + dy])
+            box = np.array([*((centre - np.array([w, h]) / 2) * STRIDE - 0.5), w * STRIDE, h * STRIDE])
+            if all(f.side != side or iou(f.box, box) < 0.4 for f in found):
+                found.append(Detection(side, value, box))
+        results.append(found[:most])
+    return results
+
+
+def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, float, np.ndarray]:
+    """(size, size, 3) the picture, scaled to fit and centred on grey; and scale, shift: input = scale * pixel + shift."""
+    height, width = image.shape[:2]
+    scale = size / max(height, width)
+    w, h = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    left, top = (size - w) // 2, (size - h) // 2
+    out = np.full((size, size, 3), 114, np.uint8)
+    out[top : top + h, left : left + w] = small
+    # pixel centres at integers: input = (pixel + 0.5) * scale - 0.5 + corner
+    shift = np.array([left, top], np.float64) + 0.5 * scale - 0.5
+    return out, scale, shift
+
+
+def letterbox_boxes(image: np.ndarray, boxes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The letterboxed picture and its boxes (N, 4), moved along."""
+    out, scale, shift = letterbox(image, size)
+    moved = np.concatenate([boxes[:, :2] * scale + shift, boxes[:, 2:] * scale], 1)
+    return out, moved.astype(np.float32)
+
+
+def detect(detector: Detector, image: np.ndarray, threshold: float = 0.25) -> list[Detection]:
+    """Hands of a picture (H, W, 3) uint8 RGB, boxes in its pixels, at most one of each side, chosen jointly.
+
+    The whole picture is looked at first; where nothing is found and the picture is large, four overlapping quarters.
+    """
+    found = _look(detector, [image])[0]
+    if max((d.score for d in found), default=0) < threshold and min(image.shape[:2]) >= 2 * detector.config.size:
+        tiles, corners = _quarters(image)
+        found = [
+            Detection(d.side, d.score, d.box + [*corner, 0, 0])
+            for corner, detections in zip(corners, _look(detector, tiles))
+            for d in detections
+        ]
+    return choose(found, threshold)
+
+
+def _look(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+    size = detector.config.size
+    boxed = [letterbox(image, size) for image in images]
+    device = next(detector.parameters()).device
+    batch = torch.from_numpy(np.stack([b[0] for b in boxed])).to(device).permute(0, 3, 1, 2).float() / 255
+    return [
+        [Detection(d.side, d.score, np.array([*((d.box[:2] - shift) / scale), *(d.box[2:] / scale)])) for d in found]
+        for found, (_, scale, shift) in zip(decode(detector, batch), boxed)
+    ]
+
+
+def _quarters(image: np.ndarray) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
+    height, width = image.shape[:2]
+    h, w = int(height * 0.6), int(width * 0.6)
+    corners = [(x, y) for y in (0, height - h) for x in (0, width - w)]
+    return [image[y : y + h, x : x + w] for x, y in corners], corners
+
+
+def choose(candidates: Sequence[Detection], threshold: float) -> list[Detection]:
+    """At most one right and one left hand, decided together: the pair (or single hand, or none) of greatest evidence.
+
+    A candidate counts for its score above the threshold. Two candidates at one place (IoU over 0.6) are one hand
+    whose side is in doubt unless both are strong, so the second counts only for what it exceeds 0.5 by.
+    """
+    options: list[tuple[float, list[Detection]]] = [(0.0, [])]
+    strong = [c for c in candidates if c.score >= threshold]
+    options += [(c.score - threshold, [c]) for c in strong]
+    for right in (c for c in strong if c.side == 0):
+        for left in (c for c in strong if c.side == 1):
+            evidence = [right.score - threshold, left.score - threshold]
+            if iou(right.box, left.box) > 0.6:
+                evidence = [max(evidence), min(right.score, left.score) - 0.5]
+            if min(evidence) > 0:
+                options.append((sum(evidence), [right, left]))
+    return max(options, key=lambda option: option[0])[1]
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes x, y, w, h."""
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[:2] + a[2:], b[:2] + b[2:])
+    inner = float(np.prod(np.clip(high - low, 0, None)))
+    return inner / max(float(a[2] * a[3] + b[2] * b[3]) - inner, 1e-9)
