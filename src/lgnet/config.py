@@ -172,7 +172,7 @@ PRESETS: dict[str, TrainConfig] = {
     "lgnet-mobile-heads": TrainConfig(model=MODELS["lgnet-mobile-heads"], out="runs/lgnet-mobile-heads"),
     "hands": TrainConfig(model=MODELS["hands"], out="runs/hands"),
     "detector": TrainConfig(
-        task="detector", out="runs/detector", synth=SynthConfig(size=224, kinds=(0.3, 0.3, 0.3, 0.1), fill=(0.12, 0.95), full_frame=True)
+        task="detector", out="runs/detector", synth=SynthConfig(size=224, kinds=(0.3, 0.3, 0.3, 0.1), fill=(0.2, 0.95), full_frame=True)
     ),
 }
 

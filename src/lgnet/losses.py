@@ -57,7 +57,7 @@ def pose_loss(
 def normal_loss(
     vertices: Float[Tensor, "n V 3"], true_vertices: Float[Tensor, "n V 3"], faces: Int[Tensor, "F 3"], valid: Tensor
 ) -> Float[Tensor, ""]:
-    """Mean |cosine| between the predicted faces' edges and the true faces' normals: 0 where the surfaces are parallel."""
+    """Mean |cosine| between the predicted faces' edges and the true faces' normals: 0 where parallel."""
     a, b, c = _corners(true_vertices, faces)
     normal = F.normalize(torch.linalg.cross(b - a, c - a, dim=-1), dim=-1, eps=1e-12)
     a, b, c = _corners(vertices.float(), faces)

@@ -74,7 +74,7 @@ def draw(
             hand_mesh(vertices, a["faces"], a["rest"], a["nail"], a["palm"], a["part"], a["entropy"], own, side == 1)
         )
         wrist = hand.joints[0]
-        length = rng.uniform(0.18, 0.3)
+        length = rng.uniform(0.22, 0.42)
         end = wrist + hand.arm * length
         if end[2] < 0.55 * wrist[2] or end[2] < 0.12:
             if not force:
