@@ -166,7 +166,9 @@ def main() -> None:
         every = (np.concatenate([vertices, joints, points]) - points[0]) * (size / raw)
         rows.append(np.append(every.ravel(), raw))
     rows = np.array(rows)
-    print(f"Anny's own lengths, wrist to middle tip: {rows[:, -1].mean() * 1e3:.1f} +- {rows[:, -1].std() * 1e3:.1f} mm")
+    print(
+        f"Anny's own lengths, wrist to middle tip: {rows[:, -1].mean() * 1e3:.1f} +- {rows[:, -1].std() * 1e3:.1f} mm"
+    )
     data = rows[:, :-1]
     mean = data.mean(0)
     _, singular, components = np.linalg.svd(data - mean, full_matrices=False)

@@ -428,3 +428,18 @@ def test_nothing_given_at_all():
     network = build_network(CROPS).train()
     inputs = dataclasses.replace(make_inputs(CROPS, 2), given=torch.zeros(2, 2, dtype=torch.bool))
     assert all(bool(t.isfinite().all()) for t in tensors(network(inputs)).values())
+
+
+@pytest.mark.parametrize("config", [HEADS, dataclasses.replace(CROPS, dense_head=True)])
+def test_trains_in_mixed_precision(config):
+    network = build_network(config).train()
+    inputs, targets = make_inputs(config, 2), make_targets(config, 2)
+    inputs = dataclasses.replace(inputs, given=torch.tensor([[True, True], [True, False]]))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = network(inputs)
+        loss, _ = total_loss(out, targets, LossConfig(), network)
+    assert out.mesh.vertices.dtype == out.joint.joints25d.dtype == out.refine.vertices.dtype == torch.float32
+    exact, _ = total_loss(network(inputs), targets, LossConfig(), network)
+    assert loss.item() == pytest.approx(exact.item(), rel=0.05)
+    loss.backward()
+    assert all(bool(p.grad.isfinite().all()) for p in network.parameters() if p.grad is not None)

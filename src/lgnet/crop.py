@@ -134,10 +134,10 @@ def crop_for_box(
         raise ValueError(f"a box needs a finite position and a size above zero, got {box.tolist()}")
     centre = box[:2] + box[2:] / 2
     direction = np.array([*((centre - K[2:]) / K[:2]), 1.0])
-    half = max(box[2], box[3]) * enlarge / 2
+    half = (box[2:] / K[:2]).max() * enlarge / 2  # at distance 1; fx and fy may differ
     # seen from the turned camera a small patch at this direction is |d|^2 / |d| further away and foreshortened; taking
     # the distance alone keeps the crop at least as wide as the box in every direction
-    focal = size / 2 / (half / K[0] / np.linalg.norm(direction))
+    focal = size / 2 / (half / np.linalg.norm(direction))
     c, s = np.cos(roll), np.sin(roll)
     spin = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
     return Crop(look_rotation(direction) @ spin, float(focal), size, mirrored, K)

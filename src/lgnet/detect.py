@@ -7,8 +7,8 @@ its thumb and in where its arm comes from, so the network sees the whole picture
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import cv2
 import numpy as np

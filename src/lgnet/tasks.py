@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -118,9 +118,7 @@ def evaluate_hands(net: nn.Module, samples: Sequence[Sample], config: TrainConfi
 
 
 @torch.no_grad()
-def hands_sheet(
-    net: nn.Module, samples: Sequence[Sample], config: TrainConfig, rng: np.random.Generator
-) -> np.ndarray:
+def hands_sheet(net: nn.Module, samples: Sequence[Sample], config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
     """Training crops: truth thin and green, the network's 2.5D joints red (right slot) and blue (left slot)."""
     net.eval()
     inputs, targets = make_batch(samples, config.model, rng, TRAIN_AUGMENT)

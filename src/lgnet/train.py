@@ -309,7 +309,12 @@ def _resumed_config(config: TrainConfig, folder: Path) -> TrainConfig:
         values = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} holds no run to go on with: {error}") from error
-    for key, kind in (("model", ModelConfig), ("detector", DetectorConfig), ("loss", LossConfig), ("synth", SynthConfig)):
+    for key, kind in (
+        ("model", ModelConfig),
+        ("detector", DetectorConfig),
+        ("loss", LossConfig),
+        ("synth", SynthConfig),
+    ):
         values[key] = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values[key].items()})
     saved = TrainConfig(**values)
     taken = ("samples", "decay", "learning_rate", "renderers", "threads", "devices", "real_data", "evaluate_every")

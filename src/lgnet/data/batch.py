@@ -6,8 +6,8 @@ is carried along exactly: no picture moves without its camera.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import cv2
 import numpy as np

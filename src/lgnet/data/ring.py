@@ -61,7 +61,16 @@ def _read(record: np.void) -> Sample:
 
 
 def _draw_forever(
-    memory: str, count: int, config: SynthConfig, seed: int, worker: int, workers: int, first: int, used, drawn, reuse: int
+    memory: str,
+    count: int,
+    config: SynthConfig,
+    seed: int,
+    worker: int,
+    workers: int,
+    first: int,
+    used,
+    drawn,
+    reuse: int,
 ) -> None:
     """A renderer's life: fill its own slots, then replace the oldest whenever the ring has been used enough."""
     import time

@@ -25,7 +25,7 @@ class Sample:
     image: np.ndarray  # (H, W, 3) uint8 RGB
     K: np.ndarray | None  # (4,) fx, fy, cx, cy in pixels; None: unknown camera
     present: np.ndarray  # (2,) bool
-    box: np.ndarray  # (2, 4) x, y, w, h pixels, tight around the hand's 2D joints (or vertices, where known)
+    box: np.ndarray  # (2, 4) x, y, w, h pixels, tight around the whole hand (its mesh, where known): what is cropped
     joints2d: np.ndarray  # (2, 21, 2)
     joints2d_valid: np.ndarray  # (2, 21) bool: may be scored
     joints3d: np.ndarray  # (2, 21, 3)
@@ -35,6 +35,8 @@ class Sample:
     has_params: np.ndarray  # (2,) bool: pose and shape are known, in terms of `hand_model`
     hand_model: str | None = None  # "lgnet" or "mano": what pose and shape mean
     parts: np.ndarray | None = None  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left hand's
+    present_known: np.ndarray | None = None  # (2,) bool: whether `present` is known of this side; None: of both
+    score_box: np.ndarray | None = None  # (2, 4) whose larger side 2D errors are told in; None: around the valid joints
 
 
 def empty_sample(name: str, kind: str, image: np.ndarray, K: np.ndarray | None) -> Sample:

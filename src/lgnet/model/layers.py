@@ -92,9 +92,12 @@ def soft_argmax_3d(logits: Float[Tensor, "*batch d h w"]) -> Float[Tensor, "*bat
 
 
 def sample_map(features: Float[Tensor, "n c h w"], points: Float[Tensor, "n p 2"]) -> Float[Tensor, "n p c"]:
-    """Bilinear features at points in normalised coordinates: -1 and 1 are the map's outer edges; clamped beyond."""
-    grid = points[:, None].to(features.dtype)
-    sampled = F.grid_sample(features, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    """Bilinear features at points in normalised coordinates: -1 and 1 are the map's outer edges; clamped beyond.
+
+    In float32: half precision would misplace points by a quarter of a cell.
+    """
+    grid = points[:, None].float()
+    sampled = F.grid_sample(features.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
     return sampled[:, :, 0].transpose(1, 2)
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ..geometry import rotation_6d_to_matrix
 from ..hand_model import HandModel, PosedHand, mesh_edges, pose_hand
 from ..hands import NUM_BETAS, NUM_JOINTS, NUM_ROTATIONS
-from .layers import PerHand, SelfAttentionBlock, mlp, small_init
+from .layers import PerHand, SelfAttentionBlock, small_init
 from .records import JointOutput, MeshOutput
 
 CAMERA_SCALE = {"crops": 8.4, "heads": 5.0}

@@ -51,7 +51,14 @@ def _linear(srgb: np.ndarray) -> np.ndarray:
 
 # sRGB of forearm skin, light to dark, after the range of the Monk scale's middle
 _TONES = np.array(
-    [[0.95, 0.80, 0.72], [0.90, 0.72, 0.60], [0.82, 0.62, 0.49], [0.71, 0.51, 0.38], [0.55, 0.38, 0.27], [0.36, 0.24, 0.17]]
+    [
+        [0.95, 0.80, 0.72],
+        [0.90, 0.72, 0.60],
+        [0.82, 0.62, 0.49],
+        [0.71, 0.51, 0.38],
+        [0.55, 0.38, 0.27],
+        [0.36, 0.24, 0.17],
+    ]
 )
 
 
@@ -100,9 +107,7 @@ def hand_mesh(
     return Mesh(vertices, faces, albedo.astype(np.float32), gloss.astype(np.float32), rest.astype(np.float32), label)
 
 
-def forearm(
-    rng: np.random.Generator, loop: np.ndarray, outward: np.ndarray, length: float, skin: Skin
-) -> list[Mesh]:
+def forearm(rng: np.random.Generator, loop: np.ndarray, outward: np.ndarray, length: float, skin: Skin) -> list[Mesh]:
     """A tapering arm from the wrist's loop, bare or in a sleeve.
 
     Args:
@@ -156,7 +161,9 @@ def _plain(shape: tuple[np.ndarray, np.ndarray], albedo: np.ndarray, gloss: np.n
     vertices, faces = shape
     f32 = np.float32
     zero = np.zeros(len(vertices), np.uint8)
-    return Mesh(vertices.astype(f32), faces.astype(np.int32), albedo.astype(f32), gloss.astype(f32), rest.astype(f32), zero)
+    return Mesh(
+        vertices.astype(f32), faces.astype(np.int32), albedo.astype(f32), gloss.astype(f32), rest.astype(f32), zero
+    )
 
 
 _SPHERE_RINGS = 8

@@ -57,9 +57,7 @@ def make_sample(rng: np.random.Generator, config: SynthConfig, kind: str | None 
     return draw(rng, scene, config, name, force=True)  # type: ignore[return-value]
 
 
-def draw(
-    rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str, force: bool = False
-) -> Sample | None:
+def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str, force: bool = False) -> Sample | None:
     """Draw a scene; None (unless `force`) where a hand is hidden almost wholly or an arm comes close to the camera."""
     lights, style = sample_lights(rng)
     skin = sample_skin(rng)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import numpy as np
 
@@ -26,7 +26,9 @@ def _noise_table() -> np.ndarray:
     return np.random.default_rng(555).uniform(-1, 1, (32, 32, 32)).astype(np.float32)
 
 
-def render(meshes: Sequence[Mesh], K: np.ndarray, background: np.ndarray, lights: Lights, shadow: int = 160) -> Rendered:
+def render(
+    meshes: Sequence[Mesh], K: np.ndarray, background: np.ndarray, lights: Lights, shadow: int = 160
+) -> Rendered:
     """Draw `meshes` over `background` (H, W, 3 linear float32). K (4,) fx, fy, cx, cy in pixels."""
     height, width = background.shape[:2]
     out = background.astype(np.float32).copy()

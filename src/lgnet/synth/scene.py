@@ -177,9 +177,18 @@ def _interacting(rng: np.random.Generator, config: SynthConfig, betas: list[np.n
     # (x thumb, y fingers, z palm)
     towards = np.array([0.0, 0.0, 1.0])
     if relation == "facing":  # palm to palm, as in prayer, clapping, clasping
-        wrist = _MIRROR @ np.diag([-1.0, 1, -1]) @ _turn(rng, 14) @ _rotation(np.array([0, 0, 1.0]), rng.normal(0, 0.5)) @ _MIRROR
+        wrist = (
+            _MIRROR
+            @ np.diag([-1.0, 1, -1])
+            @ _turn(rng, 14)
+            @ _rotation(np.array([0, 0, 1.0]), rng.normal(0, 0.5))
+            @ _MIRROR
+        )
     elif relation == "stacked":  # one palm on the other's back
-        wrist, towards = _MIRROR @ _rotation(np.array([0, 0, 1.0]), rng.normal(0, 0.7)) @ _MIRROR, np.array([0, 0, -1.0])
+        wrist, towards = (
+            _MIRROR @ _rotation(np.array([0, 0, 1.0]), rng.normal(0, 0.7)) @ _MIRROR,
+            np.array([0, 0, -1.0]),
+        )
         if rng.random() < 0.5:
             towards = -towards
     elif relation == "crossed":

@@ -1,0 +1,150 @@
+"""Data sets by name: `open_data("synth-bench")`, `open_data("realdata:../shared/realdata")`.
+
+A data set is a small record of samples by index. To add one, write its opener and put it into `OPENERS`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .sample import Sample
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Samples in a fixed order, read or drawn when they are asked for."""
+
+    name: str
+    count: int
+    load: Callable[[int], Sample]
+    skipped: dict[str, int] = field(default_factory=dict)
+    """What of the source is not among the samples, or is only partly scored, counted by reason."""
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self.count:
+            raise IndexError(f"{self.name} has samples 0 to {self.count - 1}, not {index}")
+        return self.load(index)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self.load(index) for index in range(self.count))
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What `lgnet data check` says of a data set."""
+
+    name: str
+    count: int  # pictures that can be read
+    hands: int
+    hands3d: int  # with 3D joints
+    kinds: dict[str, int]
+    skipped: dict[str, int]
+    faults: tuple[str, ...]  # one sentence each; none: complete and readable
+
+
+def open_data(spec: str, limit: int | None = None) -> DataSet:
+    """A data set by `NAME` or `NAME:ROOT`.
+
+    Args:
+        spec: the name, and the folder of those that lie in one.
+        limit: at most this many samples, spread evenly over the whole so that every kind is among them; the
+            counts in `skipped` remain those of the whole.
+
+    Raises:
+        ValueError: an unknown name, a missing folder, or a file that cannot be read.
+    """
+    name, _, root = spec.partition(":")
+    if name not in OPENERS:
+        raise ValueError(f"there is no data set {name!r}; there are {', '.join(sorted(OPENERS))}")
+    if limit is not None and limit < 1:
+        raise ValueError(f"a limit is at least 1, not {limit}")
+    data = OPENERS[name](root)
+    return data if limit is None or limit >= len(data) else spread(data, limit)
+
+
+def spread(data: DataSet, limit: int) -> DataSet:
+    """`limit` samples of a data set, at even distances."""
+    chosen = np.linspace(0, len(data) - 1, limit).round().astype(int)
+    return DataSet(data.name, limit, lambda index: data.load(int(chosen[index])), data.skipped)
+
+
+def check_data(spec: str) -> DataReport:
+    """Open a data set and read every sample of it.
+
+    Raises:
+        ValueError: it cannot even be opened.
+    """
+    data = open_data(spec)
+    kinds: Counter[str] = Counter()
+    count = hands = hands3d = 0
+    faults = list(_missing(spec))
+    for index in range(len(data)):
+        try:
+            sample = data[index]
+        except (ValueError, OSError) as error:
+            faults.append(str(error))
+            continue
+        count += 1
+        hands += int(sample.present.sum())
+        hands3d += int((sample.present & sample.joints3d_valid.any(1)).sum())
+        kinds[sample.kind] += 1
+        faults.extend(_inconsistent(sample))
+    return DataReport(data.name, count, hands, hands3d, dict(kinds), dict(data.skipped), tuple(faults))
+
+
+def _missing(spec: str) -> Iterator[str]:
+    name, _, root = spec.partition(":")
+    if name == "realdata":
+        from .realdata import FILES, read_realdata
+
+        folder = read_realdata(root).root
+        yield from (f"{folder / file} is missing" for file in FILES if not (folder / file).is_file())
+
+
+def _inconsistent(sample: Sample) -> Iterator[str]:
+    """Truth that contradicts itself."""
+    for side in np.flatnonzero(sample.present):
+        both = sample.joints2d_valid[side] & sample.joints3d_valid[side]
+        if max(sample.box[side, 2:]) <= 0:
+            yield f"{sample.name} has a hand without a box"
+        if sample.K is None or not both.any():
+            continue
+        points = sample.joints3d[side][both]
+        if (points[:, 2] <= 0).any():
+            yield f"{sample.name} has 3D joints behind the camera"
+            continue
+        projected = points[:, :2] / points[:, 2:] * sample.K[:2] + sample.K[2:]
+        worst = float(np.abs(projected - sample.joints2d[side][both]).max())
+        if worst > 2:
+            yield f"{sample.name} has 3D joints that project {worst:.1f} pixels away from its 2D joints"
+
+
+def _open_synth_bench(root: str) -> DataSet:
+    if root:
+        raise ValueError("synth-bench is drawn, not read: it takes no folder")
+    try:
+        from ..synth.generate import BENCH_COUNT, bench_sample
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("lgnet"):
+            raise
+        raise ValueError(f"drawing synth-bench needs {error.name}; install it by pip install 'lgnet[train]'") from error
+    return DataSet("synth-bench", BENCH_COUNT, bench_sample)
+
+
+def _open_realdata(root: str) -> DataSet:
+    if not root:
+        raise ValueError("realdata lies in a folder: name it as realdata:FOLDER")
+    from .realdata import load_sample, read_realdata
+
+    data = read_realdata(root)
+    return DataSet("realdata", len(data.records), lambda index: load_sample(data.records[index]), data.skipped)
+
+
+OPENERS: dict[str, Callable[[str], DataSet]] = {"realdata": _open_realdata, "synth-bench": _open_synth_bench}

@@ -1,0 +1,154 @@
+"""Figures: PCK curves and learning curves. matplotlib comes with the extra `train` and is imported only here."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .metrics import AUC_LIMIT, PCK_PROTOCOL, area_under_pck, pck
+
+LGNET_PCK = ((5, 10, 15, 20, 25, 30), (0.38, 0.67, 0.83, 0.92, 0.94, 0.97))
+"""Millimetres and share of joints, read off the paper's plot: InterHand2.6M, protocol B."""
+
+
+def require_matplotlib() -> Any:
+    """matplotlib.pyplot, drawing into files only.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        import matplotlib
+    except ModuleNotFoundError as error:
+        raise ValueError("plots need matplotlib; install it by pip install 'lgnet[train]'") from error
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as pyplot
+
+    return pyplot
+
+
+def plot_pck(
+    errors3d: Mapping[str, np.ndarray],
+    errors2d: Mapping[str, np.ndarray],
+    out: str | Path,
+    title: str = "",
+    paper: bool = False,
+) -> Path:
+    """Two panels: 3D PCK over 0 to 50 mm and 2D PCK over 0 to half a box; a panel without errors says so.
+
+    Args:
+        errors3d: label -> (N,) mm, protocol B, infinite where missed.
+        errors2d: label -> (N,) shares of the hand's box, infinite where missed.
+        out: the PNG to write.
+        title: over both panels.
+        paper: also draw LGNet's published points (another data set: only where that comparison is explained).
+    """
+    pyplot = require_matplotlib()
+    figure, (deep, flat) = pyplot.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
+    _curves(deep, errors3d, np.linspace(0, AUC_LIMIT, 201), f"error, mm (protocol {PCK_PROTOCOL})", AUC_LIMIT)
+    _curves(flat, errors2d, np.linspace(0, 0.5, 201), "2D error / larger side of the hand's box", 0.5)
+    if paper:
+        deep.plot(*LGNET_PCK, "k.", label="LGNet, InterHand2.6M, as published")
+        deep.legend(loc="lower right", fontsize="small")
+    deep.set_title("3D joints, missed hands wrong")
+    flat.set_title("2D joints, missed hands wrong")
+    if title:
+        figure.suptitle(title)
+    return _save(pyplot, figure, Path(out))
+
+
+def _curves(axes: Any, errors: Mapping[str, np.ndarray], thresholds: np.ndarray, label: str, limit: float) -> None:
+    axes.set_xlabel(label)
+    axes.set_ylabel("PCK")
+    axes.set_xlim(0, thresholds[-1])
+    axes.set_ylim(0, 1)
+    axes.grid(alpha=0.3)
+    known = {name: values for name, values in errors.items() if len(values)}
+    for name, values in known.items():
+        axes.plot(thresholds, pck(values, thresholds), label=f"{name}: area {area_under_pck(values, limit):.3f}")
+    if known:
+        axes.legend(loc="lower right", fontsize="small")
+    else:
+        axes.text(0.5, 0.5, "no truth", ha="center", va="center", transform=axes.transAxes)
+
+
+def plot_learning_curves(
+    runs: Mapping[str, str | Path],
+    out: str | Path,
+    figure_names: tuple[str, ...] = ("mpjpe",),
+    x: str = "samples",
+    ylabel: str = "mm",
+    log: bool = True,
+) -> Path:
+    """Figures over samples seen (or seconds), one line a run and figure.
+
+    Args:
+        runs: label -> `metrics.jsonl` of a training run, or a .csv with a header.
+        out: the PNG to write.
+        figure_names: the columns to draw, such as "bench/mpjpe"; rows that lack one are passed over.
+        x: the column along x: "samples" or "seconds".
+        ylabel: unit of the figures.
+        log: logarithmic axes.
+
+    Raises:
+        ValueError: a file is missing or has no row with a wanted column.
+    """
+    pyplot = require_matplotlib()
+    figure, axes = pyplot.subplots(figsize=(6, 4), constrained_layout=True)
+    for label, path in runs.items():
+        rows = read_curve(path)
+        for name in figure_names:
+            points = [(float(r[x]), float(r[name])) for r in rows if _number(r.get(x)) and _number(r.get(name))]
+            if not points:
+                raise ValueError(f"{path} has no row with both {x} and {name}")
+            text = label if len(figure_names) == 1 else f"{label}, {name}"
+            axes.plot(*zip(*points), marker=".", label=text)
+    if log:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+    axes.set_xlabel(x)
+    axes.set_ylabel(ylabel)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize="small")
+    return _save(pyplot, figure, Path(out))
+
+
+def read_curve(path: str | Path) -> list[dict[str, Any]]:
+    """Rows of a .csv with a header, or of a file with one JSON object a line.
+
+    Raises:
+        ValueError: the file is missing or cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"there is no learning curve {path}")
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".csv":
+        return list(csv.DictReader(text.splitlines()))
+    try:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as one JSON object a line: {error}") from error
+
+
+def _number(value: Any) -> bool:
+    try:
+        return value is not None and bool(np.isfinite(float(value)))
+    except (TypeError, ValueError):
+        return False
+
+
+def _save(pyplot: Any, figure: Any, out: Path) -> Path:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = out.with_name(out.name + ".part")
+    figure.savefig(aside, dpi=120, format="png")
+    pyplot.close(figure)
+    aside.replace(out)
+    return out

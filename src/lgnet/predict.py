@@ -1,0 +1,285 @@
+"""A picture -> two hands in its camera's frame: find, crop, run the network, place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from . import __version__
+from .checkpoint import load_network, load_state, load_weights
+from .config import DetectorConfig, ModelConfig
+from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
+from .detect import Detection, Detector, build_detector, detect
+from .hand_model import HandModel, load_hand_model
+from .hands import SIDES, Camera, Hand, TwoHands
+from .model.network import LGNet
+from .model.records import Inputs, Output
+from .place import place_hands
+
+ASSUMED_FIELD_OF_VIEW = 60.0
+"""Degrees along the picture's longer side, where nothing is known of the camera."""
+LEAST_PRESENCE = 0.35
+"""A found hand whose crop shows no hand of that side, by the network's own presence, is dropped below this."""
+BUNDLED = "lgnet-mobile"
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture as it is shown to the network."""
+
+    image: np.ndarray  # (H, W, 3) uint8
+    camera: Camera
+    boxes: np.ndarray  # (2, 4)
+    given: np.ndarray  # (2,) bool
+    scores: np.ndarray  # (2,) how sure the finder was; 1 for given boxes
+
+
+@dataclass(frozen=True)
+class Model:
+    """Networks ready to run; call it with a picture."""
+
+    network: LGNet
+    config: ModelConfig
+    detector: Detector | None
+    hand_models: tuple[HandModel, HandModel]  # right, left
+    name: str
+
+    def __call__(self, image: Any) -> TwoHands:
+        """The hands of one picture: an array (H, W, 3) uint8 RGB, a PIL image, or a path.
+
+        Raises:
+            ValueError: the picture cannot be read, or is not such an array.
+        """
+        pixels, camera, file = _open(image)
+        return self.predict(pixels, camera, file=file)
+
+    def batch(self, images: Sequence[Any]) -> list[TwoHands]:
+        """The same for many pictures at once, which is faster on a GPU."""
+        opened = [_open(image) for image in images]
+        views = [self._find(pixels, camera or assumed_camera(*_size(pixels))) for pixels, camera, _ in opened]
+        results = self._look_twice(views)
+        return [_named(result, file) for result, (_, _, file) in zip(results, opened)]
+
+    def predict(
+        self,
+        image: np.ndarray,
+        camera: Camera | None = None,
+        boxes: np.ndarray | None = None,
+        given: np.ndarray | None = None,
+        file: str | None = None,
+    ) -> TwoHands:
+        """The hands of one picture.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            camera: the picture's; None: a field of view is assumed, and the result says so.
+            boxes: (2, 4) x, y, w, h of the right and left hand, pixels; None: lgnet finds the hands itself.
+            given: (2,) bool, which of the boxes count; None with boxes: both.
+            file: the name that the result carries.
+
+        Raises:
+            ValueError: the picture is no such array, or a box is empty.
+        """
+        _check(image)
+        camera = camera or assumed_camera(*_size(image))
+        if boxes is None:
+            result = self._look_twice([self._find(image, camera)])[0]
+        else:
+            there = np.ones(2, bool) if given is None else np.asarray(given, bool)
+            view = View(image, camera, np.asarray(boxes, np.float64), there, np.ones(2))
+            result = self._run([view], drop=False)[0]
+        return _named(result, file)
+
+    def _find(self, image: np.ndarray, camera: Camera) -> View:
+        if self.detector is None:
+            raise ValueError("these weights have no detector beside them, so boxes must be given")
+        return _as_view(image, camera, detect(self.detector, image))
+
+    def _look_twice(self, views: list[View]) -> list[TwoHands]:
+        """Crop by the found boxes, then once more by the boxes of the meshes that were seen, which are tighter."""
+        first = self._run(views, drop=True)
+        again = [
+            _as_view(
+                view.image,
+                view.camera,
+                [
+                    Detection(
+                        SIDES.index(hand.side), float(view.scores[SIDES.index(hand.side)]), _mesh_box(hand, view.camera)
+                    )
+                    for hand in hands.hands
+                ],
+            )
+            for view, hands in zip(views, first)
+        ]
+        return self._run(again, drop=True)
+
+    def _run(self, views: list[View], drop: bool) -> list[TwoHands]:
+        """The network over those views that have a box; with `drop`, hands it does not see are left out."""
+        out = [TwoHands(None, None, *_size(v.image), v.camera, model=self._says()) for v in views]
+        busy = [index for index, view in enumerate(views) if view.given.any()]
+        if not busy:
+            return out
+        c = self.config
+        crops = [
+            hand_crops(v.boxes, v.given, v.camera.K, c.crop_size, c.crop_enlarge, c.separation)
+            for v in (views[i] for i in busy)
+        ]
+        images = np.stack([cut_crops(views[i].image, crop, c.separation) for i, crop in zip(busy, crops)])
+        device = next(self.network.parameters()).device
+        inputs = Inputs(
+            images=torch.from_numpy(images).to(device).permute(0, 1, 4, 2, 3).float() / 255,
+            given=torch.from_numpy(np.stack([views[i].given for i in busy])).to(device),
+            geometry=torch.from_numpy(np.stack([crop_geometry(crop, c.separation) for crop in crops])).to(device),
+        )
+        with torch.inference_mode():
+            output = self.network(inputs)
+        for row, (index, crop) in enumerate(zip(busy, crops)):
+            out[index] = self._hands(output, row, views[index], crop, drop)
+        return out
+
+    def _hands(self, output: Output, row: int, view: View, crops: HandCrops, drop: bool) -> TwoHands:
+        """One picture's hands from the network's output, turned from the crops into the camera's frame and placed."""
+
+        def numpy(tensor: torch.Tensor) -> np.ndarray:
+            return tensor[row].double().cpu().numpy()
+
+        presence = 1 / (1 + np.exp(-numpy(output.joint.presence_logit)))
+        there = view.given & ((presence > LEAST_PRESENCE) if drop else True)
+        joints2d, joints3d = numpy(output.joint.joints25d)[..., :2], numpy(output.refine.joints)
+        relative = numpy(output.mesh.relative) if there.all() else None
+        wrists = place_hands(
+            [joints2d[s] if there[s] else None for s in (0, 1)],
+            [joints3d[s] if there[s] else None for s in (0, 1)],
+            crops,
+            relative,
+        )
+        rotations, betas = numpy(output.mesh.rotations), numpy(output.mesh.betas)
+        final, rough = numpy(output.refine.vertices), numpy(output.mesh.vertices)
+        hands: list[Hand | None] = [None, None]
+        for side, (crop, wrist) in enumerate(zip(crops.hands, wrists)):
+            if crop is None or wrist is None:
+                continue
+            turned = rotations[side].copy()
+            turned[0] = crop.rotation_to_camera(turned[0])
+            if crop.mirrored:
+                sign = np.array([-1.0, 1.0, 1.0])
+                turned[1:] = turned[1:] * sign[:, None] * sign
+            hands[side] = Hand(
+                side=SIDES[side],
+                score=float(view.scores[side] * (presence[side] if drop else 1.0)),
+                box=view.boxes[side],
+                joints2d=crop.crop_to_image(joints2d[side]),
+                joints3d=crop.to_camera(joints3d[side]) + wrist,
+                vertices=crop.to_camera(final[side]) + wrist,
+                vertices_rough=crop.to_camera(rough[side]) + wrist,
+                faces=self.hand_models[side].faces.numpy(),
+                pose=np.stack([cv2.Rodrigues(r)[0][:, 0] for r in turned]),
+                shape=betas[side],
+                translation=wrist,
+            )
+        return TwoHands(hands[0], hands[1], *_size(view.image), view.camera, model=self._says())
+
+    def _says(self) -> dict[str, str]:
+        return {"weights": self.name, "hand_model": self.config.hand_model, "version": __version__}
+
+
+def load(weights: str = BUNDLED, device: str = "auto") -> Model:
+    """Networks ready to run.
+
+    Args:
+        weights: a bundled name, or the path of a checkpoint of the hand network. The detector is always the bundled one.
+        device: "auto" (CUDA, else Apple's MPS, else the CPU), "cpu", "cuda" or "mps".
+
+    Raises:
+        ValueError: there are no such weights, they are damaged or of another architecture, or no such device.
+    """
+    place = _device(device)
+    path = weights if weights.endswith(".safetensors") or "/" in weights else bundled(weights)
+    network, config, meta = load_network(path, place)
+    detector_path = bundled("detector")
+    detector = None
+    if Path(detector_path).is_file():
+        values, state, _ = load_weights(detector_path, kind="detector")
+        detector = build_detector(DetectorConfig(**{**values, "widths": tuple(values["widths"])}))
+        load_state(detector, state, detector_path)
+        detector = detector.to(place).eval()
+    models = tuple(load_hand_model(config.hand_model, side) for side in ("right", "left"))
+    return Model(network, config, detector, models, str(meta.get("name", Path(path).stem)))  # type: ignore[arg-type]
+
+
+def bundled(name: str) -> str:
+    """The path of weights that come with the package.
+
+    Raises:
+        ValueError: there are none of this name.
+    """
+    folder = resources.files("lgnet") / "weights"
+    file = folder / f"{name}.safetensors"
+    if not file.is_file():
+        names = sorted(f.name[:-12] for f in folder.iterdir() if f.name.endswith(".safetensors"))
+        raise ValueError(f"there are no weights {name!r}; give a path, or one of: {', '.join(names) or 'none bundled'}")
+    return str(file)
+
+
+def assumed_camera(width: int, height: int) -> Camera:
+    """The camera of a picture nothing is known of: 60 degrees along the longer side, looking at the middle."""
+    focal = max(width, height) / 2 / np.tan(np.deg2rad(ASSUMED_FIELD_OF_VIEW / 2))
+    return Camera(focal, focal, (width - 1) / 2, (height - 1) / 2, assumed=True)
+
+
+def _as_view(image: np.ndarray, camera: Camera, found: Sequence[Detection]) -> View:
+    boxes, given, scores = np.zeros((2, 4)), np.zeros(2, bool), np.zeros(2)
+    for detection in found:
+        boxes[detection.side], given[detection.side] = detection.box, True
+        scores[detection.side] = detection.score
+    return View(image, camera, boxes, given, scores)
+
+
+def _mesh_box(hand: Hand, camera: Camera) -> np.ndarray:
+    """(4,) x, y, w, h of the mesh in the picture."""
+    K = camera.K
+    uv = hand.vertices[:, :2] / np.maximum(hand.vertices[:, 2:], 1e-3) * K[:2] + K[2:]
+    low, high = uv.min(0), uv.max(0)
+    return np.concatenate([low, high - low])
+
+
+def _open(image: Any) -> tuple[np.ndarray, Camera | None, str | None]:
+    if isinstance(image, np.ndarray):
+        _check(image)
+        return image, None, None
+    from .image_io import camera_from_exif, read_image
+
+    if isinstance(image, (str, Path)):
+        picture = read_image(image)
+        return picture.pixels, camera_from_exif(picture), str(image)
+    return np.asarray(image.convert("RGB")), None, None
+
+
+def _check(image: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 1:
+        raise ValueError(f"a picture is an array (H, W, 3) of uint8 RGB, not {image.shape} of {image.dtype}")
+
+
+def _size(image: np.ndarray) -> tuple[int, int]:
+    return image.shape[1], image.shape[0]
+
+
+def _named(hands: TwoHands, file: str | None) -> TwoHands:
+    return replace(hands, file=file)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"there is no device {name!r}; choose auto, cpu, cuda or mps")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("no CUDA device can be used here; choose --device cpu or auto")
+    return torch.device(name)
