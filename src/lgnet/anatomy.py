@@ -9,7 +9,6 @@ little finger. Zero is the flat hand with straight fingers; the thumb's zero is 
 from __future__ import annotations
 
 import functools
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .geometry import mirror_rotation, rotvec_to_matrix
-from .hand_model import HandModel, load_hand_model
+from .hand_model import HandModel, mirrored
 
 
 def _limits() -> np.ndarray:
@@ -81,9 +80,9 @@ def joint_axes(model: HandModel) -> Float[Tensor, "15 3 3"]:
     return axes
 
 
-@functools.lru_cache(maxsize=2)
-def _right_axes(name: Literal["lgnet", "mano"]) -> Tensor:
-    return joint_axes(load_hand_model(name, "right"))
+@functools.lru_cache(maxsize=4)
+def _right_axes(model: HandModel) -> Tensor:
+    return joint_axes(model if model.side == "right" else mirrored(model)).cpu()
 
 
 def rotations_from_angles(model: HandModel, angles: Float[Tensor, "*batch 15 3"]) -> Float[Tensor, "*batch 15 3 3"]:
@@ -91,7 +90,7 @@ def rotations_from_angles(model: HandModel, angles: Float[Tensor, "*batch 15 3"]
 
     The joint twists first, then flexes, then spreads: spread about an axis fixed in the parent.
     """
-    axes = _right_axes(model.name).to(angles)
+    axes = _right_axes(model).to(angles)
     flex, spread, twist = (rotvec_to_matrix(angles[..., i : i + 1] * axes[:, i]) for i in range(3))
     rotations = spread @ flex @ twist
     return rotations if model.side == "right" else mirror_rotation(rotations)

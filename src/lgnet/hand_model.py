@@ -137,8 +137,12 @@ def mirrored(hand: HandModel) -> HandModel:
     def flip(points: Tensor, axis: int) -> Tensor:
         shape = [1] * points.dim()
         shape[axis] = 3
-        return points * torch.tensor([-1.0, 1.0, 1.0]).view(shape)
+        return points * torch.tensor([-1.0, 1.0, 1.0], device=points.device).view(shape)
 
+    pose_basis = hand.pose_basis
+    if pose_basis is not None:  # its columns go with the entries of R - I, which become those of M R M - I
+        sign = torch.tensor([-1.0, 1.0, 1.0], device=pose_basis.device)
+        pose_basis = flip(pose_basis, 1) * torch.outer(sign, sign).flatten().repeat(15)
     return replace(
         hand,
         side="left" if hand.side == "right" else "right",
@@ -149,6 +153,7 @@ def mirrored(hand: HandModel) -> HandModel:
         points=flip(hand.points, 1),
         points_basis=flip(hand.points_basis, 1),
         faces=hand.faces.flip(1),
+        pose_basis=pose_basis,
         thumb_dorsal=flip(hand.thumb_dorsal, 0),
     )
 
