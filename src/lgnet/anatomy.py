@@ -82,7 +82,8 @@ def joint_axes(model: HandModel) -> Float[Tensor, "15 3 3"]:
 
 @functools.lru_cache(maxsize=4)
 def _right_axes(model: HandModel) -> Tensor:
-    return joint_axes(model if model.side == "right" else mirrored(model)).cpu()
+    model = model.to("cpu")
+    return joint_axes(model if model.side == "right" else mirrored(model))
 
 
 def rotations_from_angles(model: HandModel, angles: Float[Tensor, "*batch 15 3"]) -> Float[Tensor, "*batch 15 3 3"]:

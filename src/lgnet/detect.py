@@ -48,8 +48,8 @@ class Detector(nn.Module):
         self.out = nn.Conv2d(c, 2 * 5, 1)
         with torch.no_grad():
             self.out.weight.mul_(0.1)
-            self.out.bias.zero_()
-            self.out.bias[:2] = -4.0  # hands are rare: one cell in some four hundred
+            # hands are rare: one cell in some four hundred
+            self.out.bias = nn.Parameter(torch.tensor([-4.0, -4.0, *[0.0] * 8]))
 
     def forward(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 10 h w"]:
         """Heat logits (2: right, left), then for each side x and y within the cell, log width and log height."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import functools
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -210,79 +211,100 @@ class _RefusedError(Exception):
 class _StandIn:
     """Holds the state of an object whose class is not to be loaded; does nothing."""
 
-    def __init__(self, *args: Any) -> None: ...
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+        self.state: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
+class _Dtype(_StandIn):
+    """For `numpy.dtype(code, align, copy)` with the state (version, byte order, ...)."""
+
+
+class _Array(_StandIn):
+    """For `numpy.ndarray`, with the state (version, shape, dtype, Fortran order, bytes)."""
+
+
+class _Sparse(_StandIn):
+    """For SciPy's compressed sparse matrices."""
+
+    by_row = False
+
+
+class _SparseRows(_Sparse):
+    by_row = True
+
+
+_SPARSE = {"csc_matrix": _Sparse, "csc_array": _Sparse, "csr_matrix": _SparseRows, "csr_array": _SparseRows}
+
+
 def _dense(value: Any, depth: int = 0) -> np.ndarray:
-    """The array behind an ndarray, a chumpy `Ch` or `Select`, or a compressed sparse matrix."""
-    if not isinstance(value, _StandIn):
-        if not isinstance(value, np.ndarray):
-            raise ValueError(f"it is no array but a {type(value).__name__}")
-        return value
-    state = getattr(value, "state", None)
-    if not isinstance(state, dict) or depth > 8:
-        raise ValueError("it is an object without content")
-    if "indptr" in state:
-        rows, columns = (int(n) for n in state.get("_shape", state.get("shape")))
-        if not 0 <= rows * columns <= 1_000_000:
-            raise ValueError("it is too large")
-        by_row = type(value).__name__.startswith("csr")
-        out = np.zeros((rows, columns) if by_row else (columns, rows))
-        lines = np.repeat(np.arange(len(out)), np.diff(_dense(state["indptr"])))
-        np.add.at(out, (lines, _dense(state["indices"])), _dense(state["data"]))
-        return out if by_row else out.T
+    """The array behind the stand-in of an ndarray, a chumpy `Ch` or `Select`, or a compressed sparse matrix."""
+    state = value.state if isinstance(value, _StandIn) else None
+    if state is None or depth > 8:
+        raise ValueError(f"it is no array but a {type(value).__name__}")
+    if isinstance(value, _Array):
+        _, shape, kind, fortran, raw = state
+        code, order = str(kind.args[0]), kind.state[1] if kind.state else "="
+        if not re.fullmatch("[biuf][1248]", code) or order not in "<>|=":
+            raise ValueError(f"it is an array of {code}")
+        raw = raw.encode("latin1") if isinstance(raw, str) else raw  # as Python 2 wrote it
+        return np.frombuffer(raw, np.dtype(order + code)).reshape(shape, order="F" if fortran else "C")
+    if isinstance(value, _Sparse):
+        rows, columns = (int(_dense(n)) if isinstance(n, _StandIn) else int(n) for n in state["_shape"])
+        ends, places, entries = (_dense(state[key]) for key in ("indptr", "indices", "data"))
+        if (np.diff(ends) < 0).any() or ends[-1] != len(entries) or not 0 <= rows * columns <= 1_000_000:
+            raise ValueError("it is no sparse matrix")
+        out = np.zeros((rows, columns) if value.by_row else (columns, rows))
+        np.add.at(out, (np.repeat(np.arange(len(out)), np.diff(ends)), places), entries)
+        return out if value.by_row else out.T
     if "idxs" in state:  # chumpy.reordering.Select
         chosen = _dense(state["a"], depth + 1).ravel()[_dense(state["idxs"])]
         return chosen.reshape(state["preferred_shape"]) if "preferred_shape" in state else chosen
-    if "x" in state:  # chumpy.ch.Ch
-        return _dense(state["x"], depth + 1)
-    raise ValueError("it is an expression of an unknown kind")
+    return _dense(state["x"], depth + 1)  # chumpy.ch.Ch
 
 
 class _Unpickler(pickle.Unpickler):
-    """Loads plain containers and NumPy arrays; stand-ins for chumpy and SciPy; refuses every other name.
+    """Loads plain containers, and stand-ins for NumPy's, SciPy's and chumpy's objects; refuses every other name.
 
-    The stand-ins and helpers are made anew for each file, so that a file cannot change what the next one finds.
+    Not even NumPy's own functions are let near the file: a made-up dtype can bring them to read foreign memory. The
+    classes are made anew for each file, so that a file cannot change what the next one finds.
     """
 
     def __init__(self, file: Any) -> None:
         super().__init__(file, encoding="latin1")
-        self._made: dict[str, type] = {}
+        array, dtype = type("ndarray", (_Array,), {}), type("dtype", (_Dtype,), {})
 
-        def latin1(text: str, _encoding: str = "latin1") -> bytes:
-            return text.encode("latin1")
+        def filled(shape: Any, kind: Any, order: str, raw: Any) -> Any:
+            out = array()
+            out.state = (1, shape, kind, order == "F", raw)
+            return out
 
-        def reconstructor(cls: type, _base: type, _state: Any) -> Any:
-            if not issubclass(cls, _StandIn):
-                raise _RefusedError("an object other than a stand-in")
-            return cls()
-
-        self._known: dict[str, Any] = {
-            "numpy.ndarray": np.ndarray,
-            "numpy.dtype": np.dtype,
-            "_codecs.encode": latin1,
-            "copy_reg._reconstructor": reconstructor,
-            "copyreg._reconstructor": reconstructor,
-        }
+        known: dict[str, Any] = {"numpy.ndarray": array, "numpy.dtype": dtype}
         for core in ("numpy.core", "numpy._core"):
-            self._known[f"{core}.multiarray._reconstruct"] = np.empty(0).__reduce__()[0]  # type: ignore[index]
-            self._known[f"{core}.multiarray.scalar"] = np.float64(0).__reduce__()[0]  # type: ignore[index]
-            self._known[f"{core}.numeric._frombuffer"] = np.empty(1).__reduce_ex__(5)[0]  # type: ignore[index]
+            known[f"{core}.multiarray._reconstruct"] = lambda *_: array()
+            known[f"{core}.multiarray.scalar"] = lambda kind, raw: filled((), kind, "C", raw)
+            known[f"{core}.numeric._frombuffer"] = lambda raw, kind, shape, order: filled(shape, kind, order, raw)
+        known["_codecs.encode"] = lambda text, _="latin1": text.encode("latin1")
+        for copying in ("copy_reg", "copyreg"):
+            known[f"{copying}._reconstructor"] = lambda kind, *_: kind()
         for builtins in ("__builtin__", "builtins"):
-            self._known |= {f"{builtins}.{kind.__name__}": kind for kind in (set, frozenset, slice, object)}
+            known |= {f"{builtins}.{kind.__name__}": kind for kind in (set, frozenset, slice, object)}
+        self._known = known
 
     def find_class(self, module: str, name: str) -> Any:
         """The class or function of that name, if it is on the list."""
         full = f"{module}.{name}"
-        if full in self._known:
-            return self._known[full]
-        sparse = module.startswith("scipy.sparse") and name in ("csc_matrix", "csr_matrix", "csc_array", "csr_array")
-        if sparse or module.split(".")[0] == "chumpy":
-            return self._made.setdefault(full, type(name, (_StandIn,), {}))
-        raise _RefusedError(f"'{full}'")
+        if full not in self._known:
+            if module.startswith("scipy.sparse") and name in _SPARSE:
+                self._known[full] = type(name, (_SPARSE[name],), {})
+            elif module.split(".")[0] == "chumpy":
+                self._known[full] = type(name, (_StandIn,), {})
+            else:
+                raise _RefusedError(f"'{full}'")
+        return self._known[full]
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -65,7 +65,8 @@ def _hands(config: TrainConfig) -> Task:
         return {**vars(inputs), **vars(targets)}
 
     def loss(net: nn.Module, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        inputs, targets = (kind(**{f.name: data[f.name] for f in fields(kind)}) for kind in (Inputs, Targets))
+        inputs = Inputs(**{f.name: data[f.name] for f in fields(Inputs)})
+        targets = Targets(**{f.name: data[f.name] for f in fields(Targets)})
         return total_loss(net(inputs), targets, config.loss, network)
 
     def evaluate(net: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:

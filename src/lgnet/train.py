@@ -208,7 +208,7 @@ class Average:
         weight = 1 - min(self.decay, (1 + steps) / (10 + steps))
         new = network.state_dict()
         floats = [name for name, value in self.values.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.values[n] for n in floats], [new[n].detach() for n in floats], weight)
+        torch._foreach_lerp_([self.values[n] for n in floats], [new[n].detach() for n in floats], weight)  # pyright: ignore[reportPrivateImportUsage]
         for name, value in self.values.items():
             if not value.is_floating_point():
                 value.copy_(new[name])
@@ -309,12 +309,8 @@ def _resumed_config(config: TrainConfig, folder: Path) -> TrainConfig:
         values = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} holds no run to go on with: {error}") from error
-    for key, kind in (
-        ("model", ModelConfig),
-        ("detector", DetectorConfig),
-        ("loss", LossConfig),
-        ("synth", SynthConfig),
-    ):
+    kinds: dict[str, Any] = {"model": ModelConfig, "detector": DetectorConfig, "loss": LossConfig, "synth": SynthConfig}
+    for key, kind in kinds.items():
         values[key] = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values[key].items()})
     saved = TrainConfig(**values)
     taken = ("samples", "decay", "learning_rate", "renderers", "threads", "devices", "real_data", "evaluate_every")

@@ -43,7 +43,7 @@ def develop(linear: np.ndarray, rng: np.random.Generator, level: float) -> np.nd
         quality = int(rng.integers(35, 95))
         ok, data = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])
         if ok:
-            out = cv2.imdecode(data, cv2.IMREAD_COLOR)
+            out = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
     return out
 
 

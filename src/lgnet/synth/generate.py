@@ -149,17 +149,18 @@ def write_dataset(out: str, count: int, seed: int = 0, config: SynthConfig | Non
     Writes `<index>.jpg`, `<index>.json` (camera, kind and for each hand side, box, joints2d, joints3d, pose, shape,
     as in lgnet's results) and `<index>_parts.png` (0 none, 1..16 right hand, 17..32 left).
     """
+    from rich.console import Console
     from rich.progress import track
 
     config = config or SynthConfig(full_frame=True)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for index in track(range(count), description="drawing", disable=None, transient=True):
+    for index in track(range(count), description="drawing", console=Console(stderr=True), transient=True):
         sample = make_sample(training_rng(seed, 0, index), config, name=f"{index:06d}")
         stem = folder / sample.name
         cv2.imwrite(f"{stem}.jpg", sample.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-        cv2.imwrite(f"{stem}_parts.png", sample.parts)
+        cv2.imwrite(f"{stem}_parts.png", np.asarray(sample.parts))
         Path(f"{stem}.json").write_text(json.dumps(_labels(sample)))
         written.append(Path(f"{stem}.jpg"))
     (folder / "dataset.json").write_text(
