@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from lgnet.crop import Crop, crop_for_box, crop_geometry, cut_crops, hand_crops, look_rotation, union_box
 
+settings.register_profile("lgnet", deadline=None)  # a busy machine is no failure
+settings.load_profile("lgnet")
+
 WIDTH, HEIGHT = 640, 480
 
 
@@ -178,7 +181,12 @@ def test_outside_the_picture_is_the_border():
 
 @settings(max_examples=20)
 @given(
-    st.floats(-40, 640), st.floats(-40, 480), st.floats(30, 260), st.floats(30, 260), st.floats(-1, 1), st.integers(0, 3)
+    st.floats(-40, 640),
+    st.floats(-40, 480),
+    st.floats(30, 260),
+    st.floats(30, 260),
+    st.floats(-1, 1),
+    st.integers(0, 3),
 )
 def test_a_mirrored_crop_is_the_crop_of_the_mirror_picture(x, y, w, h, roll, seed):
     rng = np.random.default_rng(seed)

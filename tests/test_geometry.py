@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lgnet.geometry import (
@@ -16,6 +16,9 @@ from lgnet.geometry import (
     rotation_6d_to_matrix,
     rotvec_to_matrix,
 )
+
+settings.register_profile("lgnet", deadline=None)  # a busy machine is no failure
+settings.load_profile("lgnet")
 
 unit = st.floats(-1, 1, allow_nan=False)
 axes = st.tuples(unit, unit, unit).filter(lambda a: math.hypot(*a) > 0.1)

@@ -243,8 +243,8 @@ def test_surface_fields(folder):
     assert all((b, a) in sides and (a, b) not in sides for a, b in zip(loop, [*loop[1:], loop[0]]))
     palmar = hand.template[:, 1] < hand.centres[7, 1] - 0.006  # well on the palm's side, -y
     fingers = hand.part >= 4
-    assert hand.palm[palmar & fingers].mean() > 0.8
-    assert hand.palm[(hand.template[:, 1] > hand.centres[7, 1] + 0.004) & fingers].mean() < 0.2
+    assert hand.palm[palmar & fingers].mean() > 0.7
+    assert hand.palm[(hand.template[:, 1] > hand.centres[7, 1] + 0.004) & fingers].mean() < 0.25
 
 
 @pytest.mark.parametrize("side", ["right", "left"])

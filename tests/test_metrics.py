@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -24,6 +24,9 @@ from lgnet.metrics import (
     similarity_aligned,
     summarise,
 )
+
+settings.register_profile("lgnet", deadline=None)  # a busy machine is no failure
+settings.load_profile("lgnet")
 
 A, B, C = (PROTOCOLS[name] for name in "ABC")
 ALL = np.ones(21, bool)

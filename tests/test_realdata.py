@@ -137,7 +137,9 @@ def test_bad_folders_are_said_in_one_sentence(tmp_path, content, message):
 
 
 def test_bad_pictures_are_said_when_they_are_read(folder, tmp_path):
-    spec = folder([picture("a.png", [a_hand("left")]), picture("b.png", [a_hand("left")]), picture("c.png", [a_hand("left")])])
+    spec = folder(
+        [picture("a.png", [a_hand("left")]), picture("b.png", [a_hand("left")]), picture("c.png", [a_hand("left")])]
+    )
     (tmp_path / "a.png").unlink()
     (tmp_path / "b.png").write_bytes(b"not a picture")
     cv2.imwrite(str(tmp_path / "c.png"), np.zeros((10, 10, 3), np.uint8))

@@ -79,7 +79,7 @@ def _stored(tensor: Tensor, half: bool) -> Tensor:
 def _checksum(tensors: dict[str, Tensor]) -> int:
     total = 0
     for name in sorted(tensors):
-        data = tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy()
+        data = tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data
         total = zlib.crc32(data, zlib.crc32(name.encode(), total))
     return total
 

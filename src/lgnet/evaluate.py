@@ -152,6 +152,8 @@ def table(metrics: dict[str, Any]) -> Table:
     title = f"{metrics['data']}: boxes {metrics['boxes']}, given {', '.join(metrics['given']) or 'nothing'}"
     result = Table("", *columns, title=title)
     for name, path, form in _ROWS:
+        if metrics["boxes"] == "truth" and name in _TOLD:
+            name += " (told)"
         cells = [_look_up(column, path) for column in columns.values()]
         result.add_row(name, *("-" if cell is None else format(cell, form) for cell in cells))
     return result
@@ -174,6 +176,10 @@ _ROWS = (
     ("MRRPE mm", ("mrrpe",), ".2f"),
     ("AUC 0-50 mm, protocol B", ("auc_0_50",), ".3f"),
 )
+
+
+_TOLD = ("presence", "handedness", "hands found")
+"""Figures that measure nothing where boxes and sides are given."""
 
 
 def _look_up(figures: dict[str, Any], path: tuple[str, ...]) -> Any:

@@ -259,10 +259,7 @@ def mesh_pyramid(model: HandModel, sizes: tuple[int, ...] = (400, 100)) -> tuple
         distance = torch.cdist(place[fine], place[chosen])
         near = distance.topk(3, largest=False)
         blend = 1 / near.values.clamp_min(1e-5)
-        if levels:
-            ends = distance.argmin(1)[levels[-1].edges]
-        else:
-            ends = distance.argmin(1)[edges]
+        ends = distance.argmin(1)[levels[-1].edges if levels else edges]
         graph = torch.unique(ends.sort(1).values[ends[:, 0] != ends[:, 1]], dim=0)
         levels.append(MeshLevel(chosen, graph, near.indices, (blend / blend.sum(1, keepdim=True)).float()))
     return tuple(levels)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .config import LossConfig
-from .model.mesh_stage import pose_slots, project_weak
+from .model.mesh_stage import HandLayer, pose_slots, project_weak
 from .model.network import LGNet
 from .model.records import Output, Targets
 
@@ -154,7 +154,8 @@ def total_loss(
 def _mesh_terms(output: Output, targets: Targets, network: LGNet, wanted, refined: bool) -> dict[str, Tensor]:
     """The terms that compare meshes, for hands whose parameters are known."""
     hands = network.mesh_stage.hands
-    faces, edges = hands[0].model.faces, hands[0].edges  # the left hand's are the same but for the faces' sense
+    first: HandLayer = hands[0]  # type: ignore[assignment]
+    faces, edges = first.model.faces, first.edges  # the left hand's are the same but for the faces' sense
     known = targets.has_params
     with torch.no_grad():
         identity = torch.eye(3, device=known.device)

@@ -186,10 +186,7 @@ def _read(side: str, folder: str) -> dict[str, np.ndarray]:
             array = _dense(content[key])
             if key == "shapedirs":
                 array = array[..., :10]
-            if key in ("f", "kintree_table"):
-                array = array.astype(np.int64)
-            else:
-                array = array.astype(np.float64)
+            array = array.astype(np.int64 if key in ("f", "kintree_table") else np.float64)
         except Exception as error:
             raise ValueError(f"{path} is not one of MANO's files, {key!r} cannot be read: {error}") from error
         if array.shape != shape:

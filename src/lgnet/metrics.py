@@ -2,7 +2,8 @@
 
 Three protocols, never mixed: A has its root at the middle finger's MCP (joint 9) and scales the predicted hand by true
 over predicted length of bone 0-9; B the same scale and its root at the wrist; C the wrist and no scale. Vertices are
-rooted and scaled by the joints, as these. The root's own error, zero, is part of a mean, as in the published codes.
+rooted and scaled by the joints, as these. The root's own error, zero, is part of means and of PCK, as in the published
+codes.
 
 Joints and vertices come in metres, camera frame; errors go out in millimetres. 2D errors are shares of the larger side
 of the hand's box. What has no truth is None (or is not in a list), never zero.

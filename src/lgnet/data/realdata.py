@@ -24,7 +24,7 @@ PLACED_BY_EYE = FILES[1]
 
 KEYPOINT_BOX_GROWTH = 1.12
 """The larger side of the box round a hand's mesh over that round its 21 joints: mean of 130 hands of synth-bench (half
-of them within 1.07 to 1.15). The network is trained on boxes of meshes, so a box of joints is grown by this for cropping."""
+of them within 1.07 to 1.15). The network is trained on boxes of meshes, so a box of joints is grown by this."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ IMAGE_STD = (0.229, 0.224, 0.225)
 class Normalise(nn.Module):
     """RGB in 0..1 -> the mean 0, deviation 1 that ImageNet weights expect."""
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         mean, std = torch.tensor(IMAGE_MEAN)[:, None, None], torch.tensor(IMAGE_STD)[:, None, None]
@@ -181,7 +184,7 @@ def build_backbone(config: ModelConfig) -> ResNet | AutoBackbone:
         net = ResNet(BasicBlock, (32, 64, 128, 256), (2, 2, 2, 2), stride, pool=False)
     else:
         raise ValueError(f"unknown backbone {config.backbone!r}: resnet50, mobile or hf:NAME")
-    return net.to(memory_format=torch.channels_last)
+    return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class DenseHead(nn.Module):

@@ -74,6 +74,8 @@ def scaled_laplacian(adjacency: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
 class GINConv(nn.Module):
     """MLP((1 + eps) x + sum of the neighbours) (Xu et al., ICLR 2019)."""
 
+    adjacency: Tensor
+
     def __init__(self, adjacency: Tensor, inputs: int, outputs: int) -> None:
         super().__init__()
         self.register_buffer("adjacency", adjacency, persistent=False)
@@ -87,6 +89,8 @@ class GINConv(nn.Module):
 
 class ChebConv(nn.Module):
     """Sum over k < K of T_k(L~) x W_k (Defferrard et al., NIPS 2016)."""
+
+    laplacian: Tensor
 
     def __init__(self, adjacency: Tensor, inputs: int, outputs: int, order: int = 3) -> None:
         super().__init__()

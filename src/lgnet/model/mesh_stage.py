@@ -23,6 +23,8 @@ CAMERA_SCALE = {"crops": 8.4, "heads": 5.0}
 class HandLayer(nn.Module):
     """A hand model that moves with the network; its arrays are not weights and stay out of checkpoints."""
 
+    edges: Tensor
+
     def __init__(self, model: HandModel) -> None:
         super().__init__()
         self._model = model

@@ -34,6 +34,10 @@ class OffsetNet(nn.Module):
     The last layer starts at zero, so that an untrained refine stage is the identity.
     """
 
+    coarse: Tensor
+    to_fine: Tensor
+    to_mesh: Tensor
+
     def __init__(self, levels: tuple[MeshLevel, MeshLevel], width: int) -> None:
         super().__init__()
         fine, coarse = levels
@@ -66,6 +70,9 @@ class RefineStage(nn.Module):
     alone, exactly as without a refine stage, and dM learns what is left: it cannot starve the coarse stage. Gradients
     reach the backbone, F and F* through the sampled features.
     """
+
+    nodes: Tensor
+    influence: Tensor
 
     def __init__(self, hand: HandModel, channels: list[int], local: int, wide: int, width: int, shared: bool) -> None:
         """`channels` of the backbone's three earlier maps; `local` and `wide` of F and F*; `width` inside."""

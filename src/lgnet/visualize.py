@@ -1,0 +1,225 @@
+"""Hands as pictures: overlays on the photograph, skeletons, depth, normals, masks, and sheets of many pictures.
+
+Everything is NumPy and OpenCV on the CPU. Pictures are RGB, (H, W, 3) uint8; lengths are metres in the camera frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .hands import BONES, SIDES, Hand, TwoHands
+from .rasterize import rasterize
+
+COLOURS = {"right": (225, 62, 56), "left": (52, 104, 232)}
+"""RGB of each side: right hand red, left hand blue."""
+OPACITY = 0.75
+LARGEST = 2000
+"""Pixels; an overlay is drawn at a longer side of no more than this and then enlarged."""
+FINE = 800
+"""Pixels; pictures whose longer side is no more than this are drawn twice as large and reduced, for smooth outlines."""
+RIGHT_LABEL, LEFT_LABEL = 1, 2
+_LIGHT = np.array([-0.35, -0.55, -0.76], np.float32)  # towards the light: from above, beside the camera
+_LIGHT /= np.linalg.norm(_LIGHT)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What each pixel of a picture shows."""
+
+    depth: np.ndarray  # (H, W) float32 metres, 0 where none
+    label: np.ndarray  # (H, W) uint8: 0 none, 1 right, 2 left
+    pixels: np.ndarray  # (P,) flat indices of the pixels that show a hand
+    normals: np.ndarray | None  # (P, 3) float32 unit, camera frame, facing the camera
+
+
+def overlay(image: np.ndarray, hands: TwoHands) -> np.ndarray:
+    """The meshes, shaded, over the photograph: right hand red, left hand blue, the nearer one in front.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, the picture the hands were found in.
+        hands: what was found.
+
+    Returns:
+        (H, W, 3) uint8 RGB, a new picture of exactly the same size.
+
+    Raises:
+        ValueError: the picture is not (hands.height, hands.width, 3) uint8.
+    """
+    _check(image, hands)
+    if not hands.hands:
+        return image.copy()
+    longer = max(hands.width, hands.height)
+    factor = 2.0 if longer <= FINE else min(1.0, LARGEST / longer)
+    width, height = max(1, round(hands.width * factor)), max(1, round(hands.height * factor))
+    drawn = _draw(hands, width, height, normals=True)
+    assert drawn.normals is not None
+    light = 0.38 + 0.62 * np.maximum(drawn.normals @ _LIGHT, 0)
+    palette = np.array([COLOURS[side] for side in SIDES], np.float32)
+    layer = np.zeros((height * width, 4), np.float32)  # colours times coverage, coverage
+    layer[drawn.pixels, :3] = palette[drawn.label.reshape(-1)[drawn.pixels] - 1] * light[:, None]
+    layer[drawn.pixels, 3] = 1
+    layer = layer.reshape(height, width, 4)
+    if (width, height) != (hands.width, hands.height):
+        how = cv2.INTER_AREA if factor > 1 else cv2.INTER_LINEAR
+        layer = np.asarray(cv2.resize(layer, (hands.width, hands.height), interpolation=how))
+    out = image.copy()
+    touched = np.nonzero(layer[..., 3] > 0)
+    mixed = out[touched] * (1 - OPACITY * layer[touched][:, 3:]) + OPACITY * layer[touched][:, :3]
+    out[touched] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
+    return out
+
+
+def skeleton(image: np.ndarray, joints2d: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """The 21 joints and their bones over a picture, as a new picture.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        joints2d: (21, 2) pixels; joints that are not finite, and their bones, are left out.
+        colour: RGB, 0 to 255.
+    """
+    out = np.ascontiguousarray(image).copy()
+    thick = max(1, round(max(out.shape[:2]) / 300))
+    good = np.isfinite(joints2d).all(1) & (np.abs(joints2d) < 1e6).all(1)
+    points = np.round(np.where(good[:, None], joints2d, 0) * 16).astype(int).tolist()  # 4 bits after the point
+    for parent, child in BONES:
+        if good[parent] and good[child]:
+            cv2.line(out, points[parent], points[child], colour, thick, cv2.LINE_AA, 4)
+    for joint, point in enumerate(points):
+        if good[joint]:
+            cv2.circle(out, point, (thick + 1) * 16, colour, -1, cv2.LINE_AA, 4)
+    return out
+
+
+def depth_map(hands: TwoHands) -> np.ndarray:
+    """(H, W) uint16: distance along the optical axis in millimetres, 0 where there is no hand; 65535 is that or more."""
+    drawn = _draw(hands, hands.width, hands.height)
+    return np.clip(np.round(drawn.depth * 1000), 0, 65535).astype(np.uint16)
+
+
+def normal_map(hands: TwoHands) -> np.ndarray:
+    """(H, W, 3) uint8: (n + 1) / 2 of the unit normal n in the camera frame (x right, y down, z forward), background 0.
+
+    A surface that faces the camera has z towards 0, one that faces right has x towards 255.
+    """
+    drawn = _draw(hands, hands.width, hands.height, normals=True)
+    assert drawn.normals is not None
+    out = np.zeros((hands.height * hands.width, 3), np.uint8)
+    out[drawn.pixels] = np.round((drawn.normals + 1) * 127.5)
+    return out.reshape(hands.height, hands.width, 3)
+
+
+def mask(hands: TwoHands) -> np.ndarray:
+    """(H, W) uint8: 0 no hand, 1 the right hand, 2 the left; the nearer one where both are.
+
+    Times 127 it is a picture people can look at: 0 black, 127 the right hand, 254 the left.
+    """
+    return _draw(hands, hands.width, hands.height).label
+
+
+def contact_sheet(
+    pictures: Sequence[np.ndarray], captions: Sequence[str] | None = None, columns: int = 4, tile: int = 256
+) -> np.ndarray:
+    """Many pictures on one white sheet, row by row, each fitted into a square, with a line of text under each.
+
+    Args:
+        pictures: (H, W, 3) or (H, W) uint8 each, of any size.
+        captions: one for each picture, or None; text that does not fit is cut, letters beyond ASCII become "?".
+        columns: pictures in a row.
+        tile: pixels, the side of a square.
+
+    Returns:
+        (rows * (tile + strip), columns * tile, 3) uint8, the strip being there only with captions.
+
+    Raises:
+        ValueError: there is no picture, no column, or another number of captions than pictures.
+    """
+    if not pictures or columns < 1:
+        raise ValueError("a contact sheet needs at least one picture and one column")
+    if captions is not None and len(captions) != len(pictures):
+        raise ValueError(f"there are {len(pictures)} pictures but {len(captions)} captions")
+    strip = 0 if captions is None else max(14, tile // 12)
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * (tile + strip), columns * tile, 3), 255, np.uint8)
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * (tile + strip), i % columns * tile
+        colour = picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, 2)
+        small = _fit(colour, tile)
+        h, w = small.shape[:2]
+        y, x = top + (tile - h) // 2, left + (tile - w) // 2
+        sheet[y : y + h, x : x + w] = small
+        if captions is not None:
+            text = np.full((strip, tile, 3), 255, np.uint8)
+            line = captions[i].encode("ascii", "replace").decode()
+            cv2.putText(text, line, (3, strip - 4), cv2.FONT_HERSHEY_SIMPLEX, strip / 36, (20, 20, 20), 1, cv2.LINE_AA)
+            sheet[top + tile : top + tile + strip, left : left + tile] = text
+    return sheet
+
+
+def _fit(picture: np.ndarray, tile: int) -> np.ndarray:
+    """The picture (H, W, 3) reduced or enlarged until its longer side is `tile`."""
+    height, width = picture.shape[:2]
+    factor = tile / max(height, width)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(np.ascontiguousarray(picture), size, interpolation=how))
+
+
+def _check(image: np.ndarray, hands: TwoHands) -> None:
+    if image.dtype != np.uint8 or image.shape != (hands.height, hands.width, 3):
+        raise ValueError(
+            f"the picture is {image.shape} {image.dtype}, but the hands belong to one of "
+            f"{(hands.height, hands.width, 3)} uint8"
+        )
+
+
+def _draw(hands: TwoHands, width: int, height: int, normals: bool = False) -> _Drawn:
+    """Draw both meshes into a picture of this size, which may be a reduced or enlarged one of the hands' own."""
+    present: tuple[Hand, ...] = hands.hands
+    if not present:
+        empty = np.zeros((height, width), np.float32)
+        return _Drawn(empty, empty.astype(np.uint8), np.zeros(0, np.int64), np.zeros((0, 3), np.float32))
+    sx, sy = width / hands.width, height / hands.height
+    fx, fy, cx, cy = hands.camera.K
+    K = np.array([fx * sx, fy * sy, (cx + 0.5) * sx - 0.5, (cy + 0.5) * sy - 0.5])
+    starts = np.cumsum([0, *(len(hand.vertices) for hand in present[:-1])])
+    vertices = np.concatenate([hand.vertices for hand in present]).astype(np.float32)
+    faces = np.concatenate([hand.faces + start for hand, start in zip(present, starts)])
+    of_face = np.concatenate([np.full(len(hand.faces), SIDES.index(hand.side) + 1, np.uint8) for hand in present])
+    triangle, depth = rasterize(vertices, faces, K, width, height)
+    pixels = np.flatnonzero(triangle >= 0)
+    label = np.zeros(height * width, np.uint8)
+    label[pixels] = of_face[triangle.reshape(-1)[pixels]]
+    found = _normals(vertices, faces, triangle, depth, pixels, K) if normals else None
+    return _Drawn(depth, label.reshape(height, width), pixels, found)
+
+
+def _normals(
+    vertices: np.ndarray, faces: np.ndarray, triangle: np.ndarray, depth: np.ndarray, pixels: np.ndarray, K: np.ndarray
+) -> np.ndarray:
+    """(P, 3) float32 unit normals of the surface at `pixels` (P,), smooth over the mesh, turned towards the camera."""
+    corners = vertices[faces]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    sums = np.stack(
+        [np.bincount(faces.reshape(-1), np.repeat(across[:, k], 3), minlength=len(vertices)) for k in range(3)], 1
+    )
+    smooth = (sums / (np.linalg.norm(sums, axis=1, keepdims=True) + 1e-20)).astype(np.float32)
+    fx, fy, cx, cy = K.astype(np.float32)
+    out = np.empty((len(pixels), 3), np.float32)
+    for start in range(0, len(pixels), 1 << 18):
+        at = pixels[start : start + (1 << 18)]
+        face = triangle.reshape(-1)[at]
+        y, x = np.divmod(at, triangle.shape[1])
+        z = depth.reshape(-1)[at]
+        point = np.stack([(x - cx) / fx * z, (y - cy) / fy * z, z], 1).astype(np.float32)
+        a, b, c = (corners[face, k] for k in range(3))
+        normal, wide = across[face], (across[face] ** 2).sum(1) + np.float32(1e-30)
+        wb = np.clip((np.cross(point - a, c - a) * normal).sum(1) / wide, 0, 1)  # shares of the triangle's area
+        wc = np.clip((np.cross(b - a, point - a) * normal).sum(1) / wide, 0, 1 - wb)
+        mixed = sum(weight[:, None] * smooth[faces[face, k]] for k, weight in enumerate((1 - wb - wc, wb, wc)))
+        mixed = np.where(((mixed * point).sum(1) > 0)[:, None], -mixed, mixed)
+        out[start : start + len(at)] = mixed / (np.linalg.norm(mixed, axis=1, keepdims=True) + np.float32(1e-12))
+    return out
