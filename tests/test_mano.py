@@ -1,6 +1,7 @@
 """MANO's files are not to be had here: a hand of MANO's sizes, order and frame is made from the package's own."""
 
 import heapq
+import io
 import os
 import pickle
 import sys
@@ -272,6 +273,26 @@ def test_axes_work_in_manos_frame(folder, side):
 def test_every_protocol(tmp_path, right_arrays, folder, protocol):
     write(tmp_path / "MANO_RIGHT.pkl", right_arrays, protocol)
     torch.testing.assert_close(load_mano("right", tmp_path).shape_basis, load_mano("right", folder).shape_basis)
+
+
+def test_arrays_as_python_2_wrote_them():
+    """MANO's files are of Python 2: bytes as its str, the old modules' names."""
+
+    def text(value: bytes) -> bytes:
+        return b"T" + len(value).to_bytes(4, "little") + value
+
+    def number(value: int) -> bytes:
+        return b"J" + value.to_bytes(4, "little", signed=True)
+
+    array = np.linspace(-1, 200, 6).reshape(2, 3)
+    kind = b"cnumpy\ndtype\n(" + text(b"f8") + number(0) + number(1) + b"tR(" + number(3) + text(b"<") + b"NNN"
+    kind += number(-1) + number(-1) + number(0) + b"tb"
+    empty = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(" + number(0) + b"t" + text(b"b") + b"tR"
+    filled = (
+        empty + b"(" + number(1) + b"(" + number(2) + number(3) + b"t" + kind + b"\x89" + text(array.tobytes()) + b"tb"
+    )
+    content = b"\x80\x02cchumpy.ch\nCh\n)\x81}(" + text(b"x") + filled + b"ub."
+    np.testing.assert_array_equal(mano._dense(mano._Unpickler(io.BytesIO(content)).load()), array)
 
 
 def test_folder_from_the_environment(folder, monkeypatch):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from lgnet.rasterize import NEAR, rasterize
 
 K = np.array([100.0, 100.0, 15.5, 11.5])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from lgnet import visualize
 from lgnet.hands import Camera, Hand, TwoHands
 

@@ -83,7 +83,7 @@ def skeleton(image: np.ndarray, joints2d: np.ndarray, colour: tuple[int, int, in
     """
     out = np.ascontiguousarray(image).copy()
     thick = max(1, round(max(out.shape[:2]) / 300))
-    good = np.isfinite(joints2d).all(1) & (np.abs(joints2d) < 1e6).all(1)
+    good = np.asarray((np.isfinite(joints2d) & (np.abs(joints2d) < 1e6)).all(1))
     points = np.round(np.where(good[:, None], joints2d, 0) * 16).astype(int).tolist()  # 4 bits after the point
     for parent, child in BONES:
         if good[parent] and good[child]:

@@ -160,7 +160,7 @@ class AutoBackbone(nn.Module):
 
     def forward(self, images: Float[Tensor, "n 3 S S"]) -> list[Tensor]:
         """Four maps, fine to coarse."""
-        maps = list(self.bodyself.normalise(images).feature_maps)
+        maps = list(self.body(self.normalise(images)).feature_maps)
         if maps[-1].shape[-1] != self.grid:
             maps[-1] = F.interpolate(maps[-1], size=(self.grid, self.grid), mode="bilinear", align_corners=False)
         return maps

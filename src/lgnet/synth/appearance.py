@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,20 +151,24 @@ def forearm(rng: np.random.Generator, loop: np.ndarray, outward: np.ndarray, len
 
 def _tube(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(R, L, 3) rings -> vertices (R L, 3) and faces."""
-    r, n, _ = rings.shape
+    return rings.reshape(-1, 3), _tube_faces(*rings.shape[:2])
+
+
+@functools.lru_cache(maxsize=8)
+def _tube_faces(r: int, n: int) -> np.ndarray:
+    """(2 (r - 1) n, 3) int32 faces between r rings of n vertices."""
     i, j = np.meshgrid(np.arange(r - 1), np.arange(n), indexing="ij")
     a, b = (i * n + j).ravel(), (i * n + (j + 1) % n).ravel()
-    faces = np.concatenate([np.stack([a, b, a + n], 1), np.stack([b, b + n, a + n], 1)])
-    return rings.reshape(-1, 3), faces
+    faces = np.concatenate([np.stack([a, b, a + n], 1), np.stack([b, b + n, a + n], 1)]).astype(np.int32)
+    faces.flags.writeable = False  # every tube of this size shares it
+    return faces
 
 
 def _plain(shape: tuple[np.ndarray, np.ndarray], albedo: np.ndarray, gloss: np.ndarray, rest: np.ndarray) -> Mesh:
     vertices, faces = shape
     f32 = np.float32
     zero = np.zeros(len(vertices), np.uint8)
-    return Mesh(
-        vertices.astype(f32), faces.astype(np.int32), albedo.astype(f32), gloss.astype(f32), rest.astype(f32), zero
-    )
+    return Mesh(vertices.astype(f32), faces, albedo.astype(f32), gloss.astype(f32), rest.astype(f32), zero)
 
 
 _SPHERE_RINGS = 8

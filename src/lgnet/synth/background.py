@@ -44,12 +44,17 @@ def sample_background(rng: np.random.Generator, height: int, width: int, style: 
     if style == "studio" and rng.random() < 0.75:
         level = rng.uniform(0.0, 0.06)
         shade = level * (0.5 + _tile(rng, height, width, 0, 6))
-        return (shade[..., None] * rng.uniform(0.8, 1.2, 3)).astype(np.float32)
+        tint = rng.uniform(0.8, 1.2, 3)
+        shade = shade.astype(np.float64)
+        return np.stack([(shade * tint[k]).astype(np.float32) for k in range(3)], 2)
     one, two = rng.uniform(0.03, 0.95, (2, 3))
     if rng.random() < 0.6:  # most rooms are not colourful
         one, two = one.mean() + 0.25 * (one - one.mean()), two.mean() + 0.25 * (two - two.mean())
-    blend = _tile(rng, height, width, 0, 5)[..., None] if rng.random() < 0.6 else _ramp(rng, height, width)
-    picture = (one + (two - one) * blend).astype(np.float32)
+    blend = _tile(rng, height, width, 0, 5) if rng.random() < 0.6 else _ramp(rng, height, width)
+    blend = blend.astype(np.float64)
+    picture = np.empty((height, width, 3), np.float32)
+    for k in range(3):  # a plane at a time: several times faster than an inner loop of three
+        picture[..., k] = one[k] + (two[k] - one[k]) * blend
     kind = rng.random()
     if kind < 0.15:
         pass  # a plain wall
@@ -64,11 +69,14 @@ def sample_background(rng: np.random.Generator, height: int, width: int, style: 
             _shape(rng, picture)
     if rng.random() < 0.7:
         texture = _tile(rng, height, width, 4, 12) - 0.5
-        picture *= 1 + rng.uniform(0, 0.8) * texture[..., None]
+        texture = 1 + rng.uniform(0, 0.8) * texture
+        for k in range(3):
+            picture[..., k] *= texture
     if rng.random() < 0.5:  # out of focus
         sigma = rng.uniform(0.8, 5) * height / 256
         picture = cv2.GaussianBlur(picture, (0, 0), sigma)
-    return np.clip(picture, 0, 1).astype(np.float32) ** 2
+    np.clip(picture, 0, 1, out=picture)
+    return np.square(picture, out=picture)
 
 
 def _ramp(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -76,7 +84,7 @@ def _ramp(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     ramp = (x * np.cos(angle) + y * np.sin(angle)) / max(height, width)
     ramp = ramp - ramp.min()
-    return (ramp / max(ramp.max(), 1e-6))[..., None].astype(np.float32)
+    return (ramp / max(ramp.max(), 1e-6)).astype(np.float32)
 
 
 def _shape(rng: np.random.Generator, picture: np.ndarray) -> None:

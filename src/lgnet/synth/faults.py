@@ -14,27 +14,31 @@ def develop(linear: np.ndarray, rng: np.random.Generator, level: float) -> np.nd
     exposure = np.exp(rng.normal(0, 0.12 + 0.3 * level))
     balance = np.exp(rng.normal(0, 0.12 * level, 3))
     gamma = 2.2 * np.exp(rng.normal(0, 0.15 * level))
-    picture = linear * (exposure * balance).astype(np.float32)
+    gain = (exposure * balance).astype(np.float32)
+    picture = np.empty_like(linear)
+    for k in range(3):  # a plane at a time: several times faster than an inner loop of three
+        np.multiply(linear[..., k], gain[k], out=picture[..., k])
     motion, blur, detail = rng.random(3)
     if motion < 0.12 * level:
         picture = cv2.filter2D(picture, -1, _motion(rng, max(3.0, 0.03 * height * rng.uniform(0.5, 1.5))))
     elif blur < 0.6 * level:
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.6) * height / 256)
     curve = (np.linspace(0, 1, 4096) ** (1 / gamma) * 255).astype(np.float32)
-    index = np.clip(picture * 4095, 0, 4095).astype(np.int32)
-    out = curve[index]
+    picture *= 4095
+    out = curve.take(np.clip(picture, 0, 4095, out=picture).astype(np.int32))
     saturation = rng.normal(1, 0.25 * level) if rng.random() > 0.05 * level else 0.0
     if abs(saturation - 1) > 0.02:
         grey = out @ np.array([0.299, 0.587, 0.114], np.float32)
-        out = grey[..., None] + np.float32(saturation) * (out - grey[..., None])
+        for k in range(3):
+            out[..., k] = grey + np.float32(saturation) * (out[..., k] - grey)
     if rng.random() < 0.8 * level:
         amount = rng.uniform(1, 10) * level
         grain = grain_tile()
         y, x = rng.integers(0, 640 - min(height, 639)), rng.integers(0, 640 - min(width, 639))
         cut = grain[y : y + height, x : x + width]
         if cut.shape[:2] == (height, width):
-            out = out + np.float32(amount) * cut
-    out = np.clip(out, 0, 255).astype(np.uint8)
+            out += np.float32(amount) * cut
+    out = np.clip(out, 0, 255, out=out).astype(np.uint8)
     if detail < 0.25 * level:
         factor = rng.uniform(0.35, 0.8)
         small = cv2.resize(out, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)

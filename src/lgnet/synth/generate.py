@@ -96,7 +96,7 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
 def _label(sample: Sample, side: int, hand: PlacedHand, scene: Scene, parts: np.ndarray) -> bool:
     """Write one hand's truth into the sample's arrays; False if too little of it can be seen."""
     uv = _project(hand.vertices, scene.K)
-    low, high = uv.min(0), uv.max(0)
+    low, high = (np.array([reduce(axis) for axis in uv.T]) for reduce in (np.min, np.max))
     sample.present[side] = True
     sample.box[side] = *low, *(high - low)
     sample.joints2d[side] = _project(hand.joints, scene.K)
@@ -112,7 +112,8 @@ def _label(sample: Sample, side: int, hand: PlacedHand, scene: Scene, parts: np.
 
 
 def _project(points: np.ndarray, K: np.ndarray) -> np.ndarray:
-    return points[:, :2] / points[:, 2:] * K[:2] + K[2:]
+    z = points[:, 2]
+    return np.stack([points[:, 0] / z * K[0] + K[2], points[:, 1] / z * K[1] + K[3]], 1)
 
 
 def _in_the_way(rng: np.random.Generator, there: list[PlacedHand], scene: Scene) -> Mesh:

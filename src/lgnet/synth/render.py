@@ -31,7 +31,7 @@ def render(
 ) -> Rendered:
     """Draw `meshes` over `background` (H, W, 3 linear float32). K (4,) fx, fy, cx, cy in pixels."""
     height, width = background.shape[:2]
-    out = background.astype(np.float32).copy()
+    out = background.astype(np.float32)
     if not meshes:
         blank = np.zeros((height, width), np.float32)
         return Rendered(out, blank, blank.astype(np.uint8))

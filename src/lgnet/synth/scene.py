@@ -110,7 +110,7 @@ def sample_view(rng: np.random.Generator, everyday: float) -> np.ndarray:
 def _place(side: int, angles: np.ndarray, orientation: np.ndarray, betas: np.ndarray, rng: np.random.Generator):
     """A hand with its wrist at the origin. `orientation` is a right hand's; a left hand's is seen in the mirror."""
     model = _model(side)
-    with torch.no_grad():
+    with torch.inference_mode():
         fingers = rotations_from_angles(model, torch.from_numpy(angles).float())
         wrist = _MIRROR @ orientation @ _MIRROR if side == LEFT else orientation
         rotations = torch.cat([torch.from_numpy(wrist).float()[None], fingers])
@@ -135,6 +135,12 @@ def moved(hand: PlacedHand, rotation: np.ndarray, shift: np.ndarray) -> PlacedHa
     )
 
 
+def shifted(hand: PlacedHand, shift: np.ndarray) -> PlacedHand:
+    """The hand moved by `shift` (3,) metres; float64, like `moved`."""
+    f64 = np.float64
+    return replace(hand, vertices=hand.vertices.astype(f64) + shift, joints=hand.joints.astype(f64) + shift)
+
+
 _RADII = np.array([0.012 if child % 4 == 1 else 0.0085 for _, child in BONES])
 
 
@@ -153,7 +159,8 @@ def approach(still: PlacedHand, moving: PlacedHand, direction: np.ndarray, gap: 
     reach = ra[:, None] + rb[None, :] + gap
     offset = a[:, None] - b[None]
     along = offset @ direction
-    off2 = (offset * offset).sum(-1) - along**2
+    x, y, z = offset[..., 0], offset[..., 1], offset[..., 2]
+    off2 = x * x + y * y + z * z - along**2
     hit = reach**2 - off2
     if not (hit > 0).any():
         return direction * 0.0
@@ -207,16 +214,16 @@ def _interacting(rng: np.random.Generator, config: SynthConfig, betas: list[np.n
     towards /= np.linalg.norm(towards)
     centre = right.vertices.mean(0) - left.vertices.mean(0)
     aside = rng.normal(0, 0.022, 3) if clasp else rng.normal(0, 0.045, 3)
-    left = moved(left, np.eye(3), centre + aside - (aside @ towards) * towards)
+    left = shifted(left, centre + aside - (aside @ towards) * towards)
     gap = rng.uniform(-0.003, 0.004) if rng.random() < 0.75 else rng.exponential(0.04)
-    left = moved(left, np.eye(3), approach(right, left, towards, gap))
+    left = shifted(left, approach(right, left, towards, gap))
     view = sample_view(rng, config.everyday)
     return [moved(hand, view, np.zeros(3)) for hand in (right, left)]
 
 
 def _extent(points: np.ndarray) -> tuple[np.ndarray, float]:
     """Middle (3,) and radius across the line of sight of points about the origin."""
-    low, high = points.min(0), points.max(0)
+    low, high = (np.array([reduce(axis) for axis in points.T]) for reduce in (np.min, np.max))
     return (low + high) / 2, float(max(high[0] - low[0], high[1] - low[1]) / 2)
 
 
@@ -237,7 +244,7 @@ def sample_scene(rng: np.random.Generator, config: SynthConfig, kind: str | None
     if kind == "interacting":
         both = _interacting(rng, config, betas)
         middle, radius = _extent(np.concatenate([h.vertices for h in both]))
-        hands = [moved(h, np.eye(3), -middle) for h in both]
+        hands = [shifted(h, -middle) for h in both]
     elif kind == "separate":
         everyday = config.everyday
         alike = rng.random() < 0.4
@@ -250,7 +257,7 @@ def sample_scene(rng: np.random.Generator, config: SynthConfig, kind: str | None
             )
             hand = _place(side, pose, view, betas[side], rng)
             middle, _ = _extent(hand.vertices)
-            hands[side] = moved(hand, np.eye(3), -middle)
+            hands[side] = shifted(hand, -middle)
         width = sum(_extent(h.vertices)[1] for h in hands if h is not None)
         # a person seen from the front shows the right hand on the picture's left; one's own hands are the other way
         sign = -1 if rng.random() < 0.6 else 1
@@ -261,14 +268,14 @@ def sample_scene(rng: np.random.Generator, config: SynthConfig, kind: str | None
         apart[2] = rng.normal(0, 0.05)
         right, left = hands
         assert right is not None and left is not None
-        hands = [moved(right, np.eye(3), sign * apart / 2), moved(left, np.eye(3), -sign * apart / 2)]
+        hands = [shifted(right, sign * apart / 2), shifted(left, -sign * apart / 2)]
         middle, radius = _extent(np.concatenate([h.vertices for h in hands if h is not None]))
-        hands = [moved(h, np.eye(3), -middle) for h in hands if h is not None]
+        hands = [shifted(h, -middle) for h in hands if h is not None]
     elif kind == "single":
         side = int(rng.integers(2))
         hand = _place(side, sample_pose(rng, config.everyday), sample_view(rng, config.everyday), betas[side], rng)
         middle, radius = _extent(hand.vertices)
-        hands[side] = moved(hand, np.eye(3), -middle)
+        hands[side] = shifted(hand, -middle)
     else:
         radius = 0.1
     distance = max(distance, 2.2 * radius)
@@ -290,5 +297,5 @@ def _camera(rng, config: SynthConfig, kind: str, hands: list, radius: float, dis
         offset = rng.normal(0, 0.04, 2) * size
     K = np.array([focal, focal, (size - 1) / 2, (size - 1) / 2])
     direction = np.array([offset[0] / focal, offset[1] / focal, 1.0])
-    placed = tuple(None if hand is None else moved(hand, np.eye(3), direction * distance) for hand in hands)
+    placed = tuple(None if hand is None else shifted(hand, direction * distance) for hand in hands)
     return Scene(kind, placed, K, size)  # type: ignore[arg-type]

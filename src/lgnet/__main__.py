@@ -1,0 +1,5 @@
+"""`python -m lgnet`."""
+
+from .cli import main
+
+raise SystemExit(main())

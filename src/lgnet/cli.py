@@ -1,0 +1,301 @@
+"""The command line. It parses without importing torch; each command imports what it needs when it runs.
+
+Exit status: 0 success; 1 some inputs failed, each named on standard error, the others done; 2 usage error, or anything
+else that kept the command from its work, in one sentence.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from tyro.conf import Positional, arg
+
+from .config import PRESETS, SynthConfig, TrainConfig
+
+PROGRAM = "lgnet"
+DEMO_OUT = "lgnet-demo"
+DEFAULT_PRESET = "lgnet-mobile"
+DESCRIPTION = "Two 3D hand meshes from one ordinary picture. `lgnet COMMAND --help` says more of each command."
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Weights = Annotated[str, arg(metavar="NAME|PATH")]
+Whole = Annotated[int, arg(metavar="N")]
+Preset = Annotated[str, arg(metavar="{" + ",".join(PRESETS) + "}")]
+
+
+class UsageError(ValueError):
+    """What the user asked for cannot be done; the text is one sentence."""
+
+
+def demo(
+    images: Positional[Annotated[tuple[str, ...], arg(metavar="[IMAGE ...]")]] = (),
+    weights: Weights = "lgnet-mobile",
+    device: Device = "auto",
+) -> int:
+    """Reconstruct the bundled example pictures, or those given, into lgnet-demo/.
+
+    Args:
+        images: pictures; the bundled ones if none is given.
+        weights: bundled weights by name, or a checkpoint by path.
+        device: where to compute.
+    """
+    from .outputs import KINDS
+
+    chosen = list(images) or _examples()
+    return _reconstruct(chosen, DEMO_OUT, weights, device, KINDS, say=True)
+
+
+def reconstruct(
+    inputs: Positional[Annotated[tuple[str, ...], arg(metavar="INPUT ...")]],
+    out: Annotated[str, arg(metavar="DIR")],
+    weights: Weights = "lgnet-mobile",
+    device: Device = "auto",
+    intrinsics: Annotated[tuple[float, float, float, float] | None, arg(metavar="FX FY CX CY")] = None,
+    boxes: Annotated[str | None, arg(metavar="FILE.json")] = None,
+    save: Annotated[str, arg(metavar="KIND,...")] = "json,glb,overlay",
+    frames: Annotated[int | None, arg(metavar="N")] = None,
+) -> int:
+    """Reconstruct the hands of pictures and videos.
+
+    Args:
+        inputs: pictures, videos, folders of them, `-` for a picture on standard input, `camera:0` for a camera.
+        out: folder of the results; those of a folder mirror its sub-folders.
+        weights: bundled weights by name, or a checkpoint by path.
+        device: where to compute.
+        intrinsics: of every picture, in pixels; else from EXIF, else a field of view of 60 degrees is assumed.
+        boxes: where the hands are: {"<file name>": {"right": [x, y, w, h] or null, "left": ...}}. Pictures that are
+            not in the file are searched.
+        save: some of json, npz, glb, obj, overlay, depth, normal, mask. Of videos, overlay gives an MP4 and json a
+            JSONL.
+        frames: at most this many of each video or camera.
+    """
+    from .outputs import parse_kinds
+
+    if not inputs:
+        raise UsageError("name at least one picture, video or folder to reconstruct")
+    if frames is not None and frames < 1:
+        raise UsageError(f"--frames is at least 1, not {frames}")
+    return _reconstruct(inputs, out, weights, device, parse_kinds(save), intrinsics, boxes, frames)
+
+
+def _reconstruct(
+    inputs: Sequence[str],
+    out: str,
+    weights: str,
+    device: str,
+    kinds: Sequence[str],
+    intrinsics: tuple[float, float, float, float] | None = None,
+    boxes: str | None = None,
+    frames: int | None = None,
+    say: bool = False,
+) -> int:
+    """Everything that can be wrong with the call is looked at before the weights are read."""
+    from . import reconstruct as work
+    from .image_io import expand_inputs
+
+    items = expand_inputs(inputs, out)
+    work.check_outputs(items, out, kinds)
+    camera = None if intrinsics is None else work.camera_from_intrinsics(intrinsics)
+    given = None if boxes is None else work.read_boxes(boxes, items)
+    from . import predict
+
+    model = predict.load(weights, device=device)
+    summary = work.reconstruct(model, items, out, kinds, camera, given, frames)
+    if say:
+        for path in summary.written:
+            print(path)
+    return 1 if summary.failed else 0
+
+
+def _examples() -> list[str]:
+    folder = resources.files("lgnet") / "examples"
+    names = sorted(f.name for f in folder.iterdir() if f.name.endswith(".jpg")) if folder.is_dir() else []
+    if not names:
+        raise UsageError("this installation of lgnet has no example pictures; give some: lgnet demo IMAGE ...")
+    return [str(folder / name) for name in names]
+
+
+def evaluate(
+    data: Annotated[str, arg(metavar="NAME[:ROOT]")],
+    out: Annotated[str, arg(metavar="DIR")],
+    weights: Weights = "lgnet-mobile",
+    boxes: Literal["own", "truth"] = "own",
+    limit: Annotated[int | None, arg(metavar="N")] = None,
+    device: Device = "auto",
+) -> int:
+    """Measure weights on a data set: a table, DIR/metrics.json and plots.
+
+    Args:
+        data: synth-bench, or realdata:FOLDER.
+        out: folder of the results.
+        weights: bundled weights by name, or a checkpoint by path.
+        boxes: own: lgnet finds the hands itself; truth: boxes and sides are given.
+        limit: at most this many pictures, spread evenly over the data set.
+        device: where to compute.
+    """
+    from .data.registry import open_data
+
+    data_set = open_data(data, limit)
+    from . import evaluate as work
+    from . import predict
+
+    work.evaluate(predict.load(weights, device=device), data_set, out, boxes=boxes)
+    return 0
+
+
+def synth(
+    out: Annotated[str, arg(metavar="DIR")],
+    count: Whole = 100,
+    seed: Annotated[int, arg(metavar="S")] = 0,
+    config: Annotated[SynthConfig, arg(name="")] = SynthConfig(full_frame=True),
+) -> int:
+    """Draw labelled synthetic pictures; the same seed gives the same pictures on every machine.
+
+    Args:
+        out: folder to write into.
+        count: how many pictures.
+        seed: of the first picture; 0 or more.
+        config: what they are drawn from.
+    """
+    if count < 1 or seed < 0:
+        raise UsageError(f"--count is at least 1 and --seed at least 0, not {count} and {seed}")
+    if config.size < 32:
+        raise UsageError(f"--size is at least 32 pixels, not {config.size}")
+    from .synth.generate import write_dataset
+
+    written = write_dataset(out, count, seed, config)
+    print(f"{len(written)} pictures in {out}")
+    return 0
+
+
+def data(
+    action: Positional[Annotated[str, arg(metavar="check")]],
+    name: Positional[Annotated[str, arg(metavar="NAME:ROOT")]],
+) -> int:
+    """Say whether a data set's files are complete and readable: lgnet data check NAME:ROOT.
+
+    Args:
+        action: check.
+        name: realdata:FOLDER, or synth-bench.
+    """
+    if action != "check":
+        raise UsageError(f"lgnet data can check, not {action}: lgnet data check NAME:ROOT")
+    from .data.registry import check_data
+
+    report = check_data(name)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.kinds.items())) or "none"
+    print(f"{report.name}: {report.count} pictures ({kinds}), {report.hands} hands, {report.hands3d} with 3D joints")
+    for reason, count in sorted(report.skipped.items()):
+        print(f"not scored: {count}, {reason}")
+    for fault in report.faults:
+        _complain(fault)
+    if not report.faults:
+        print("complete and readable")
+    return 1 if report.faults else 0
+
+
+def bench(
+    weights: Weights = "lgnet-mobile",
+    image: Annotated[str | None, arg(metavar="IMAGE")] = None,
+    device: Device = "auto",
+    threads: Whole = 0,
+    repeats: Whole = 20,
+    out: Annotated[str | None, arg(metavar="FILE.json")] = None,
+) -> int:
+    """Time every stage and the whole on this machine: medians, and ratios to a fixed reference of the same run.
+
+    Args:
+        weights: bundled weights by name, or a checkpoint by path.
+        image: the picture to run on; else the first bundled example.
+        device: where to compute.
+        threads: of torch and OpenCV; 0: as many as they choose.
+        repeats: how often each stage is timed.
+        out: write the figures here too.
+    """
+    if threads < 0 or repeats < 1:
+        raise UsageError(f"--threads is at least 0 and --repeats at least 1, not {threads} and {repeats}")
+    path = image or _examples()[0]
+    from . import bench as work
+    from . import predict
+
+    work.set_threads(threads)
+    figures = work.measure(predict.load(weights, device=device), path, repeats)
+    work.show(figures)
+    if out is not None:
+        work.write(figures, out)
+    return 0
+
+
+def train_command(named: str) -> Callable[..., int]:
+    """`lgnet train` with the options' defaults those of this preset."""
+
+    def train(
+        preset: Positional[Preset] = DEFAULT_PRESET,
+        resume: Annotated[str | None, arg(metavar="DIR")] = None,
+        config: Annotated[TrainConfig, arg(name="")] = PRESETS[named],
+    ) -> int:
+        """Train a network; runs unchanged under torchrun.
+
+        Args:
+            preset: what the options below start from. It comes first.
+            resume: go on with the run in this folder. Of the options only --samples, --decay, --learning-rate,
+                --renderers, --threads, --devices, --real-data and --evaluate-every then count.
+            config: everything else.
+        """
+        if preset not in PRESETS:
+            raise UsageError(f"there is no preset {preset!r}; there are {', '.join(PRESETS)}")
+        if preset != named:
+            raise UsageError(f"the preset comes first: lgnet train {preset} ...")
+        from .train import main as work
+
+        print(work(config, resume=resume))
+        return 0
+
+    return train
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status. Usage errors that the parser finds raise SystemExit(2)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # before cv2 is imported: what is wrong with a video
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # is said in our own sentence
+    warnings.filterwarnings("ignore", module="PIL")  # and so it is with a picture's tags
+    named = arguments[1] if arguments[:1] == ["train"] and len(arguments) > 1 else DEFAULT_PRESET
+    commands: dict[str, Callable[..., int]] = {
+        "demo": demo,
+        "reconstruct": reconstruct,
+        "evaluate": evaluate,
+        "train": train_command(named if named in PRESETS else DEFAULT_PRESET),
+        "synth": synth,
+        "data": data,
+        "bench": bench,
+    }
+    try:
+        return tyro.extras.subcommand_cli_from_dict(commands, prog=PROGRAM, description=DESCRIPTION, args=arguments)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in ("", "lgnet"):
+            raise
+        _complain(f'this command needs the package {package}; install it with: pip install "lgnet[train]"')
+    except (ValueError, OSError) as error:
+        _complain(_sentence(error))
+    except KeyboardInterrupt:
+        return 130
+    return 2
+
+
+def _sentence(error: ValueError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{Path(os.fsdecode(error.filename))}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def _complain(text: str) -> None:
+    print(f"{PROGRAM}: {text}", file=sys.stderr)

@@ -1,0 +1,249 @@
+"""Pictures from files, standard input and folders: any kind that Pillow reads becomes 8-bit RGB, upright.
+
+Alpha is composited on white, as most viewers show it. 16-bit grey is scaled by its full range. CMYK is converted
+without a colour profile. Of an animation the first picture is taken. What cannot be read raises `ImageError`, whose
+text is one sentence that names the file, what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from .hands import Camera
+
+MAX_PIXELS = 250_000_000
+"""Larger pictures are refused; Pillow's own limit, a third of this, is lifted while a file is opened."""
+FILM_WIDTH = 36.0
+"""Millimetres: the longer side of a 35 mm film picture."""
+IMAGE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm")
+    + (".pnm", ".jp2", ".tga", ".avif", ".heic", ".heif")
+)
+VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"))
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture of this EXIF orientation upright."""
+_opening = threading.Lock()
+
+
+class ImageError(ValueError):
+    """A picture or video that cannot be read; the text is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as it was read."""
+
+    pixels: np.ndarray  # (H, W, 3) uint8 RGB, upright
+    file: str  # as it was named; "-" for bytes
+    exif_focal_35mm: float | None = None  # millimetres, the focal length a 35 mm film camera would have
+
+
+def read_image(source: str | Path | bytes) -> Picture:
+    """Read a picture.
+
+    Args:
+        source: a path, or the content of a file.
+
+    Raises:
+        ImageError: it is missing, empty, damaged, no picture, or larger than `MAX_PIXELS`.
+    """
+    if isinstance(source, bytes):
+        name, content = "standard input", source
+    else:
+        name, content = str(source), _content(Path(source))
+    if not content:
+        raise ImageError(f"{name} is empty; give the picture itself")
+    try:
+        image = _open(content)
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name} is not a picture of a kind lgnet can read; give it as JPEG or PNG") from error
+    except Exception as error:  # Pillow's readers raise anything at all on damaged files
+        raise ImageError(f"{name} is damaged ({_brief(error)}); give an intact copy") from error
+    with image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise ImageError(
+                f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS // 10**6} million that lgnet reads; "
+                f"give a smaller copy"
+            )
+        try:
+            focal = _focal_35mm(image) if image.format == "TIFF" else None  # whose tags are gone once it is loaded
+            image.load()
+            focal = focal or _focal_35mm(image)
+            orientation = _orientation(image)  # after loading, as some readers turn the picture themselves
+            pixels = _to_rgb(image if orientation not in _TURNS else image.transpose(_TURNS[orientation]))
+        except Exception as error:
+            raise ImageError(
+                f"{name} is cut short or damaged ({_brief(error)}); give an intact copy, as JPEG or PNG"
+            ) from error
+    return Picture(pixels, "-" if isinstance(source, bytes) else name, focal)
+
+
+def camera_from_exif(picture: Picture) -> Camera | None:
+    """The camera by the picture's EXIF focal length in 35 mm film, or None where it has none.
+
+    36 mm of film are taken to be the picture's longer side, which a picture turned upright keeps; the optical axis is
+    taken to go through the middle. Pictures that were cut smaller after they were taken get too short a focal length.
+    """
+    if picture.exif_focal_35mm is None:
+        return None
+    height, width = picture.pixels.shape[:2]
+    focal = picture.exif_focal_35mm / FILM_WIDTH * max(width, height)
+    return Camera(focal, focal, (width - 1) / 2, (height - 1) / 2)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input, and where its results go."""
+
+    path: str  # as it was named, or found; "-" is standard input, "camera:N" a camera
+    stem: str  # of the results, relative to the folder of results, with "/" between folders
+    kind: Literal["image", "video", "camera"]
+
+    @property
+    def moving(self) -> bool:
+        """Does it give one result a frame?"""
+        return self.kind != "image"
+
+
+def expand_inputs(inputs: Sequence[str], out: str | Path | None = None) -> list[Item]:
+    """Files, folders (with all their sub-folders, sorted), `-` and `camera:N` as single inputs.
+
+    A file that is missing is an item all the same, so that it fails by itself and the others are done. The same file
+    named twice is one item.
+
+    Args:
+        inputs: what the user named.
+        out: the folder of results; inside a folder of inputs it is passed over.
+
+    Raises:
+        ValueError: two inputs would give results of the same name, or a camera's number is none.
+    """
+    items: list[Item] = []
+    for name in inputs:
+        if name == "-":
+            items.append(Item(name, "stdin", "image"))
+        elif name.startswith("camera:"):
+            number = name.removeprefix("camera:")
+            if not number.isdecimal():
+                raise ValueError(f"{name} is no camera; name one by its number, as camera:0")
+            items.append(Item(name, f"camera{int(number)}", "camera"))
+        elif Path(name).is_dir():
+            items.extend(_walk(Path(name), out))
+        else:
+            path = Path(name)
+            items.append(Item(name, path.stem or "input", _kind(path)))
+    taken: dict[tuple[str, bool], Item] = {}
+    for item in items:
+        first = taken.setdefault((item.stem, item.moving), item)
+        if not _same(first.path, item.path):
+            raise ValueError(
+                f"{first.path} and {item.path} would both be written to {item.stem}.*; rename one, or give their "
+                f"folders' common parent, or run lgnet once for each"
+            )
+    return list(taken.values())
+
+
+def _walk(folder: Path, out: str | Path | None) -> list[Item]:
+    """The pictures and videos under a folder, by their suffixes; hidden files and the folder of results left out."""
+    avoid = Path(out).resolve() if out is not None else None
+    found = []
+    for base, folders, files in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and (Path(base) / f).resolve() != avoid)
+        for file in sorted(files):
+            path = Path(base) / file
+            if not file.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+                stem = path.relative_to(folder).with_name(path.stem).as_posix()
+                found.append(Item(str(path), stem, _kind(path)))
+    return found or [Item(str(folder), folder.resolve().name or "input", "image")]  # fails when read, by a sentence
+
+
+def _kind(path: Path) -> Literal["image", "video"]:
+    return "video" if path.suffix.lower() in VIDEO_SUFFIXES else "image"
+
+
+def _same(a: str, b: str) -> bool:
+    return a == b or (Path(a).exists() and Path(b).exists() and Path(a).samefile(b))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist; check the name") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"{path} is a folder without any picture; give one with pictures in it") from error
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({_brief(error)}); check its permissions and its disk") from error
+
+
+def _open(content: bytes) -> Image.Image:
+    """Opened, not yet decoded; Pillow's own limit of size is held off meanwhile."""
+    with _opening:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(io.BytesIO(content))
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _focal_35mm(image: Image.Image) -> float | None:
+    """Millimetres; None where it is not known, or the EXIF block is damaged."""
+    try:
+        value = float(image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
+    except Exception:  # as above; the picture is still a picture
+        return None
+    return value if 1 <= value <= 5000 else None  # 0 stands for "not known"
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 to 8; 1, upright, where it is not known."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    """(H, W, 3) uint8."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        grey = _grey8(np.asarray(image), image.mode)
+        return np.repeat(grey[..., None], 3, 2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        white.alpha_composite(image)
+        image = white
+    return np.array(image.convert("RGB"))
+
+
+def _grey8(values: np.ndarray, mode: str) -> np.ndarray:
+    """16- and 32-bit grey (H, W) as uint8: whole numbers by the range of 16 bits, floats in 0..1 if they are in it."""
+    values = np.nan_to_num(values.astype(np.float32), nan=0.0)
+    top = float(values.max(initial=0))
+    ranges = (1.0, 255.0, 65535.0) if mode == "F" else (65535.0,)
+    full = next((full for full in ranges if top <= full), top)
+    return np.clip(np.round(values * (255 / full)), 0, 255).astype(np.uint8)
+
+
+def _brief(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()).rstrip(".")[:120] or type(error).__name__

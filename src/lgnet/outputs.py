@@ -1,0 +1,220 @@
+"""The files of one picture's result. Each is written aside, then renamed, so that a broken run leaves no half file.
+
+`<stem>.npz` holds what `<stem>.json` does, by flat names, and the meshes: `schema`, `image_file`, `image_width`,
+`image_height`, `camera` (fx, fy, cx, cy), `camera_assumed`, `model_weights`, `model_hand_model`, `model_version`,
+`sides` (those found, right first), `relative_translation` (NaN where there is none), and for each hand found, here for
+the right one, `right_score`, `right_box` (4,), `right_joints2d` (21, 2), `right_joints3d` (21, 3), `right_pose`
+(16, 3), `right_shape` (10,), `right_translation` (3,), `right_vertices` (V, 3), `right_vertices_rough` (V, 3),
+`right_faces` (F, 3). Numbers are those of the json. It is read without pickle.
+
+OBJ files are in the camera frame (x right, y down, z forward), as all numbers are; GLB is turned to y up, as glTF wants.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from . import visualize
+from .hands import SIDES, Hand, TwoHands
+
+KINDS = ("json", "npz", "glb", "obj", "overlay", "depth", "normal", "mask")
+DEFAULT_KINDS = ("json", "glb", "overlay")
+ENDINGS = {
+    "json": (".json",),
+    "npz": (".npz",),
+    "glb": (".glb",),
+    "obj": ("_right.obj", "_left.obj"),
+    **{kind: (f"_{kind}.png",) for kind in ("overlay", "depth", "normal", "mask")},
+}
+"""What each kind of file is called: the stem and this."""
+
+
+def parse_kinds(text: str) -> tuple[str, ...]:
+    """The kinds of file named by `json,npz,...`.
+
+    Raises:
+        ValueError: one is not known, or none is named.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in KINDS]
+    if unknown or not names:
+        what = f"cannot save {unknown[0]!r}" if unknown else "nothing is named to be saved"
+        raise ValueError(f"{what}; --save takes some of {','.join(KINDS)}")
+    return tuple(kind for kind in KINDS if kind in names)
+
+
+def save(hands: TwoHands, image: np.ndarray, stem: str | Path, kinds: Sequence[str] = DEFAULT_KINDS) -> list[Path]:
+    """Write the files of one result; their folder is made if missing.
+
+    Args:
+        hands: the result.
+        image: (H, W, 3) uint8 RGB, the picture it is of.
+        stem: path of the files without their endings.
+        kinds: some of `KINDS`.
+
+    Returns:
+        What was written. A hand that is not there has no OBJ; one left by an earlier run is removed.
+    """
+    stem = Path(stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    written = []
+    for kind in kinds:
+        for name in ENDINGS[kind]:
+            path = stem.with_name(stem.name + name)
+            content = _content(kind, name, hands, image)
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_aside(path, content)
+                written.append(path)
+    return written
+
+
+def write_aside(path: Path, content: bytes) -> None:
+    """Write beside the file, then rename."""
+    aside = path.with_name(path.name + ".part")
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def _content(kind: str, ending: str, hands: TwoHands, image: np.ndarray) -> bytes | None:
+    if kind == "json":
+        return (json.dumps(hands.to_dict(), allow_nan=False) + "\n").encode()
+    if kind == "npz":
+        return to_npz(hands)
+    if kind == "glb":
+        return to_glb(hands)
+    if kind == "obj":
+        hand = hands.right if ending == "_right.obj" else hands.left
+        return None if hand is None else to_obj(hand)
+    if kind == "overlay":
+        return to_png(visualize.overlay(image, hands))
+    if kind == "depth":
+        return to_png(visualize.depth_map(hands))
+    if kind == "normal":
+        return to_png(visualize.normal_map(hands))
+    if kind == "mask":
+        return to_png(visualize.mask(hands))
+    raise ValueError(f"there is no kind of file {kind!r}")
+
+
+def to_npz(hands: TwoHands) -> bytes:
+    """The content of `<stem>.npz`; the names are at this module's head."""
+    relative = hands.relative_translation
+    arrays: dict[str, Any] = {
+        "schema": hands.to_dict()["schema"],
+        "image_file": hands.file or "",
+        "image_width": hands.width,
+        "image_height": hands.height,
+        "camera": hands.camera.K,
+        "camera_assumed": hands.camera.assumed,
+        **{f"model_{key}": value for key, value in hands.model.items()},
+        "sides": np.array([hand.side for hand in hands.hands], dtype="U5"),
+        "relative_translation": np.full(3, np.nan) if relative is None else relative,
+    }
+    keys = ("score", "box", "joints2d", "joints3d", "pose", "shape", "translation", "vertices", "vertices_rough")
+    for hand in hands.hands:
+        arrays.update({f"{hand.side}_{key}": np.asarray(getattr(hand, key), np.float64) for key in keys})
+        arrays[f"{hand.side}_faces"] = np.asarray(hand.faces, np.int32)
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def to_obj(hand: Hand) -> bytes:
+    """One hand as Wavefront OBJ with normals: metres, camera frame."""
+    lines = [f"# lgnet: {hand.side} hand, metres, camera frame: x right, y down, z forward", f"o {hand.side}_hand"]
+    lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in hand.vertices]
+    lines += [f"vn {x:.4f} {y:.4f} {z:.4f}" for x, y, z in vertex_normals(hand.vertices, hand.faces)]
+    lines += [f"f {a}//{a} {b}//{b} {c}//{c}" for a, b, c in np.asarray(hand.faces) + 1]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """(V, 3) unit normals, each the mean of its faces' by their areas; (0, 0, 1) where there is none."""
+    corners = np.asarray(vertices, np.float64)[faces]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    sums = np.stack([np.bincount(faces.ravel(), np.repeat(across[:, k], 3), len(vertices)) for k in range(3)], 1)
+    length = np.linalg.norm(sums, axis=1, keepdims=True)
+    return np.where(length > 1e-20, sums / np.maximum(length, 1e-20), [0.0, 0.0, 1.0])
+
+
+def to_glb(hands: TwoHands) -> bytes:
+    """Both hands as binary glTF 2.0: a node, a mesh and a material each; metres, y up, the camera looking along -z."""
+    scene: dict[str, Any] = {"name": "hands"}
+    gltf: dict[str, Any] = {"asset": {"version": "2.0", "generator": "lgnet"}, "scene": 0, "scenes": [scene]}
+    buffer = bytearray()
+
+    def add(values: np.ndarray, kind: str, target: int, **more: Any) -> int:
+        """Put an array of 4-byte numbers into the buffer; the accessor's index."""
+        views, accessors = gltf.setdefault("bufferViews", []), gltf.setdefault("accessors", [])
+        view = {"buffer": 0, "byteOffset": len(buffer), "byteLength": values.nbytes, "target": target}
+        component = 5125 if values.dtype == np.dtype("<u4") else 5126
+        count = values.size if kind == "SCALAR" else len(values)
+        accessors.append(
+            {"bufferView": len(views), "componentType": component, "count": count, "type": kind, **more},
+        )
+        views.append(view)
+        buffer.extend(values.tobytes())
+        return len(accessors) - 1
+
+    for index, hand in enumerate(hands.hands):
+        turn = np.array([1.0, -1.0, -1.0])  # half a turn about x: y down, z forward -> y up, z backward
+        position = (hand.vertices * turn).astype("<f4")
+        normal = (vertex_normals(hand.vertices, hand.faces) * turn).astype("<f4")
+        ends = {"min": position.min(0).tolist(), "max": position.max(0).tolist()}
+        primitive = {
+            "attributes": {"POSITION": add(position, "VEC3", 34962, **ends), "NORMAL": add(normal, "VEC3", 34962)},
+            "indices": add(np.ascontiguousarray(hand.faces, "<u4"), "SCALAR", 34963),
+            "material": index,
+        }
+        name = f"{hand.side}_hand"
+        scene.setdefault("nodes", []).append(index)
+        gltf.setdefault("nodes", []).append({"name": name, "mesh": index})
+        gltf.setdefault("meshes", []).append({"name": name, "primitives": [primitive]})
+        gltf.setdefault("materials", []).append(_material(hand.side))
+    if buffer:
+        gltf["buffers"] = [{"byteLength": len(buffer)}]
+    text = json.dumps(gltf, separators=(",", ":"), allow_nan=False).encode()
+    chunks = _chunk(b"JSON", text, b" ") + (_chunk(b"BIN\0", bytes(buffer), b"\0") if buffer else b"")
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
+
+
+def _chunk(kind: bytes, content: bytes, padding: bytes) -> bytes:
+    content += padding * (-len(content) % 4)
+    return struct.pack("<I4s", len(content), kind) + content
+
+
+def _material(side: str) -> dict[str, Any]:
+    red, green, blue = ((channel / 255) ** 2.2 for channel in visualize.COLOURS[side])  # glTF's factors are linear
+    surface = {"baseColorFactor": [red, green, blue, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.7}
+    return {"name": side, "pbrMetallicRoughness": surface, "doubleSided": True}  # the mesh is open at the wrist
+
+
+def to_png(picture: np.ndarray) -> bytes:
+    """A picture (H, W, 3) uint8 RGB, or (H, W) uint8 or uint16, as PNG."""
+    ok, coded = cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)
+    if not ok:
+        raise ValueError("the picture could not be coded as PNG")
+    return coded.tobytes()
+
+
+def names(stem: str | Path, kinds: Sequence[str]) -> list[Path]:
+    """Every file that `save` may write."""
+    stem = Path(stem)
+    return [stem.with_name(stem.name + ending) for kind in kinds for ending in ENDINGS[kind]]
+
+
+assert set(ENDINGS) == set(KINDS) and SIDES == ("right", "left")

@@ -1,0 +1,299 @@
+"""The plain loop behind `lgnet reconstruct` and `lgnet demo`: inputs -> read -> predict -> files.
+
+An input that fails is named on standard error in one sentence; the others are done.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from . import outputs, visualize
+from .hands import SIDES, Camera, TwoHands
+from .image_io import ImageError, Item, camera_from_exif, read_image
+
+BoxesBySide = tuple[np.ndarray, np.ndarray]  # (2, 4) x, y, w, h of right and left; (2,) bool which count
+
+
+class Predictor(Protocol):
+    """`lgnet.load(...)`, or anything like it."""
+
+    def predict(
+        self,
+        image: np.ndarray,
+        camera: Camera | None = None,
+        boxes: np.ndarray | None = None,
+        given: np.ndarray | None = None,
+        file: str | None = None,
+    ) -> TwoHands:
+        """The hands of one picture."""
+        ...
+
+
+@dataclass
+class Summary:
+    """What became of the inputs."""
+
+    done: int = 0
+    failed: int = 0
+    written: list[Path] = field(default_factory=list)
+
+
+def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str]) -> None:
+    """Look before any work whether the results can be written.
+
+    Raises:
+        ValueError: `out` is not a folder, or a result would replace an input.
+    """
+    if Path(out).exists() and not Path(out).is_dir():
+        raise ValueError(f"--out {out} is a file; give a folder")
+    inputs = {Path(item.path).resolve() for item in items}
+    for item in items:
+        stem = Path(out) / item.stem
+        for path in _moving_names(stem) if item.moving else outputs.names(stem, kinds):
+            if path.resolve() in inputs:
+                raise ValueError(f"the results of {item.path} would replace the input {path}; choose another --out")
+
+
+def reconstruct(
+    model: Predictor,
+    items: Sequence[Item],
+    out: str | Path,
+    kinds: Sequence[str] = outputs.DEFAULT_KINDS,
+    camera: Camera | None = None,
+    boxes: Mapping[str, BoxesBySide] | None = None,
+    frames: int | None = None,
+) -> Summary:
+    """Reconstruct every input and write its files.
+
+    Args:
+        model: from `lgnet.load`.
+        items: from `expand_inputs`.
+        out: folder of the results.
+        kinds: kinds of file, see `outputs.KINDS`. Of videos and cameras "overlay" is written as `<stem>.mp4`, "json" as
+            `<stem>.jsonl`, and nothing else.
+        camera: of all inputs; None: by each picture's EXIF, else assumed.
+        boxes: from `read_boxes`; pictures without an entry are searched for hands.
+        frames: at most this many of a video or camera.
+    """
+    summary = Summary()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("reconstructing", total=len(items))
+        for item in items:
+            stem = Path(out) / item.stem
+            try:
+                if item.moving:
+                    written = _reconstruct_moving(model, item, stem, kinds, camera, frames, progress)
+                else:
+                    written = _reconstruct_picture(model, item, stem, kinds, camera, boxes or {})
+            except (ValueError, OSError, MemoryError, cv2.error) as error:
+                summary.failed += 1
+                console.print(_sentence(item, error), markup=False, highlight=False, soft_wrap=True)
+            else:
+                summary.done += 1
+                summary.written += written
+            progress.advance(bar)
+    return summary
+
+
+def _sentence(item: Item, error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"lgnet: {item.path}: there is not enough memory for it; give a smaller copy"
+    if isinstance(error, ImageError):  # names the file itself
+        return f"lgnet: {error}"
+    return f"lgnet: {item.path}: {' '.join(str(error).split())}"
+
+
+def _reconstruct_picture(
+    model: Predictor,
+    item: Item,
+    stem: Path,
+    kinds: Sequence[str],
+    camera: Camera | None,
+    boxes: Mapping[str, BoxesBySide],
+) -> list[Path]:
+    picture = read_image(sys.stdin.buffer.read() if item.path == "-" else item.path)
+    given = _boxes_of(item, boxes)
+    if given is not None:
+        _check_inside(given, picture.pixels)
+    hands = model.predict(
+        picture.pixels,
+        camera=camera or camera_from_exif(picture),
+        boxes=None if given is None else given[0],
+        given=None if given is None else given[1],
+        file=picture.file,
+    )
+    return outputs.save(hands, picture.pixels, stem, kinds)
+
+
+def _boxes_of(item: Item, boxes: Mapping[str, BoxesBySide]) -> BoxesBySide | None:
+    suffix = Path(item.path).suffix
+    keys = (item.path, item.stem + suffix, Path(item.path).name)
+    return next((boxes[key] for key in keys if key in boxes), None)
+
+
+def _check_inside(given: BoxesBySide, image: np.ndarray) -> None:
+    height, width = image.shape[:2]
+    for side, (x, y, w, h) in enumerate(given[0]):
+        if given[1][side] and (x >= width or y >= height or x + w <= 0 or y + h <= 0):
+            raise ValueError(
+                f"the {SIDES[side]} hand's box {[x, y, w, h]} lies outside the picture of {width} x {height} pixels; "
+                f"boxes are x, y, width, height in pixels of the upright picture"
+            )
+
+
+def read_boxes(path: str | Path, items: Sequence[Item] | None = None) -> dict[str, BoxesBySide]:
+    """The boxes of `{"<file name>": {"right": [x, y, w, h] | null, "left": ...}}`; a side left out is null.
+
+    A key is an input's name, its path below the folder that was given, or its path as it was given.
+
+    Raises:
+        ValueError: the file cannot be read or is not like this, or, where `items` are given, none of them is in it.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"the boxes file {path} cannot be read ({error.strerror or error})") from error
+    except ValueError as error:
+        raise ValueError(f"the boxes file {path} is not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f'the boxes file {path} has to hold {{"<file name>": {{"right": [x, y, w, h], "left": ...}}}}')
+    out = {}
+    for name, entry in content.items():
+        if not isinstance(entry, dict) or set(entry) - set(SIDES):
+            raise ValueError(
+                f"the boxes file {path} has to say of {name!r} its 'right' and 'left' box and nothing else"
+            )
+        boxes, given = np.zeros((2, 4)), np.zeros(2, bool)
+        for side, key in enumerate(SIDES):
+            if entry.get(key) is not None:
+                boxes[side], given[side] = _box(entry[key], f"the boxes file {path}: {name}, {key}"), True
+        out[name] = (boxes, given)
+    if items is not None and not any(_boxes_of(item, out) for item in items):
+        raise ValueError(f"the boxes file {path} names none of the inputs; its keys are their file names")
+    return out
+
+
+def _box(value: Any, where: str) -> list[float]:
+    numbers = isinstance(value, list) and len(value) == 4 and all(type(v) in (int, float) for v in value)
+    if not numbers or not all(math.isfinite(v) for v in value) or min(value[2:]) <= 0:
+        raise ValueError(f"{where}: a box is [x, y, width, height] in pixels with a size above zero, not {value!r}")
+    return [float(v) for v in value]
+
+
+def camera_from_intrinsics(values: tuple[float, float, float, float]) -> Camera:
+    """The camera of `--intrinsics FX FY CX CY`.
+
+    Raises:
+        ValueError: one is not finite, or a focal length is not above zero.
+    """
+    fx, fy, cx, cy = values
+    if not all(map(math.isfinite, values)) or fx <= 0 or fy <= 0:
+        raise ValueError(f"--intrinsics takes FX FY CX CY in pixels, focal lengths above zero, not {fx} {fy} {cx} {cy}")
+    return Camera(fx, fy, cx, cy)
+
+
+def _moving_names(stem: Path) -> tuple[Path, Path]:
+    return stem.with_name(stem.name + ".mp4"), stem.with_name(stem.name + ".jsonl")
+
+
+def _reconstruct_moving(
+    model: Predictor,
+    item: Item,
+    stem: Path,
+    kinds: Sequence[str],
+    camera: Camera | None,
+    most: int | None,
+    progress: Progress,
+) -> list[Path]:
+    """A video or camera: `<stem>.mp4` (overlay) and `<stem>.jsonl`; of a camera until it ends or Ctrl-C is pressed."""
+    film, lines = _moving_names(stem)
+    if not {"overlay", "json"} & set(kinds):
+        raise ValueError("of a video only overlay and json can be saved; name one of them in --save")
+    capture = _open_capture(item)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    film_aside, lines_aside = (path.with_name(f"{path.stem}.part{path.suffix}") for path in (film, lines))
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    rate = rate if math.isfinite(rate) and 1 <= rate <= 1000 else 30.0
+    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if item.kind == "video" else 0
+    total = min(total, most or total) if total > 0 else most
+    bar = progress.add_task(item.stem, total=total)
+    writer, count = None, 0
+    try:
+        with lines_aside.open("w", encoding="utf-8") as text:
+            for count, (moment, image) in enumerate(_frames(capture, item, rate, most), 1):
+                hands = model.predict(image, camera=camera, boxes=None, given=None, file=item.path)
+                text.write(json.dumps({"frame": count - 1, "time": moment, **hands.to_dict()}, allow_nan=False) + "\n")
+                if "overlay" in kinds:
+                    writer = writer or _open_writer(film_aside, rate, image)
+                    writer.write(np.ascontiguousarray(visualize.overlay(image, hands)[..., ::-1]))
+                progress.advance(bar)
+    except KeyboardInterrupt:
+        if item.kind != "camera" or not count:
+            raise
+    finally:
+        capture.release()
+        if writer is not None:
+            writer.release()
+        progress.remove_task(bar)
+        finished = count > 0 and sys.exc_info()[0] is None
+        if not finished:
+            for path in (film_aside, lines_aside):
+                path.unlink(missing_ok=True)
+    if not count:
+        raise ValueError("not one frame could be read from it; give an intact video")
+    written = []
+    for kind, aside, path in (("json", lines_aside, lines), ("overlay", film_aside, film)):
+        if kind in kinds:
+            written.append(aside.replace(path))
+        else:
+            aside.unlink(missing_ok=True)
+    return written
+
+
+def _open_capture(item: Item) -> cv2.VideoCapture:
+    if item.kind == "camera":
+        capture = cv2.VideoCapture(int(item.path.removeprefix("camera:")))
+        missing = "this camera cannot be opened; check its number and that nothing else uses it"
+    else:
+        if not Path(item.path).is_file():
+            raise ImageError(f"{item.path} does not exist; check the name")
+        if not Path(item.path).stat().st_size:
+            raise ImageError(f"{item.path} is empty; give the video itself")
+        capture = cv2.VideoCapture(item.path)
+        missing = "this is not a video that can be read; give it as MP4 (H.264)"
+    if not capture.isOpened():
+        raise ValueError(missing)
+    return capture
+
+
+def _open_writer(path: Path, rate: float, image: np.ndarray) -> cv2.VideoWriter:
+    height, width = image.shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
+    if not writer.isOpened():
+        raise ValueError(f"the film {path} cannot be written here; leave overlay out of --save")
+    return writer
+
+
+def _frames(capture: cv2.VideoCapture, item: Item, rate: float, most: int | None) -> Iterator[tuple[float, np.ndarray]]:
+    """Seconds from the start, and the frame (H, W, 3) RGB."""
+    begun, count = time.monotonic(), 0
+    while most is None or count < most:
+        ok, image = capture.read()
+        if not ok:
+            return
+        moment = count / rate if item.kind == "video" else time.monotonic() - begun
+        yield round(moment, 6), np.ascontiguousarray(image[..., ::-1])
+        count += 1

@@ -1,0 +1,116 @@
+"""The detector's encoding, decoding and choice; not how well it is trained, which `lgnet evaluate` says."""
+
+import numpy as np
+import torch
+
+from lgnet.config import DetectorConfig
+from lgnet.detect import (
+    STRIDE,
+    Detection,
+    build_detector,
+    choose,
+    decode,
+    detector_loss,
+    encode_targets,
+    iou,
+    letterbox,
+    letterbox_boxes,
+)
+
+
+class _Says(torch.nn.Module):
+    """A network that outputs the given map."""
+
+    def __init__(self, out):
+        super().__init__()
+        self.out = out
+
+    def forward(self, _):
+        return self.out
+
+
+def test_decode_inverts_encode():
+    boxes = torch.tensor([[[30.0, 40, 50, 60], [120.0, 20, 33, 28]], [[5.0, 150, 70, 40], [100.0, 100, 90, 90]]])
+    present = torch.tensor([[True, True], [False, True]])
+    heat, values, _ = encode_targets(boxes, present, 28)
+    out = torch.cat([torch.logit(heat.clamp(1e-4, 1 - 1e-4)), values.flatten(1, 2)], 1)
+    for row, candidates in enumerate(decode(_Says(out), torch.zeros(2, 3, 224, 224))):
+        strong = {c.side: c.box for c in candidates if c.score > 0.9}
+        assert set(strong) == {side for side in (0, 1) if present[row, side]}
+        for side, box in strong.items():
+            np.testing.assert_allclose(box, boxes[row, side].numpy(), atol=1e-3)
+
+
+def test_absent_hands_have_no_heat_and_no_regression():
+    heat, _, near = encode_targets(torch.full((1, 2, 4), 50.0), torch.tensor([[False, False]]), 28)
+    assert heat.max() == 0
+    assert not near.any()
+
+
+def test_one_peak_a_hand_at_its_cell():
+    boxes = torch.tensor([[[40.0, 40, 16, 16], [0.0, 0, 1, 1]]])
+    heat, _, _ = encode_targets(boxes, torch.tensor([[True, False]]), 28)
+    y, x = divmod(int(heat[0, 0].argmax()), 28)
+    assert (x, y) == (int(48.5 // STRIDE), int(48.5 // STRIDE))
+    assert (heat[0, 0] >= 0.9999).sum() == 1
+
+
+def test_loss_falls_on_one_picture():
+    torch.manual_seed(0)
+    detector = build_detector(DetectorConfig(size=64, widths=(4, 8, 8, 8, 8)))
+    images = torch.rand(2, 3, 64, 64)
+    boxes = torch.tensor([[[10.0, 10, 20, 20], [35.0, 30, 20, 25]]] * 2)
+    present = torch.tensor([[True, False], [True, True]])
+    optimiser = torch.optim.Adam(detector.parameters(), 1e-2)
+    first = None
+    for _ in range(30):
+        loss, terms = detector_loss(detector, images, boxes, present)
+        first = first or float(loss.detach())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert set(terms) == {"focal", "offset", "size"}
+    assert float(loss.detach()) < 0.5 * first
+
+
+def test_letterbox_maps_pixels_exactly():
+    image = np.zeros((100, 200, 3), np.uint8)
+    box = np.array([[50.0, 20, 40, 30]])
+    out, scale, shift = letterbox(image, 100)
+    assert out.shape == (100, 100, 3)
+    assert scale == 0.5
+    # the picture's left edge, at pixel coordinate -0.5, is the input's left edge
+    assert -0.5 * scale + shift[0] == -0.5
+    # and its top edge is where the grey bar of 25 rows ends
+    assert -0.5 * scale + shift[1] == 25 - 0.5
+    moved = letterbox_boxes(image, box, 100)[1][0]
+    np.testing.assert_allclose(moved, [50 * 0.5 - 0.25, 20 * 0.5 + 25 - 0.25, 20, 15])
+
+
+def _at(side, score, x):
+    return Detection(side, score, np.array([x, 0.0, 10, 10]))
+
+
+def test_choose_takes_one_of_each_side_jointly():
+    chosen = choose([_at(0, 0.9, 0), _at(0, 0.8, 50), _at(1, 0.7, 100)], 0.25)
+    assert [(c.side, c.score) for c in chosen] == [(0, 0.9), (1, 0.7)]
+
+
+def test_one_place_claimed_by_both_sides_is_one_hand():
+    chosen = choose([_at(0, 0.8, 0), _at(1, 0.45, 1)], 0.25)
+    assert [(c.side, c.score) for c in chosen] == [(0, 0.8)]
+
+
+def test_sides_go_to_the_places_that_suit_both():
+    # the left place is claimed by both sides, the right place by "right" alone: the best pair keeps both hands
+    chosen = choose([_at(0, 0.6, 0), _at(1, 0.7, 0.5), _at(0, 0.55, 60)], 0.25)
+    assert {(c.side, float(c.box[0])) for c in chosen} == {(1, 0.5), (0, 60.0)}
+
+
+def test_nothing_found_is_an_answer():
+    assert choose([_at(0, 0.1, 0)], 0.25) == []
+
+
+def test_iou_by_hand():
+    assert iou(np.array([0, 0, 2, 2.0]), np.array([1, 0, 2, 2.0])) == 2 / 6
+    assert iou(np.array([0, 0, 1, 1.0]), np.array([5, 5, 1, 1.0])) == 0

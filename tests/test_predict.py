@@ -1,0 +1,110 @@
+"""From pictures to hands with an untrained network: frames, sides and files; not accuracy."""
+
+import numpy as np
+import pytest
+import torch
+
+from lgnet.checkpoint import save_weights
+from lgnet.config import MODELS, DetectorConfig
+from lgnet.detect import build_detector
+from lgnet.hand_model import load_hand_model
+from lgnet.hands import Camera
+from lgnet.model.network import build_network
+from lgnet.predict import Model, assumed_camera, bundled, load
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    torch.manual_seed(0)
+    config = MODELS["lgnet-mobile"]
+    network = build_network(config).eval()
+    hands = (load_hand_model("lgnet", "right"), load_hand_model("lgnet", "left"))
+    return Model(network, config, build_detector(DetectorConfig()).eval(), hands, "untrained")
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (240, 320, 3), dtype=np.uint8)
+
+
+BOXES = np.array([[60.0, 70, 80, 90], [170.0, 60, 90, 100]])
+
+
+def test_results_agree_with_themselves(model, picture):
+    hands = model.predict(picture, Camera(300, 300, 159.5, 119.5), BOXES)
+    for hand, side in ((hands.right, "right"), (hands.left, "left")):
+        assert hand.side == side
+        np.testing.assert_allclose(hand.joints3d[0], hand.translation, atol=1e-9)
+        assert hand.vertices.shape == hand.vertices_rough.shape == (len(load_hand_model().template), 3)
+        assert hand.translation[2] > 0
+        # the rough mesh is the hand model in the stated pose and shape, at the stated place, of the stated side
+        from lgnet.geometry import rotvec_to_matrix
+        from lgnet.hand_model import pose_hand
+
+        posed = pose_hand(
+            load_hand_model("lgnet", side),
+            rotvec_to_matrix(torch.from_numpy(hand.pose).float()),
+            torch.from_numpy(hand.shape).float(),
+        )
+        np.testing.assert_allclose(posed.vertices.numpy() + hand.translation, hand.vertices_rough, atol=1e-4)
+    np.testing.assert_allclose(hands.relative_translation, hands.left.translation - hands.right.translation)
+
+
+def test_flipped_picture_gives_flipped_hands(model, picture):
+    """With crops the two slots share everything, so a mirrored picture must give the mirrored answer exactly."""
+    camera = Camera(300, 300, 159.5, 119.5)
+    hands = model.predict(picture, camera, BOXES)
+    boxes = BOXES[::-1].copy()
+    boxes[:, 0] = 319 - boxes[:, 0] - boxes[:, 2]
+    flipped = model.predict(np.ascontiguousarray(picture[:, ::-1]), camera, boxes)
+    sign = np.array([-1.0, 1, 1])
+    np.testing.assert_allclose(
+        flipped.left.joints3d - flipped.left.translation,
+        (hands.right.joints3d - hands.right.translation) * sign,
+        atol=2e-3,
+    )
+    np.testing.assert_allclose(flipped.right.joints2d[:, 0], 319 - hands.left.joints2d[:, 0], atol=2)
+
+
+def test_one_given_box_gives_one_hand(model, picture):
+    hands = model.predict(picture, None, BOXES, np.array([False, True]))
+    assert hands.right is None
+    assert hands.left is not None
+    assert hands.camera.assumed
+    assert hands.relative_translation is None
+
+
+def test_nothing_found_is_no_hands(model):
+    assert model.predict(np.zeros((50, 60, 3), np.uint8)).to_dict()["hands"] == []
+
+
+def test_a_picture_alone_or_in_a_batch_is_the_same(model, picture):
+    other = np.ascontiguousarray(picture[::-1])
+    alone = model.predict(picture, None, BOXES)
+    views = [model.predict(image, None, BOXES) for image in (other, picture)]
+    np.testing.assert_allclose(alone.right.vertices, views[1].right.vertices, atol=1e-6)
+    assert len(model.batch([picture, other])) == 2
+
+
+def test_assumed_camera_sees_sixty_degrees():
+    camera = assumed_camera(200, 100)
+    assert camera.assumed
+    assert np.rad2deg(2 * np.arctan(100 / camera.fx)) == pytest.approx(60)
+    assert (camera.cx, camera.cy) == (99.5, 49.5)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3)), np.zeros((0, 5, 3), np.uint8)])
+def test_not_a_picture(model, bad):
+    with pytest.raises(ValueError, match="a picture is an array"):
+        model.predict(bad)
+
+
+def test_weights_by_path_and_by_name(tmp_path):
+    config = MODELS["lgnet-mobile"]
+    path = tmp_path / "mine.safetensors"
+    save_weights(path, build_network(config), config, {"name": "mine"}, half=True)
+    assert load(str(path), "cpu").name == "mine"
+    with pytest.raises(ValueError, match="there are no weights 'nonsense'"):
+        bundled("nonsense")
+    with pytest.raises(ValueError, match="no device 'abacus'"):
+        load(str(path), "abacus")
