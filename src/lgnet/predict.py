@@ -203,9 +203,9 @@ def load(weights: str = BUNDLED, device: str = "auto") -> Model:
     place = _device(device)
     path = weights if weights.endswith(".safetensors") or "/" in weights else bundled(weights)
     network, config, meta = load_network(path, place)
-    detector_path = bundled("detector")
+    detector_path = _bundled_file("detector")
     detector = None
-    if Path(detector_path).is_file():
+    if detector_path.is_file():
         values, state, _ = load_weights(detector_path, kind="detector")
         detector = build_detector(DetectorConfig(**{**values, "widths": tuple(values["widths"])}))
         load_state(detector, state, detector_path)
@@ -220,12 +220,15 @@ def bundled(name: str) -> str:
     Raises:
         ValueError: there are none of this name.
     """
-    folder = resources.files("lgnet") / "weights"
-    file = folder / f"{name}.safetensors"
+    file = _bundled_file(name)
     if not file.is_file():
-        names = sorted(f.name[:-12] for f in folder.iterdir() if f.name.endswith(".safetensors"))
+        names = sorted(f.stem for f in file.parent.glob("*.safetensors") if f.stem != "detector")
         raise ValueError(f"there are no weights {name!r}; give a path, or one of: {', '.join(names) or 'none bundled'}")
     return str(file)
+
+
+def _bundled_file(name: str) -> Path:
+    return Path(str(resources.files("lgnet"))) / "weights" / f"{name}.safetensors"
 
 
 def assumed_camera(width: int, height: int) -> Camera:
