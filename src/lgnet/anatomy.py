@@ -92,6 +92,6 @@ def rotations_from_angles(model: HandModel, angles: Float[Tensor, "*batch 15 3"]
     The joint twists first, then flexes, then spreads: spread about an axis fixed in the parent.
     """
     axes = _right_axes(model).to(angles)
-    flex, spread, twist = (rotvec_to_matrix(angles[..., i : i + 1] * axes[:, i]) for i in range(3))
+    flex, spread, twist = rotvec_to_matrix(angles[..., None] * axes).unbind(-3)
     rotations = spread @ flex @ twist
     return rotations if model.side == "right" else mirror_rotation(rotations)

@@ -159,12 +159,12 @@ def _processor() -> str:
 
 def show(figures: Figures) -> None:
     """Print the table."""
-    title = (
-        f"{figures.weights} on {figures.device}, {figures.threads} threads, torch {figures.torch}, {figures.machine}\n"
+    print(f"{figures.weights} on {figures.device}, {figures.threads} threads, torch {figures.torch}, {figures.machine}")
+    print(
         f"{Path(figures.picture).name}, {figures.width} x {figures.height}, {figures.hands} hands "
         f"(boxes: {figures.boxes}), median of {figures.repeats}"
     )
-    table = Table("stage", title=title)
+    table = Table("stage")
     table.add_column("ms", justify="right")
     table.add_column("x reference", justify="right")
     reference = figures.milliseconds[REFERENCE]

@@ -85,9 +85,8 @@ def read_image(source: str | Path | bytes) -> Picture:
                 f"give a smaller copy"
             )
         try:
-            focal = _focal_35mm(image) if image.format == "TIFF" else None  # whose tags are gone once it is loaded
             image.load()
-            focal = focal or _focal_35mm(image)
+            focal = _focal_35mm(image)
             orientation = _orientation(image)  # after loading, as some readers turn the picture themselves
             pixels = _to_rgb(image if orientation not in _TURNS else image.transpose(_TURNS[orientation]))
         except Exception as error:

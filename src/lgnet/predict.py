@@ -103,17 +103,19 @@ class Model:
         return _as_view(image, camera, detect(self.detector, image))
 
     def _look_twice(self, views: list[View]) -> list[TwoHands]:
-        """Crop by the found boxes, then once more by the boxes of the meshes that were seen, which are tighter."""
+        """Crop by the found boxes, then once more halfway to the boxes of the meshes that were seen.
+
+        Only halfway, because an unsure network draws hands too small, and a crop that followed it would lose them.
+        """
         first = self._run(views, drop=True)
         again = [
             _as_view(
                 view.image,
                 view.camera,
                 [
-                    Detection(
-                        SIDES.index(hand.side), float(view.scores[SIDES.index(hand.side)]), _mesh_box(hand, view.camera)
-                    )
-                    for hand in hands.hands
+                    Detection(side, float(view.scores[side]), (view.boxes[side] + _mesh_box(hand, view.camera)) / 2)
+                    for side, hand in enumerate((hands.right, hands.left))
+                    if hand is not None
                 ],
             )
             for view, hands in zip(views, first)
