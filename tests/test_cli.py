@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from test_image_io import exif_block
 from test_outputs import hand
 
 import lgnet
@@ -181,9 +182,7 @@ def test_standard_input(photo, tmp_path, fake, monkeypatch):
 
 
 def test_intrinsics_go_before_exif(photo, tmp_path, fake):
-    exif = Image.Exif()
-    exif.get_ifd(0x8769)[0xA405] = 36
-    Image.new("RGB", (64, 48)).save(photo, exif=exif)
+    Image.new("RGB", (64, 48)).save(photo, exif=exif_block(1, 36))
     assert run("reconstruct", photo, "--out", tmp_path) == 0
     assert run("reconstruct", photo, "--out", tmp_path, "--intrinsics", 500, 501, -3, 240) == 0
     first, second = (call[0] for call in fake.calls)

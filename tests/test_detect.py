@@ -7,14 +7,16 @@ from lgnet.config import DetectorConfig
 from lgnet.detect import (
     STRIDE,
     Detection,
+    Place,
     build_detector,
-    choose,
+    choose_sides,
     decode,
     detector_loss,
     encode_targets,
     iou,
     letterbox,
     letterbox_boxes,
+    merge,
 )
 
 
@@ -87,28 +89,36 @@ def test_letterbox_maps_pixels_exactly():
     np.testing.assert_allclose(moved, [50 * 0.5 - 0.25, 20 * 0.5 + 25 - 0.25, 20, 15])
 
 
-def _at(side, score, x):
-    return Detection(side, score, np.array([x, 0.0, 10, 10]))
+def _place(score, x):
+    return Place(np.array([x, 0.0, 10, 10]), np.array([score, score / 2]))
 
 
-def test_choose_takes_one_of_each_side_jointly():
-    chosen = choose([_at(0, 0.9, 0), _at(0, 0.8, 50), _at(1, 0.7, 100)], 0.25)
-    assert [(c.side, c.score) for c in chosen] == [(0, 0.9), (1, 0.7)]
+def test_detections_at_one_place_are_one_place():
+    at = lambda side, score, x: Detection(side, score, np.array([x, 0.0, 10, 10]))  # noqa: E731
+    places = merge([at(0, 0.5, 0), at(1, 0.7, 1), at(0, 0.6, 40)])
+    assert [p.scores.tolist() for p in places] == [[0.5, 0.7], [0.6, 0.0]]
+    assert places[0].box[0] == 1  # the better one's box
 
 
-def test_one_place_claimed_by_both_sides_is_one_hand():
-    chosen = choose([_at(0, 0.8, 0), _at(1, 0.45, 1)], 0.25)
-    assert [(c.side, c.score) for c in chosen] == [(0, 0.8)]
+def test_one_place_is_one_hand_of_the_likelier_side():
+    chosen = choose_sides([_place(0.8, 0)], np.array([[0.9, 0.6]]))
+    assert [c.side for c in chosen] == [0]
 
 
-def test_sides_go_to_the_places_that_suit_both():
-    # the left place is claimed by both sides, the right place by "right" alone: the best pair keeps both hands
-    chosen = choose([_at(0, 0.6, 0), _at(1, 0.7, 0.5), _at(0, 0.55, 60)], 0.25)
-    assert {(c.side, float(c.box[0])) for c in chosen} == {(1, 0.5), (0, 60.0)}
+def test_sides_are_decided_together():
+    # both places look like right hands, the second a little less so: it must be the left one
+    chosen = choose_sides([_place(0.8, 0), _place(0.8, 50)], np.array([[0.95, 0.55], [0.9, 0.75]]))
+    assert {(c.side, float(c.box[0])) for c in chosen} == {(0, 0.0), (1, 50.0)}
+
+
+def test_a_weak_second_place_invents_no_second_hand():
+    chosen = choose_sides([_place(0.8, 0), _place(0.25, 50)], np.array([[0.95, 0.1], [0.1, 0.4]]))
+    assert [c.side for c in chosen] == [0]
 
 
 def test_nothing_found_is_an_answer():
-    assert choose([_at(0, 0.1, 0)], 0.25) == []
+    assert choose_sides([], np.zeros((0, 2))) == []
+    assert choose_sides([_place(0.2, 0)], np.array([[0.5, 0.5]])) == []
 
 
 def test_iou_by_hand():

@@ -1,5 +1,6 @@
 import io
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -17,6 +18,13 @@ COLOURS = (
 @pytest.fixture
 def colours() -> np.ndarray:
     return COLOURS.copy()
+
+
+def exif_block(orientation: int, focal: int) -> bytes:
+    """EXIF with an orientation and a focal length in 35 mm film, as a camera writes it."""
+    first = struct.pack("<H HHII HHII I", 2, 0x0112, 3, 1, orientation, 0x8769, 4, 1, 38, 0)
+    second = struct.pack("<H HHII I", 1, 0xA405, 3, 1, focal, 0)
+    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + first + second
 
 
 def close(a: np.ndarray, b: np.ndarray, most: int = 12) -> bool:
@@ -103,28 +111,21 @@ def test_exif_orientation(tmp_path, colours, orientation, suffix):
         7: lambda a: a.transpose(1, 0, 2)[::-1, ::-1],
         8: lambda a: np.rot90(a, -1),
     }[orientation](colours)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    exif.get_ifd(0x8769)[0xA405] = 28
-    if suffix == ".tif":
-        exif[0x8769] = {0xA405: 28}  # Pillow writes it into a TIFF only so
     path = tmp_path / f"a{suffix}"
-    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif)
+    Image.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif_block(orientation, 28))
     picture = read_image(path)
     assert close(picture.pixels, colours)
-    assert picture.exif_focal_35mm == 28
+    if suffix != ".tif":  # Pillow does not write it there
+        assert picture.exif_focal_35mm == 28
 
 
 def test_camera_from_exif(tmp_path, colours):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    exif.get_ifd(0x8769)[0xA405] = 36
+    exif = exif_block(6, 36)
     Image.fromarray(colours).save(tmp_path / "a.jpg", exif=exif)  # stored 48 x 32, upright 32 x 48
     camera = camera_from_exif(read_image(tmp_path / "a.jpg"))
     assert camera is not None and not camera.assumed
     assert (camera.fx, camera.fy, camera.cx, camera.cy) == (48, 48, 15.5, 23.5)
-    exif.get_ifd(0x8769)[0xA405] = 0  # "not known"
-    Image.fromarray(colours).save(tmp_path / "b.jpg", exif=exif)
+    Image.fromarray(colours).save(tmp_path / "b.jpg", exif=exif_block(6, 0))  # 0: "not known"
     assert camera_from_exif(read_image(tmp_path / "b.jpg")) is None
     Image.fromarray(colours).save(tmp_path / "c.jpg")
     assert camera_from_exif(read_image(tmp_path / "c.jpg")) is None
@@ -179,8 +180,6 @@ def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path):
     Image.new("RGB", (1, 1)).save(whole, "PNG")
     content = bytearray(whole.getvalue())
     content[16:29] = header
-    import zlib
-
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     (tmp_path / "bomb.png").write_bytes(content)
     before = Image.MAX_IMAGE_PIXELS

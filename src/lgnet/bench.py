@@ -24,7 +24,6 @@ from rich.table import Table
 from torch.nn import functional as F
 
 from .crop import crop_geometry, cut_crops, hand_crops
-from .detect import detect
 from .image_io import camera_from_exif, read_image
 from .model.records import Inputs
 from .outputs import write_aside
@@ -86,9 +85,8 @@ def measure(model: Model, path: str | Path, repeats: int = 20) -> Figures:
         timed("read", lambda: read_image(path))
         boxes, given, whose = np.zeros((2, 4)), np.zeros(2, bool), "own"
         if model.detector is not None:
-            detector = model.detector
-            for found in timed("detect", lambda: detect(detector, image)):
-                boxes[found.side], given[found.side] = found.box, True
+            view = timed("find", lambda: model.find(image, camera))
+            boxes, given = view.boxes, view.given.copy()
         if not given.any():
             boxes[:], given[:], whose = [width / 4, height / 4, width / 2, height / 2], True, "the picture's middle"
 

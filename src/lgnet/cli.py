@@ -53,7 +53,8 @@ def demo(
 
 
 def reconstruct(
-    inputs: Positional[Annotated[tuple[str, ...], arg(metavar="INPUT ...")]],
+    inputs: Positional[Annotated[tuple[str, ...], arg(metavar="INPUT ...")]] = (),
+    *,
     out: Annotated[str, arg(metavar="DIR")],
     weights: Weights = "lgnet-mobile",
     device: Device = "auto",

@@ -104,7 +104,7 @@ class SynthConfig:
     """Share of poses from the library of what people do before a camera; the rest is the broad prior."""
     difficulty: float = 0.5
     """0 clean, 1 hard: blur, noise, odd colours, occluders."""
-    fill: tuple[float, float] = (0.55, 0.85)
+    fill: tuple[float, float] = (0.42, 0.75)
     """Least and greatest share of the picture's side that the hands' common box takes."""
     full_frame: bool = False
     """True: hands anywhere and of any size in the picture, as a camera sees them (for the detector)."""

@@ -163,8 +163,16 @@ def letterbox_boxes(image: np.ndarray, boxes: np.ndarray, size: int) -> tuple[np
     return out, moved.astype(np.float32)
 
 
-def detect(detector: Detector, image: np.ndarray, threshold: float = 0.25) -> list[Detection]:
-    """Hands of a picture (H, W, 3) uint8 RGB, boxes in its pixels, at most one of each side, chosen jointly.
+@dataclass(frozen=True)
+class Place:
+    """Where a hand may be, whichever side it is."""
+
+    box: np.ndarray  # (4,) x, y, w, h, pixels
+    scores: np.ndarray  # (2,) what the detector gives it as a right and as a left hand, 0..1
+
+
+def find_places(detector: Detector, image: np.ndarray, threshold: float = 0.2, most: int = 4) -> list[Place]:
+    """Places of a picture (H, W, 3) uint8 RGB that may hold a hand, the best first, boxes in its pixels.
 
     The whole picture is looked at first; where nothing is found and the picture is large, four overlapping quarters.
     """
@@ -172,11 +180,46 @@ def detect(detector: Detector, image: np.ndarray, threshold: float = 0.25) -> li
     if max((d.score for d in found), default=0) < threshold and min(image.shape[:2]) >= 2 * detector.config.size:
         tiles, corners = _quarters(image)
         found = [
-            Detection(d.side, d.score, d.box + [*corner, 0, 0])
+            Detection(d.side, d.score, d.box + np.array([*corner, 0, 0]))
             for corner, detections in zip(corners, _look(detector, tiles))
             for d in detections
         ]
-    return choose(found, threshold)
+    return merge([d for d in found if d.score >= threshold])[:most]
+
+
+def merge(found: Sequence[Detection], overlap: float = 0.55) -> list[Place]:
+    """Detections of both sides at one place (IoU over `overlap`) become one place, with the better one's box."""
+    places: list[Place] = []
+    for detection in sorted(found, key=lambda d: -d.score):
+        same = next((p for p in places if iou(p.box, detection.box) > overlap), None)
+        if same is None:
+            same = Place(detection.box, np.zeros(2))
+            places.append(same)
+        same.scores[detection.side] = max(same.scores[detection.side], detection.score)
+    return places
+
+
+def choose_sides(places: Sequence[Place], presence: np.ndarray, threshold: float = 0.3) -> list[Detection]:
+    """At most one right and one left hand, at different places, decided together: the greatest sum of evidence.
+
+    Args:
+        places: from `find_places`.
+        presence: (len(places), 2) how sure the hand network is of a right and of a left hand there, 0..1.
+        threshold: a place of this score whose side is a coin's toss counts for nothing either way.
+    """
+    score = np.array([p.scores.max() for p in places]).reshape(-1, 1)
+    evidence = np.log(np.maximum(score, 1e-6) / threshold) + np.log(np.maximum(presence, 1e-6) / 0.5)
+    rows = range(len(places))
+    options: list[tuple[float, list[tuple[int, int]]]] = [(0.0, [])]
+    options += [(float(evidence[p, side]), [(p, side)]) for p in rows for side in (0, 1)]
+    options += [
+        (float(evidence[r, 0] + evidence[left, 1]), [(r, 0), (left, 1)])
+        for r in rows
+        for left in rows
+        if r != left and min(evidence[r, 0], evidence[left, 1]) > 0
+    ]
+    best = max(options, key=lambda option: option[0])[1]
+    return [Detection(side, float(score[p, 0] * presence[p, side]), places[p].box) for p, side in best]
 
 
 def _look(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Detection]]:
@@ -195,25 +238,6 @@ def _quarters(image: np.ndarray) -> tuple[list[np.ndarray], list[tuple[int, int]
     h, w = int(height * 0.6), int(width * 0.6)
     corners = [(x, y) for y in (0, height - h) for x in (0, width - w)]
     return [image[y : y + h, x : x + w] for x, y in corners], corners
-
-
-def choose(candidates: Sequence[Detection], threshold: float) -> list[Detection]:
-    """At most one right and one left hand, decided together: the pair (or single hand, or none) of greatest evidence.
-
-    A candidate counts for its score above the threshold. Two candidates at one place (IoU over 0.6) are one hand
-    whose side is in doubt unless both are strong, so the second counts only for what it exceeds 0.5 by.
-    """
-    options: list[tuple[float, list[Detection]]] = [(0.0, [])]
-    strong = [c for c in candidates if c.score >= threshold]
-    options += [(c.score - threshold, [c]) for c in strong]
-    for right in (c for c in strong if c.side == 0):
-        for left in (c for c in strong if c.side == 1):
-            evidence = [right.score - threshold, left.score - threshold]
-            if iou(right.box, left.box) > 0.6:
-                evidence = [max(evidence), min(right.score, left.score) - 0.5]
-            if min(evidence) > 0:
-                options.append((sum(evidence), [right, left]))
-    return max(options, key=lambda option: option[0])[1]
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:

@@ -16,7 +16,7 @@ from . import __version__
 from .checkpoint import load_network, load_state, load_weights
 from .config import DetectorConfig, ModelConfig
 from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
-from .detect import Detection, Detector, build_detector, detect
+from .detect import Detection, Detector, Place, build_detector, choose_sides, find_places
 from .hand_model import HandModel, load_hand_model
 from .hands import SIDES, Camera, Hand, TwoHands
 from .model.network import LGNet
@@ -63,7 +63,7 @@ class Model:
     def batch(self, images: Sequence[Any]) -> list[TwoHands]:
         """The same for many pictures at once, which is faster on a GPU."""
         opened = [_open(image) for image in images]
-        views = [self._find(pixels, camera or assumed_camera(*_size(pixels))) for pixels, camera, _ in opened]
+        views = [self.find(pixels, camera or assumed_camera(*_size(pixels))) for pixels, camera, _ in opened]
         results = self._look_twice(views)
         return [_named(result, file) for result, (_, _, file) in zip(results, opened)]
 
@@ -90,17 +90,33 @@ class Model:
         _check(image)
         camera = camera or assumed_camera(*_size(image))
         if boxes is None:
-            result = self._look_twice([self._find(image, camera)])[0]
+            result = self._look_twice([self.find(image, camera)])[0]
         else:
             there = np.ones(2, bool) if given is None else np.asarray(given, bool)
             view = View(image, camera, np.asarray(boxes, np.float64), there, np.ones(2))
             result = self._run([view], drop=False)[0]
         return _named(result, file)
 
-    def _find(self, image: np.ndarray, camera: Camera) -> View:
+    def find(self, image: np.ndarray, camera: Camera) -> View:
+        """Where the hands are and which side each is."""
         if self.detector is None:
             raise ValueError("these weights have no detector beside them, so boxes must be given")
-        return _as_view(image, camera, detect(self.detector, image))
+        places = find_places(self.detector, image)
+        if not places:
+            return _as_view(image, camera, [])
+        return _as_view(image, camera, choose_sides(places, self._presence(image, camera, places)))
+
+    def _presence(self, image: np.ndarray, camera: Camera, places: Sequence[Place]) -> np.ndarray:
+        """(P, 2) how sure the hand network is that each place shows a right and a left hand.
+
+        Each place is shown to both slots, to one of them mirrored, as negatives are in training: that tells sides apart
+        better than the detector's whole picture. With heads there are no such crops; the detector's scores are all.
+        """
+        if self.config.separation == "heads":
+            return np.stack([p.scores / p.scores.sum() for p in places])
+        both = np.ones(2, bool)
+        output, _ = self._network([View(image, camera, np.stack([p.box] * 2), both, np.ones(2)) for p in places])
+        return 1 / (1 + np.exp(-output.joint.presence_logit.double().cpu().numpy()))
 
     def _look_twice(self, views: list[View]) -> list[TwoHands]:
         """Crop by the found boxes, then once more halfway to the boxes of the meshes that were seen.
@@ -128,23 +144,24 @@ class Model:
         busy = [index for index, view in enumerate(views) if view.given.any()]
         if not busy:
             return out
-        c = self.config
-        crops = [
-            hand_crops(v.boxes, v.given, v.camera.K, c.crop_size, c.crop_enlarge, c.separation)
-            for v in (views[i] for i in busy)
-        ]
-        images = np.stack([cut_crops(views[i].image, crop, c.separation) for i, crop in zip(busy, crops)])
-        device = next(self.network.parameters()).device
-        inputs = Inputs(
-            images=torch.from_numpy(images).to(device).permute(0, 1, 4, 2, 3).float() / 255,
-            given=torch.from_numpy(np.stack([views[i].given for i in busy])).to(device),
-            geometry=torch.from_numpy(np.stack([crop_geometry(crop, c.separation) for crop in crops])).to(device),
-        )
-        with torch.inference_mode():
-            output = self.network(inputs)
+        output, crops = self._network([views[index] for index in busy])
         for row, (index, crop) in enumerate(zip(busy, crops)):
             out[index] = self._hands(output, row, views[index], crop, drop)
         return out
+
+    def _network(self, views: Sequence[View]) -> tuple[Output, list[HandCrops]]:
+        """The network's output for views that each have a box, and the crops it was shown."""
+        c = self.config
+        crops = [hand_crops(v.boxes, v.given, v.camera.K, c.crop_size, c.crop_enlarge, c.separation) for v in views]
+        images = np.stack([cut_crops(v.image, crop, c.separation) for v, crop in zip(views, crops)])
+        device = next(self.network.parameters()).device
+        inputs = Inputs(
+            images=torch.from_numpy(images).to(device).permute(0, 1, 4, 2, 3).float() / 255,
+            given=torch.from_numpy(np.stack([v.given for v in views])).to(device),
+            geometry=torch.from_numpy(np.stack([crop_geometry(crop, c.separation) for crop in crops])).to(device),
+        )
+        with torch.inference_mode():
+            return self.network(inputs), crops
 
     def _hands(self, output: Output, row: int, view: View, crops: HandCrops, drop: bool) -> TwoHands:
         """One picture's hands from the network's output, turned from the crops into the camera's frame and placed."""

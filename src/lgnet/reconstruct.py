@@ -10,6 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,7 +90,7 @@ def reconstruct(
     """
     summary = Summary()
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with _bar(console) as progress:
         bar = progress.add_task("reconstructing", total=len(items))
         for item in items:
             stem = Path(out) / item.stem
@@ -106,6 +107,17 @@ def reconstruct(
                 summary.written += written
             progress.advance(bar)
     return summary
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Progress]:
+    """A progress bar, shown only on a terminal."""
+    progress = Progress(console=console, transient=True, disable=not console.is_terminal)
+    if not console.is_terminal:
+        yield progress  # never started: older versions of rich end a bar by an empty line even in a pipe
+        return
+    with progress:
+        yield progress
 
 
 def _sentence(item: Item, error: Exception) -> str:
@@ -146,7 +158,7 @@ def _boxes_of(item: Item, boxes: Mapping[str, BoxesBySide]) -> BoxesBySide | Non
 
 def _check_inside(given: BoxesBySide, image: np.ndarray) -> None:
     height, width = image.shape[:2]
-    for side, (x, y, w, h) in enumerate(given[0]):
+    for side, (x, y, w, h) in enumerate(given[0].tolist()):
         if given[1][side] and (x >= width or y >= height or x + w <= 0 or y + h <= 0):
             raise ValueError(
                 f"the {SIDES[side]} hand's box {[x, y, w, h]} lies outside the picture of {width} x {height} pixels; "

@@ -65,6 +65,8 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
                 boxes[side] = _jitter(boxes[side], rng, augment)
             elif rng.random() < augment.negatives:
                 boxes[side], given[side] = _negative(sample, side, rng), True
+                if rng.random() < 0.25:  # also alone, so that a lone crop is no proof of a hand
+                    given[1 - side] = False
         roll = rng.normal(0, augment.roll)
     row = _empty_row(config)
     if not given.any():
