@@ -87,7 +87,7 @@ class LossConfig:
     """|cosine|."""
     edge: float = 100.0
     laplacian: float = 100.0
-    presence: float = 0.1
+    presence: float = 0.3
     """Nats."""
     parts: float = 0.2
     """Nats."""

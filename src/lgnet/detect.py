@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import DetectorConfig
+from .geometry import iou
 
 STRIDE = 8
 
@@ -238,10 +239,3 @@ def _quarters(image: np.ndarray) -> tuple[list[np.ndarray], list[tuple[int, int]
     h, w = int(height * 0.6), int(width * 0.6)
     corners = [(x, y) for y in (0, height - h) for x in (0, width - w)]
     return [image[y : y + h, x : x + w] for x, y in corners], corners
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes x, y, w, h."""
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[:2] + a[2:], b[:2] + b[2:])
-    inner = float(np.prod(np.clip(high - low, 0, None)))
-    return inner / max(float(a[2] * a[3] + b[2] * b[3]) - inner, 1e-9)

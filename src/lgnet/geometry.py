@@ -6,6 +6,7 @@ matrices acting on column vectors; points are (..., N, 3).
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -100,3 +101,10 @@ def procrustes(
     scale = (d * sign).sum(-1) / (s * s).sum((-1, -2)).clamp_min(1e-12)
     translation = mean_t.squeeze(-2) - scale[..., None] * (rotation @ mean_s.squeeze(-2)[..., None]).squeeze(-1)
     return scale, rotation, translation
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes x, y, w, h."""
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[:2] + a[2:], b[:2] + b[2:])
+    inner = float(np.prod(np.clip(high - low, 0, None)))
+    return inner / max(float(a[2] * a[3] + b[2] * b[3]) - inner, 1e-9)

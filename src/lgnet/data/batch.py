@@ -15,6 +15,7 @@ import torch
 
 from ..config import ModelConfig
 from ..crop import Crop, HandCrops, crop_geometry, cut_crops, hand_crops
+from ..geometry import iou
 from ..hands import NUM_BETAS, NUM_JOINTS, NUM_ROTATIONS
 from ..model.records import Inputs, Targets
 from .sample import Sample
@@ -31,10 +32,11 @@ class Augment:
     roll: float = 0.0  # radians, standard deviation
     colour: float = 0.0  # strength of brightness, contrast and tint
     negatives: float = 0.0  # share of absent hands shown a crop without them
+    wrong_side: float = 0.0  # share of two-hand pictures in which one slot is shown the other's hand
 
 
 NO_AUGMENT = Augment()
-TRAIN_AUGMENT = Augment(centre=0.08, scale=0.18, roll=0.45, colour=0.2, negatives=0.5)
+TRAIN_AUGMENT = Augment(centre=0.08, scale=0.18, roll=0.45, colour=0.2, negatives=0.7, wrong_side=0.3)
 
 
 def make_batch(
@@ -59,6 +61,7 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
     boxes, given = sample.box.astype(np.float64).copy(), sample.present.copy()
     K = _camera(sample)
     roll = 0.0
+    shown = sample.present.copy()  # which slots look at their own hand
     if rng is not None and augment is not NO_AUGMENT:
         for side in (0, 1):
             if given[side]:
@@ -66,7 +69,10 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
             elif rng.random() < augment.negatives:
                 boxes[side], given[side] = _negative(sample, side, rng), True
                 if rng.random() < 0.25:  # also alone, so that a lone crop is no proof of a hand
-                    given[1 - side] = False
+                    given[1 - side] = shown[1 - side] = False
+        if shown.all() and iou(*sample.box) < 0.4 and rng.random() < augment.wrong_side:
+            side = int(rng.integers(2))
+            boxes[side], shown[side] = _jitter(sample.box[1 - side].astype(np.float64), rng, augment), False
         roll = rng.normal(0, augment.roll)
     row = _empty_row(config)
     if not given.any():
@@ -82,11 +88,12 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
     row.update(images=images, given=given, geometry=crop_geometry(crops, config.separation))
     row["present_known"] = given.copy()
     for side, crop in enumerate(crops.hands):
-        if crop is not None and sample.present[side]:
+        if crop is not None and shown[side]:
             _truth(row, sample, side, crop)
         if crop is not None and sample.parts is not None:
             row["parts"][side] = _parts(sample.parts, side, crop)
-    _relative(row, sample, crops)
+    if shown.all():
+        _relative(row, sample, crops)
     return row
 
 
@@ -141,7 +148,7 @@ def _truth(row: dict, sample: Sample, side: int, crop: Crop) -> None:
 def _relative(row: dict, sample: Sample, crops: HandCrops) -> None:
     if crops.hands[0] is not None and crops.hands[1] is not None and sample.joints3d_valid[:, 0].all():
         row["relative"][:] = crops.pair.to_crop(sample.joints3d[1, 0] - sample.joints3d[0, 0])
-        row["has_relative"] = np.array(bool(sample.present.all()))
+        row["has_relative"] = np.array(True)
 
 
 def _parts(parts: np.ndarray, side: int, crop: Crop) -> np.ndarray:
