@@ -149,6 +149,8 @@ class TrainConfig:
     devices: int = 1
     threads: int = 0
     """Threads of torch per process; 0: torch decides."""
+    compile: bool = False
+    """Compile the network (torch.compile; wants a C++ compiler): minutes at the start, a fifth or more faster after."""
 
 
 _MOBILE = ModelConfig(

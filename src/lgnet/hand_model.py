@@ -199,8 +199,7 @@ def pose_hand(
     of = model.point_joint
     joints = (world[:, of] @ points[..., None]).squeeze(-1) + shift[:, of]
     on_mesh = model.points_vertex >= 0
-    if bool(on_mesh.any()):
-        joints = torch.where(on_mesh[:, None], vertices[:, model.points_vertex.clamp_min(0)], joints)
+    joints = torch.where(on_mesh[:, None], vertices[:, model.points_vertex.clamp_min(0)], joints)
     origin = joints[:, :1]
     return PosedHand(
         vertices=(vertices - origin).reshape(*batch, -1, 3),

@@ -72,6 +72,8 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
         [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
         lr=config.learning_rate,
     )
+    if config.compile:
+        task.network.compile()
     net, optimiser = fabric.setup(Trainee(task), optimiser)
     average.to(fabric.device)
     state: dict[str, Any] = {"samples": 0, "seconds": 0.0, "drawn": 0, "best": float("inf")}
@@ -230,6 +232,7 @@ def _held_out(config: TrainConfig) -> dict[str, list[Sample]]:
     return sets
 
 
+@torch.compiler.set_stance("force_eager")  # batches of other sizes than in training: not worth compiling for
 def _evaluate(config, task: Task, average: Average, held_out, state, out: Path, writer, ring, rng) -> None:
     """Figures of the averaged weights, appended to the curve; keeps the best and the last weights."""
     network = task.network
@@ -313,7 +316,8 @@ def _resumed_config(config: TrainConfig, folder: Path) -> TrainConfig:
     for key, kind in kinds.items():
         values[key] = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values[key].items()})
     saved = TrainConfig(**values)
-    taken = ("samples", "decay", "learning_rate", "renderers", "threads", "devices", "real_data", "evaluate_every")
+    taken = ("samples", "decay", "learning_rate", "renderers", "threads", "devices", "compile", "real_data")
+    taken += ("evaluate_every",)
     return dataclasses.replace(saved, out=str(folder), **{name: getattr(config, name) for name in taken})
 
 

@@ -94,7 +94,8 @@ class RefineStage(nn.Module):
         joints = joint.joints25d.detach() * joint.joints25d.new_tensor([1.0, 1.0, 10.0])
         x = self.joints(joints.flatten(2))[:, :, None] + self.place(nodes * 10)
         for layer, features in (*zip(self.image, maps), (self.local, joint.features), (self.wide, joint.interaction)):
-            x = x + layer(sample_hands(features, xy))
+            # first the layer, then the sampling: being linear they commute, and few channels are quicker to sample
+            x = x + sample_hands(layer(features.movedim(2, -1)).movedim(-1, 2), xy)
         offsets = self.net(x)
         # the wrist stays at the origin: what the offsets would move it by is taken from the whole hand
         offsets = offsets - self.influence[:1] @ offsets
