@@ -175,7 +175,7 @@ def main() -> None:
     variance = singular**2 / (SAMPLES - 1)
     print("share of variance of the ten components:", np.round(variance[:10] / variance.sum(), 4))
     basis = components[:10] * np.sqrt(variance[:10])[:, None]
-    basis *= np.sign((basis @ mean))[:, None]  # a positive first coefficient is a larger hand
+    basis *= np.sign(basis @ mean)[:, None]  # a positive first coefficient is a larger hand
     mean, basis = mean.reshape(-1, 3), basis.reshape(10, -1, 3).transpose(1, 2, 0)
     count = cap + 1
     template, joints, points = mean[:count], mean[count : count + 16], mean[count + 16 :]

@@ -302,15 +302,17 @@ def test_bench_times_every_stage(photo, tmp_path, monkeypatch, capsys):
     from lgnet.detect import build_detector
     from lgnet.hand_model import load_hand_model
     from lgnet.model.network import build_network
+    from lgnet.side import build_side_net
 
     config = MODELS["lgnet-mobile"]
     models = (load_hand_model("lgnet", "right"), load_hand_model("lgnet", "left"))
-    model = predict.Model(build_network(config).eval(), config, build_detector().eval(), models, "fresh")
+    finder = predict.Finder(build_detector().eval(), build_side_net().eval())
+    model = predict.Model(build_network(config).eval(), config, finder, models, "fresh")
     monkeypatch.setattr(predict, "load", lambda weights, device: model)
     assert run("bench", "--image", photo, "--repeats", 1, "--out", tmp_path / "bench.json") == 0
     figures = json.loads((tmp_path / "bench.json").read_text())
     assert {
-        *("reference", "read", "detect", "crop", "network", "  backbone", "  joint stage", "  mesh stage"),
+        *("reference", "read", "find", "crop", "network", "  backbone", "  joint stage", "  mesh stage"),
         *("  refine stage", "place", "predict, boxes given", "predict, own boxes", "overlay"),
     } == set(figures["milliseconds"])
     assert all(value > 0 for value in figures["milliseconds"].values()) and figures["threads"] >= 1

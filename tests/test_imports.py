@@ -14,7 +14,7 @@ LAYERS = (
     {"geometry"},
     {"hand_model", "mano", "anatomy", "crop", "data.sample", "image_io"},
     {"model"},
-    {"losses", "metrics", "checkpoint", "detect", "place", "data.batch", "data.realdata", "synth"},
+    {"losses", "metrics", "checkpoint", "detect", "side", "place", "data.batch", "data.realdata", "synth"},
     {"data.ring", "data.registry"},
     {"predict", "tasks", "plots"},
     {"train", "evaluate"},

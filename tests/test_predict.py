@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from lgnet.checkpoint import save_weights
-from lgnet.config import MODELS, DetectorConfig
+from lgnet.config import MODELS
 from lgnet.detect import build_detector
 from lgnet.hand_model import load_hand_model
 from lgnet.hands import Camera
 from lgnet.model.network import build_network
-from lgnet.predict import Model, assumed_camera, bundled, load
+from lgnet.predict import Finder, Model, assumed_camera, bundled, load
+from lgnet.side import build_side_net
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,7 @@ def model() -> Model:
     config = MODELS["lgnet-mobile"]
     network = build_network(config).eval()
     hands = (load_hand_model("lgnet", "right"), load_hand_model("lgnet", "left"))
-    return Model(network, config, build_detector(DetectorConfig()).eval(), hands, "untrained")
+    return Model(network, config, Finder(build_detector().eval(), build_side_net().eval()), hands, "untrained")
 
 
 @pytest.fixture

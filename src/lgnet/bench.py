@@ -84,7 +84,7 @@ def measure(model: Model, path: str | Path, repeats: int = 20) -> Figures:
         timed(REFERENCE, lambda: F.conv2d(picture_of_noise, kernel, padding=1))
         timed("read", lambda: read_image(path))
         boxes, given, whose = np.zeros((2, 4)), np.zeros(2, bool), "own"
-        if model.detector is not None:
+        if model.finder is not None:
             view = timed("find", lambda: model.find(image, camera))
             boxes, given = view.boxes, view.given.copy()
         if not given.any():
@@ -112,7 +112,7 @@ def measure(model: Model, path: str | Path, repeats: int = 20) -> Figures:
         joints2d, joints3d = ([values[s] if given[s] else None for s in (0, 1)] for values in (flat, solid))
         timed("place", lambda: place_hands(joints2d, joints3d, crops, relative))
     hands = timed("predict, boxes given", lambda: model.predict(image, camera, boxes, given))
-    if model.detector is not None:
+    if model.finder is not None:
         timed("predict, own boxes", lambda: model.predict(image, camera))
     timed("overlay", lambda: overlay(image, hands))
     return Figures(

@@ -17,7 +17,7 @@ from .config import ModelConfig, model_config, to_dict
 from .model.network import LGNet, build_network
 
 FORMAT = "lgnet-weights/1"
-Kind = Literal["hands", "detector"]
+Kind = Literal["hands", "detector", "sides"]
 
 
 class Weights(NamedTuple):

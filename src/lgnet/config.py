@@ -65,6 +65,17 @@ class DetectorConfig:
 
 
 @dataclass(frozen=True)
+class SideConfig:
+    """The network that tells right hands from left ones."""
+
+    crop_size: int = 128
+    crop_enlarge: float = 1.7
+    """How much wider than the hand's box it looks: the arm tells much."""
+    grid: int = 4
+    """Side of the backbone's last map; crop_size over 8, 16 or 32."""
+
+
+@dataclass(frozen=True)
 class LossConfig:
     """Weights of the loss's terms; 0 switches one off (L_normal, L_edge, L_lap are the paper's ablations).
 
@@ -114,9 +125,10 @@ class SynthConfig:
 class TrainConfig:
     """One training run."""
 
-    task: Literal["hands", "detector"] = "hands"
+    task: Literal["hands", "detector", "sides"] = "hands"
     model: ModelConfig = field(default_factory=ModelConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
+    side: SideConfig = field(default_factory=SideConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     synth: SynthConfig = field(default_factory=SynthConfig)
     out: str = "runs/lgnet"
@@ -184,6 +196,12 @@ PRESETS: dict[str, TrainConfig] = {
         task="detector",
         out="runs/detector",
         synth=SynthConfig(size=224, kinds=(0.3, 0.3, 0.3, 0.1), fill=(0.2, 0.95), full_frame=True),
+    ),
+    "sides": TrainConfig(
+        task="sides",
+        out="runs/sides",
+        init="runs/hands/best.safetensors",
+        synth=SynthConfig(kinds=(0.4, 0.3, 0.27, 0.03), fill=(0.3, 0.75)),
     ),
 }
 

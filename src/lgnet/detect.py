@@ -1,8 +1,8 @@
-"""Image -> where the hands are and which side each is: a small centre-point detector on the whole picture.
+"""Image -> where the hands are: a small centre-point detector on the whole picture.
 
-One network looks at a letterboxed 224 x 224 picture and says for each cell of a 28 x 28 grid how likely a right or a
-left hand has its middle there, and how large it is (Zhou et al., "Objects as Points", 2019). The side of a hand shows in
-its thumb and in where its arm comes from, so the network sees the whole picture at a coarse level too.
+One network looks at a letterboxed 224 x 224 picture and says for each cell of a 28 x 28 grid how likely a hand has its
+middle there, and how large it is (Zhou et al., "Objects as Points", 2019). Which hand it is is asked of each place
+afterwards (side.py), and decided for all places of a picture together (`choose_sides`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,21 @@ from .config import DetectorConfig
 from .geometry import iou
 
 STRIDE = 8
+SAME_PLACE = 0.5
+"""Places that overlap (IoU) more than this are one."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a hand may be, whichever side it is."""
+
+    score: float  # 0..1
+    box: np.ndarray  # (4,) x, y, w, h, pixels
 
 
 @dataclass(frozen=True)
 class Detection:
-    """A place that may hold a hand."""
+    """A hand found."""
 
     side: int  # 0 right, 1 left
     score: float  # 0..1
@@ -46,14 +56,14 @@ class Detector(nn.Module):
         self.whole = nn.Linear(e, e)
         self.lateral16, self.lateral32 = nn.Conv2d(d, c, 1), nn.Conv2d(e, c, 1)
         self.merge = nn.Sequential(_conv(c, c), _conv(c, c))
-        self.out = nn.Conv2d(c, 2 * 5, 1)
+        self.out = nn.Conv2d(c, 5, 1)
         with torch.no_grad():
             self.out.weight.mul_(0.1)
             # hands are rare: one cell in some four hundred
-            self.out.bias = nn.Parameter(torch.tensor([-4.0, -4.0, *[0.0] * 8]))
+            self.out.bias = nn.Parameter(torch.tensor([-4.0, *[0.0] * 4]))
 
-    def forward(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 10 h w"]:
-        """Heat logits (2: right, left), then for each side x and y within the cell, log width and log height."""
+    def forward(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 5 h w"]:
+        """Heat logit, then x and y of the middle from the cell's corner, log width and log height, all in cells."""
         x8 = self.eighth(self.stem((images - 0.45) * 4))
         x16 = self.sixteenth(x8)
         x32 = self.thirtysecond(x16)
@@ -76,26 +86,28 @@ def build_detector(config: DetectorConfig | None = None) -> Detector:
 
 def encode_targets(
     boxes: Float[Tensor, "B 2 4"], present: Bool[Tensor, "B 2"], grid: int
-) -> tuple[Float[Tensor, "B 2 h w"], Float[Tensor, "B 2 4 h w"], Bool[Tensor, "B 2 h w"]]:
+) -> tuple[Float[Tensor, "B h w"], Float[Tensor, "B 4 h w"], Bool[Tensor, "B h w"]]:
     """Heat (a Gaussian about each hand's middle, 1 at its cell), regression targets and where they hold.
 
-    Boxes are x, y, w, h in pixels of the network's input. A middle outside the picture is taken at its border.
+    Boxes are x, y, w, h in pixels of the network's input. A middle outside the picture is taken at its border. Where the
+    surroundings of two middles meet, a cell tells of the nearer.
     """
-    batch = len(boxes)
     middle = boxes[..., :2] + boxes[..., 2:] / 2 + 0.5  # in the frame where the picture spans 0..size
     place = (middle / STRIDE).clamp(0, grid - 1e-3)
     cell = place.floor()
     steps = torch.arange(grid, dtype=boxes.dtype, device=boxes.device)
     sigma = (boxes[..., 2:].amax(-1) / STRIDE / 8).clamp(0.7, 3.0)[..., None, None]
-    dx = steps[None, None, None, :] - cell[..., 0, None, None]
-    dy = steps[None, None, :, None] - cell[..., 1, None, None]
-    heat = torch.exp(-(dx * dx + dy * dy) / (2 * sigma * sigma)) * present[..., None, None]
-    values = torch.cat([place - cell, torch.log(boxes[..., 2:].clamp_min(2) / STRIDE)], -1)
-    near = (dx.abs() <= 1) & (dy.abs() <= 1) & present[..., None, None]
-    offset = torch.stack([-dx.expand_as(near), -dy.expand_as(near)], 2)
-    regression = values[..., None, None].expand(batch, 2, 4, grid, grid).clone()
-    regression[:, :, :2] += offset
-    return heat, regression, near
+    dx = (steps[None, None, None, :] - cell[..., 0, None, None]).expand(-1, -1, grid, grid)
+    dy = (steps[None, None, :, None] - cell[..., 1, None, None]).expand(-1, -1, grid, grid)
+    there = present[..., None, None]
+    heat = (torch.exp(-(dx * dx + dy * dy) / (2 * sigma * sigma)) * there).amax(1)
+    values = torch.cat([place - cell, torch.log(boxes[..., 2:].clamp_min(2) / STRIDE)], -1)[..., None, None]
+    sizes = values[:, :, 2:].expand(-1, -1, -1, grid, grid)
+    regression = torch.cat([values[:, :, :1] - dx[:, :, None], values[:, :, 1:2] - dy[:, :, None], sizes], 2)
+    far = torch.maximum(dx.abs(), dy.abs()) + (dx * dx + dy * dy) * 1e-3 + torch.where(there, 0.0, 1e3)
+    nearest = far.argmin(1, keepdim=True)
+    regression = regression.gather(1, nearest[:, :, None].expand(-1, -1, 4, -1, -1))[:, 0]
+    return heat, regression, far.amin(1) < 1.5
 
 
 def detector_loss(
@@ -107,38 +119,36 @@ def detector_loss(
     """Focal loss of the heat (CenterNet, equation 1: alpha 2, beta 4) and L1 of place and size about the middles."""
     out = detector(images).float()
     heat, regression, near = encode_targets(boxes, present, out.shape[-1])
-    logit = out[:, :2]
-    probability = torch.sigmoid(logit).clamp(1e-5, 1 - 1e-5)
+    probability = torch.sigmoid(out[:, 0]).clamp(1e-5, 1 - 1e-5)
     peak = heat >= 0.9999
     positive = torch.log(probability) * (1 - probability) ** 2
     negative = torch.log(1 - probability) * probability**2 * (1 - heat) ** 4
     focal = -torch.where(peak, positive, negative).sum() / peak.sum().clamp_min(1)
-    guess = out[:, 2:].unflatten(1, (2, 4))
-    error = (guess - regression).abs() * near[:, :, None]
+    error = (out[:, 1:] - regression).abs() * near[:, None]
     count = near.sum().clamp_min(1)
-    offset, size = error[:, :, :2].sum() / count, error[:, :, 2:].sum() / count
+    offset, size = error[:, :2].sum() / count, error[:, 2:].sum() / count
     return focal + 0.5 * offset + size, {"focal": focal, "offset": offset, "size": size}
 
 
 @torch.no_grad()
-def decode(detector: nn.Module, images: Float[Tensor, "B 3 S S"], most: int = 6) -> list[list[Detection]]:
-    """Candidates of each picture, best first, boxes in input pixels; within a side, places that overlap are one."""
+def decode(detector: nn.Module, images: Float[Tensor, "B 3 S S"], most: int = 6) -> list[list[Place]]:
+    """Candidates of each picture, best first, boxes in input pixels; of places that overlap much the best is kept."""
     out = detector(images).float()
-    score = torch.sigmoid(out[:, :2])
-    score = torch.where(score == F.max_pool2d(score, 3, 1, 1), score, torch.zeros_like(score))
+    score = torch.sigmoid(out[:, 0])
+    score = torch.where(score == F.max_pool2d(score[:, None], 3, 1, 1)[:, 0], score, torch.zeros_like(score))
     grid = out.shape[-1]
     results = []
-    for scores, values in zip(score, out[:, 2:].unflatten(1, (2, 4))):
+    for scores, values in zip(score, out[:, 1:]):
         best = scores.flatten().topk(most * 2)
-        found: list[Detection] = []
+        found: list[Place] = []
         for value, index in zip(best.values.tolist(), best.indices.tolist()):
-            side, y, x = index // (grid * grid), index // grid % grid, index % grid
-            dx, dy, w, h = values[side, :, y, x].tolist()
+            y, x = index // grid, index % grid
+            dx, dy, w, h = values[:, y, x].tolist()
             w, h = (min(float(np.exp(min(v, 6.0))), grid * 1.5) for v in (w, h))
             centre = np.array([x + dx, y + dy])
             box = np.array([*((centre - np.array([w, h]) / 2) * STRIDE - 0.5), w * STRIDE, h * STRIDE])
-            if all(f.side != side or iou(f.box, box) < 0.4 for f in found):
-                found.append(Detection(side, value, box))
+            if all(iou(f.box, box) < SAME_PLACE for f in found):
+                found.append(Place(value, box))
         results.append(found[:most])
     return results
 
@@ -164,52 +174,32 @@ def letterbox_boxes(image: np.ndarray, boxes: np.ndarray, size: int) -> tuple[np
     return out, moved.astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a hand may be, whichever side it is."""
-
-    box: np.ndarray  # (4,) x, y, w, h, pixels
-    scores: np.ndarray  # (2,) what the detector gives it as a right and as a left hand, 0..1
-
-
 def find_places(detector: Detector, image: np.ndarray, threshold: float = 0.2, most: int = 4) -> list[Place]:
     """Places of a picture (H, W, 3) uint8 RGB that may hold a hand, the best first, boxes in its pixels.
 
     The whole picture is looked at first; where nothing is found and the picture is large, four overlapping quarters.
     """
     found = _look(detector, [image])[0]
-    if max((d.score for d in found), default=0) < threshold and min(image.shape[:2]) >= 2 * detector.config.size:
+    if max((p.score for p in found), default=0) < threshold and min(image.shape[:2]) >= 2 * detector.config.size:
         tiles, corners = _quarters(image)
-        found = [
-            Detection(d.side, d.score, d.box + np.array([*corner, 0, 0]))
-            for corner, detections in zip(corners, _look(detector, tiles))
-            for d in detections
-        ]
-    return merge([d for d in found if d.score >= threshold])[:most]
+        found = []
+        for corner, places in zip(corners, _look(detector, tiles)):
+            found += [Place(p.score, p.box + np.array([*corner, 0, 0])) for p in places]
+        found.sort(key=lambda p: -p.score)
+        found = [p for i, p in enumerate(found) if all(iou(p.box, q.box) < SAME_PLACE for q in found[:i])]
+    return [p for p in found if p.score >= threshold][:most]
 
 
-def merge(found: Sequence[Detection], overlap: float = 0.55) -> list[Place]:
-    """Detections of both sides at one place (IoU over `overlap`) become one place, with the better one's box."""
-    places: list[Place] = []
-    for detection in sorted(found, key=lambda d: -d.score):
-        same = next((p for p in places if iou(p.box, detection.box) > overlap), None)
-        if same is None:
-            same = Place(detection.box, np.zeros(2))
-            places.append(same)
-        same.scores[detection.side] = max(same.scores[detection.side], detection.score)
-    return places
-
-
-def choose_sides(places: Sequence[Place], presence: np.ndarray, threshold: float = 0.3) -> list[Detection]:
+def choose_sides(places: Sequence[Place], sides: np.ndarray, threshold: float = 0.3) -> list[Detection]:
     """At most one right and one left hand, at different places, decided together: the greatest sum of evidence.
 
     Args:
         places: from `find_places`.
-        presence: (len(places), 2) how sure the hand network is of a right and of a left hand there, 0..1.
+        sides: (len(places), 2) how sure the side network is of a right and of a left hand there, 0..1.
         threshold: a place of this score whose side is a coin's toss counts for nothing either way.
     """
-    score = np.array([p.scores.max() for p in places]).reshape(-1, 1)
-    evidence = np.log(np.maximum(score, 1e-6) / threshold) + np.log(np.maximum(presence, 1e-6) / 0.5)
+    score = np.array([p.score for p in places]).reshape(-1, 1)
+    evidence = np.log(np.maximum(score, 1e-6) / threshold) + np.log(np.maximum(sides, 1e-6) / 0.5)
     rows = range(len(places))
     options: list[tuple[float, list[tuple[int, int]]]] = [(0.0, [])]
     options += [(float(evidence[p, side]), [(p, side)]) for p in rows for side in (0, 1)]
@@ -220,16 +210,16 @@ def choose_sides(places: Sequence[Place], presence: np.ndarray, threshold: float
         if r != left and min(evidence[r, 0], evidence[left, 1]) > 0
     ]
     best = max(options, key=lambda option: option[0])[1]
-    return [Detection(side, float(score[p, 0] * presence[p, side]), places[p].box) for p, side in best]
+    return [Detection(side, float(score[p, 0] * sides[p, side]), places[p].box) for p, side in best]
 
 
-def _look(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+def _look(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Place]]:
     size = detector.config.size
     boxed = [letterbox(image, size) for image in images]
     device = next(detector.parameters()).device
     batch = torch.from_numpy(np.stack([b[0] for b in boxed])).to(device).permute(0, 3, 1, 2).float() / 255
     return [
-        [Detection(d.side, d.score, np.array([*((d.box[:2] - shift) / scale), *(d.box[2:] / scale)])) for d in found]
+        [Place(p.score, np.array([*((p.box[:2] - shift) / scale), *(p.box[2:] / scale)])) for p in found]
         for found, (_, scale, shift) in zip(decode(detector, batch), boxed)
     ]
 

@@ -14,14 +14,15 @@ import torch
 
 from . import __version__
 from .checkpoint import load_network, load_state, load_weights
-from .config import DetectorConfig, ModelConfig
+from .config import DetectorConfig, ModelConfig, SideConfig
 from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
-from .detect import Detection, Detector, Place, build_detector, choose_sides, find_places
+from .detect import Detection, Detector, build_detector, choose_sides, find_places
 from .hand_model import HandModel, load_hand_model
 from .hands import SIDES, Camera, Hand, TwoHands
 from .model.network import LGNet
 from .model.records import Inputs, Output
 from .place import place_hands
+from .side import SideNet, build_side_net, side_probabilities
 
 ASSUMED_FIELD_OF_VIEW = 60.0
 """Degrees along the picture's longer side, where nothing is known of the camera."""
@@ -42,12 +43,20 @@ class View:
 
 
 @dataclass(frozen=True)
+class Finder:
+    """What finds hands in a picture where no boxes are given."""
+
+    detector: Detector
+    side_net: SideNet
+
+
+@dataclass(frozen=True)
 class Model:
     """Networks ready to run; call it with a picture."""
 
     network: LGNet
     config: ModelConfig
-    detector: Detector | None
+    finder: Finder | None
     hand_models: tuple[HandModel, HandModel]  # right, left
     name: str
 
@@ -99,24 +108,13 @@ class Model:
 
     def find(self, image: np.ndarray, camera: Camera) -> View:
         """Where the hands are and which side each is."""
-        if self.detector is None:
-            raise ValueError("these weights have no detector beside them, so boxes must be given")
-        places = find_places(self.detector, image)
+        if self.finder is None:
+            raise ValueError("there are no weights to find hands with, so boxes must be given")
+        places = find_places(self.finder.detector, image)
         if not places:
             return _as_view(image, camera, [])
-        return _as_view(image, camera, choose_sides(places, self._presence(image, camera, places)))
-
-    def _presence(self, image: np.ndarray, camera: Camera, places: Sequence[Place]) -> np.ndarray:
-        """(P, 2) how sure the hand network is that each place shows a right and a left hand.
-
-        Each place is shown to both slots, to one of them mirrored, as negatives are in training: that tells sides apart
-        better than the detector's whole picture. With heads there are no such crops; the detector's scores are all.
-        """
-        if self.config.separation == "heads":
-            return np.stack([p.scores / p.scores.sum() for p in places])
-        both = np.ones(2, bool)
-        output, _ = self._network([View(image, camera, np.stack([p.box] * 2), both, np.ones(2)) for p in places])
-        return 1 / (1 + np.exp(-output.joint.presence_logit.double().cpu().numpy()))
+        sides = side_probabilities(self.finder.side_net, image, [p.box for p in places], camera.K)
+        return _as_view(image, camera, choose_sides(places, sides[:, :2]))
 
     def _look_twice(self, views: list[View]) -> list[TwoHands]:
         """Crop by the found boxes, then once more halfway to the boxes of the meshes that were seen.
@@ -213,7 +211,7 @@ def load(weights: str = BUNDLED, device: str = "auto") -> Model:
     """Networks ready to run.
 
     Args:
-        weights: a bundled name, or the path of a checkpoint of the hand network. The detector is always the bundled one.
+        weights: a bundled name, or the path of a checkpoint of the hand network. What finds the hands is bundled.
         device: "auto" (CUDA, else Apple's MPS, else the CPU), "cpu", "cuda" or "mps".
 
     Raises:
@@ -222,15 +220,22 @@ def load(weights: str = BUNDLED, device: str = "auto") -> Model:
     place = _device(device)
     path = weights if weights.endswith(".safetensors") or "/" in weights else bundled(weights)
     network, config, meta = load_network(path, place)
-    detector_path = _bundled_file("detector")
-    detector = None
-    if detector_path.is_file():
-        values, state, _ = load_weights(detector_path, kind="detector")
-        detector = build_detector(DetectorConfig(**{**values, "widths": tuple(values["widths"])}))
-        load_state(detector, state, detector_path)
-        detector = detector.to(place).eval()
     models = tuple(load_hand_model(config.hand_model, side) for side in ("right", "left"))
-    return Model(network, config, detector, models, str(meta.get("name", Path(path).stem)))  # type: ignore[arg-type]
+    return Model(network, config, load_finder(place), models, str(meta.get("name", Path(path).stem)))  # type: ignore[arg-type]
+
+
+def load_finder(device: torch.device) -> Finder | None:
+    """The bundled detector and side network, in eval mode; None where the package has none."""
+    detector_path, side_path = _bundled_file("detector"), _bundled_file("sides")
+    if not (detector_path.is_file() and side_path.is_file()):
+        return None
+    values, state, _ = load_weights(detector_path, kind="detector")
+    detector = build_detector(DetectorConfig(**{**values, "widths": tuple(values["widths"])}))
+    load_state(detector, state, detector_path)
+    values, state, _ = load_weights(side_path, kind="sides")
+    side_net = build_side_net(SideConfig(**values))
+    load_state(side_net, state, side_path)
+    return Finder(detector.to(device).eval(), side_net.to(device).eval())
 
 
 def bundled(name: str) -> str:
@@ -241,7 +246,7 @@ def bundled(name: str) -> str:
     """
     file = _bundled_file(name)
     if not file.is_file():
-        names = sorted(f.stem for f in file.parent.glob("*.safetensors") if f.stem != "detector")
+        names = sorted(f.stem for f in file.parent.glob("*.safetensors") if f.stem not in ("detector", "sides"))
         raise ValueError(f"there are no weights {name!r}; give a path, or one of: {', '.join(names) or 'none bundled'}")
     return str(file)
 

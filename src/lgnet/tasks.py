@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .config import TrainConfig
 from .data.batch import NO_AUGMENT, TRAIN_AUGMENT, make_batch
@@ -19,6 +20,7 @@ from .hands import BONES
 from .losses import total_loss
 from .model.network import build_network
 from .model.records import Inputs, Targets, to_device
+from .side import LEFT, NO_HAND, RIGHT, build_side_net, side_batch
 
 
 class Trainee(nn.Module):
@@ -51,7 +53,7 @@ class Task:
 
 def build_task(config: TrainConfig) -> Task:
     """The task a configuration names."""
-    return _hands(config) if config.task == "hands" else _detector(config)
+    return {"hands": _hands, "detector": _detector, "sides": _sides}[config.task](config)
 
 
 def _device(network: nn.Module) -> torch.device:
@@ -178,25 +180,19 @@ def _detector(config: TrainConfig) -> Task:
     @torch.no_grad()
     def evaluate(net: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
         net.eval()
-        right_count, found, sided, total = 0, 0, 0, 0
+        right_count, found, total, false = 0, 0, 0, 0
         for start in range(0, len(samples), 32):
             images, boxes, present = batch(samples[start : start + 32], None).values()
             for row, candidates in enumerate(decode(net, images.to(_device(net)))):
                 strong = [c for c in candidates if c.score > 0.3]
-                right_count += {c.side for c in strong} == {s for s in (0, 1) if present[row, s]}
-                for side in (0, 1):
-                    if present[row, side]:
-                        total += 1
-                        near = [c for c in strong if iou(c.box, boxes[row, side].numpy()) > 0.4]
-                        found += bool(near)
-                        sided += bool(near) and max(near, key=lambda c: c.score).side == side
-        n = max(total, 1)
-        return {
-            "presence": right_count / len(samples),
-            "found": found / n,
-            "right_side": sided / n,
-            "error": 1 - sided / n,
-        }
+                right_count += len(strong) == int(present[row].sum())
+                hands = [boxes[row, side].numpy() for side in (0, 1) if present[row, side]]
+                total += len(hands)
+                found += sum(any(iou(c.box, box) > 0.4 for c in strong) for box in hands)
+                false += sum(all(iou(c.box, box) < 0.2 for box in hands) for c in strong)
+        recall = found / max(total, 1)
+        count = len(samples)
+        return {"right_count": right_count / count, "found": recall, "false": false / count, "error": 1 - recall}
 
     def sheet(net: nn.Module, samples: Sequence[Sample], rng: np.random.Generator) -> np.ndarray:
         net.eval()
@@ -209,7 +205,58 @@ def _detector(config: TrainConfig) -> Task:
                     _box(picture, boxes[row, side].numpy(), (0, 220, 0))
             for c in candidates:
                 if c.score > 0.3:
-                    _box(picture, c.box, (255, 40, 40) if c.side == 0 else (60, 90, 255))
+                    _box(picture, c.box, (255, 40, 40))
+            tiles.append(picture)
+        tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 8)
+        return np.concatenate([np.concatenate(tiles[i : i + 8], 1) for i in range(0, len(tiles), 8)])
+
+    return Task(network, batch, loss, evaluate, "error", sheet)
+
+
+def _sides(config: TrainConfig) -> Task:
+    network = build_side_net(config.side)
+
+    def batch(samples: Sequence[Sample], rng: np.random.Generator | None) -> dict[str, Tensor]:
+        images, labels, _ = side_batch(samples, config.side, rng)
+        return {"images": images, "labels": labels}
+
+    def loss(net: nn.Module, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        entropy = F.cross_entropy(net(data["images"]).float(), data["labels"], label_smoothing=0.05)
+        return entropy, {"entropy": entropy}
+
+    @torch.no_grad()
+    def evaluate(net: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
+        """Side right for each hand by itself; for both of a picture where one of each is asked for; hand told from none."""
+        net.eval()
+        single: list[bool] = []
+        pair: list[bool] = []
+        hand: list[bool] = []
+        for start in range(0, len(samples), 32):
+            images, labels, rows = side_batch(samples[start : start + 32], config.side, None)
+            p = net(images.to(_device(net))).softmax(-1).cpu()
+            truth = labels != NO_HAND
+            hand += ((p[:, NO_HAND] < 0.5) == truth).tolist()
+            lean = p[:, RIGHT].log() - p[:, LEFT].log()
+            single += ((lean[truth] > 0) == (labels[truth] == RIGHT)).tolist()
+            for row in rows.unique():
+                right, left = (lean[(rows == row) & (labels == side)] for side in (RIGHT, LEFT))
+                if len(right) and len(left):
+                    pair += [bool(right > left)] * 2
+                elif len(right) or len(left):
+                    pair += (torch.cat([right, -left]) > 0).tolist()
+        mean = {key: float(np.mean(v)) for key, v in (("side", single), ("side_together", pair), ("hand", hand)) if v}
+        return {**mean, "error": 1 - mean.get("side_together", 0.0)}
+
+    @torch.no_grad()
+    def sheet(net: nn.Module, samples: Sequence[Sample], rng: np.random.Generator) -> np.ndarray:
+        net.eval()
+        images, labels, _ = side_batch(samples, config.side, rng)
+        said = net(images.to(_device(net))).argmax(1).cpu()
+        tiles = []
+        for image, label, answer in zip(images, labels, said):
+            picture = (image.permute(1, 2, 0).numpy() * 255).astype(np.uint8).copy()
+            text, colour = "RL-"[label] + "RL-"[answer], (0, 220, 0) if label == answer else (255, 60, 40)
+            cv2.putText(picture, text, (3, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, 2, cv2.LINE_AA)
             tiles.append(picture)
         tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 8)
         return np.concatenate([np.concatenate(tiles[i : i + 8], 1) for i in range(0, len(tiles), 8)])

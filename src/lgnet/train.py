@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from . import __version__
 from .checkpoint import init_from, save_weights
-from .config import DetectorConfig, LossConfig, ModelConfig, SynthConfig, TrainConfig, to_dict
+from .config import DetectorConfig, LossConfig, ModelConfig, SideConfig, SynthConfig, TrainConfig, to_dict
 from .data.ring import Ring
 from .data.sample import Sample
 from .tasks import Task, Trainee, build_task
@@ -261,7 +261,7 @@ def _evaluate(config, task: Task, average: Average, held_out, state, out: Path, 
         "seed": config.seed,
         "figures": {k: v for k, v in row.items() if "/" in k},
     }
-    architecture = config.model if config.task == "hands" else config.detector
+    architecture = {"hands": config.model, "detector": config.detector, "sides": config.side}[config.task]
     save_weights(out / "last.safetensors", network, architecture, meta, kind=config.task)
     if row[f"bench/{task.better}"] <= state["best"]:
         state["best"] = row[f"bench/{task.better}"]
@@ -312,9 +312,15 @@ def _resumed_config(config: TrainConfig, folder: Path) -> TrainConfig:
         values = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} holds no run to go on with: {error}") from error
-    kinds: dict[str, Any] = {"model": ModelConfig, "detector": DetectorConfig, "loss": LossConfig, "synth": SynthConfig}
+    kinds: dict[str, Any] = {
+        "model": ModelConfig,
+        "detector": DetectorConfig,
+        "side": SideConfig,
+        "loss": LossConfig,
+        "synth": SynthConfig,
+    }
     for key, kind in kinds.items():
-        values[key] = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values[key].items()})
+        values[key] = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.get(key, {}).items()})
     saved = TrainConfig(**values)
     taken = ("samples", "decay", "learning_rate", "renderers", "threads", "devices", "compile", "real_data")
     taken += ("evaluate_every",)

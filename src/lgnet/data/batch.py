@@ -36,7 +36,7 @@ class Augment:
 
 
 NO_AUGMENT = Augment()
-TRAIN_AUGMENT = Augment(centre=0.08, scale=0.18, roll=0.45, colour=0.2, negatives=0.7, wrong_side=0.3)
+TRAIN_AUGMENT = Augment(centre=0.08, scale=0.18, roll=0.45, colour=0.2, negatives=0.4, wrong_side=0.1)
 
 
 def make_batch(
@@ -59,20 +59,20 @@ def make_batch(
 
 def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, augment: Augment) -> dict:
     boxes, given = sample.box.astype(np.float64).copy(), sample.present.copy()
-    K = _camera(sample)
+    K = sample_camera(sample)
     roll = 0.0
     shown = sample.present.copy()  # which slots look at their own hand
     if rng is not None and augment is not NO_AUGMENT:
         for side in (0, 1):
             if given[side]:
-                boxes[side] = _jitter(boxes[side], rng, augment)
+                boxes[side] = jitter_box(boxes[side], rng, augment)
             elif rng.random() < augment.negatives:
                 boxes[side], given[side] = _negative(sample, side, rng), True
                 if rng.random() < 0.25:  # also alone, so that a lone crop is no proof of a hand
                     given[1 - side] = shown[1 - side] = False
         if shown.all() and iou(*sample.box) < 0.4 and rng.random() < augment.wrong_side:
             side = int(rng.integers(2))
-            boxes[side], shown[side] = _jitter(sample.box[1 - side].astype(np.float64), rng, augment), False
+            boxes[side], shown[side] = jitter_box(sample.box[1 - side].astype(np.float64), rng, augment), False
         roll = rng.normal(0, augment.roll)
     row = _empty_row(config)
     if not given.any():
@@ -84,7 +84,7 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
     crops = hand_crops(boxes, given, K, config.crop_size, config.crop_enlarge, config.separation, roll)
     images = cut_crops(sample.image, crops, config.separation)
     if rng is not None and augment.colour:
-        images = _colour(images, rng, augment.colour)
+        images = change_colours(images, rng, augment.colour)
     row.update(images=images, given=given, geometry=crop_geometry(crops, config.separation))
     row["present_known"] = given.copy()
     for side, crop in enumerate(crops.hands):
@@ -97,7 +97,7 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
     return row
 
 
-def _camera(sample: Sample) -> np.ndarray:
+def sample_camera(sample: Sample) -> np.ndarray:
     """(4,) the sample's camera, or one of 60 degrees along the longer side where it is unknown."""
     if sample.K is not None:
         return np.asarray(sample.K, dtype=np.float64)
@@ -159,7 +159,8 @@ def _parts(parts: np.ndarray, side: int, crop: Crop) -> np.ndarray:
     return np.where((cut > low) & (cut <= low + 16), cut - low, 0).astype(np.int64)
 
 
-def _jitter(box: np.ndarray, rng: np.random.Generator, augment: Augment) -> np.ndarray:
+def jitter_box(box: np.ndarray, rng: np.random.Generator, augment: Augment) -> np.ndarray:
+    """(4,) x, y, w, h moved and scaled at random, as a detector would be wrong about it."""
     side = max(box[2], box[3])
     centre = box[:2] + box[2:] / 2 + rng.uniform(-augment.centre, augment.centre, 2) * side
     size = box[2:] * np.exp(rng.uniform(-augment.scale * 0.6, augment.scale))
@@ -171,14 +172,14 @@ def _negative(sample: Sample, side: int, rng: np.random.Generator) -> np.ndarray
     height, width = sample.image.shape[:2]
     other = sample.box[1 - side].astype(np.float64)
     if sample.present[1 - side] and rng.random() < 0.7:
-        return _jitter(other, rng, TRAIN_AUGMENT)
+        return jitter_box(other, rng, TRAIN_AUGMENT)
     size = rng.uniform(0.15, 0.6) * min(height, width)
     centre = rng.uniform(0, 1, 2) * (width, height)
     return np.array([*(centre - size / 2), size, size])
 
 
-def _colour(images: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Brightness, contrast and tint, the same for both crops of a picture."""
+def change_colours(images: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
+    """(..., 3) uint8 with another brightness, contrast and tint, the same for all of it."""
     gain = np.exp(rng.normal(0, strength)) * np.exp(rng.normal(0, 0.3 * strength, 3))
     gamma = np.exp(rng.normal(0, strength))
     table = np.clip(255 * gain * (np.arange(256)[:, None] / 255) ** gamma, 0, 255).astype(np.uint8)

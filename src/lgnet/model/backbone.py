@@ -148,7 +148,7 @@ class AutoBackbone(nn.Module):
         """
         super().__init__()
         try:
-            from transformers import AutoBackbone as Auto
+            from transformers import AutoBackbone as Auto  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ValueError(
                 f"backbone 'hf:{name}' needs the package transformers, which is not installed: pip install transformers"
