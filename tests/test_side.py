@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from lgnet.anatomy import rotations_from_angles
 from lgnet.config import SideConfig
 from lgnet.data.sample import empty_sample
-from lgnet.side import LEFT, NO_HAND, RIGHT, build_side_net, cut_place, side_batch, side_probabilities
+from lgnet.hand_model import load_hand_model, pose_hand
+from lgnet.side import LEFT, NO_HAND, RIGHT, build_side_net, hand_axes, place_crop, side_batch, side_probabilities
 
 K = np.array([200.0, 200, 79.5, 59.5])
 
@@ -23,7 +25,7 @@ def sample():
 
 
 def test_crops_carry_their_labels(sample):
-    images, labels, rows = side_batch([sample, sample], SideConfig(), None)
+    images, labels, _, rows = side_batch([sample, sample], SideConfig(), None)
     assert rows.tolist() == sorted(rows.tolist())
     middle = images[:, :, 60:68, 60:68].mean((2, 3))
     for colour, label in zip(middle, labels.tolist()):
@@ -36,7 +38,7 @@ def test_crops_carry_their_labels(sample):
 
 
 def test_places_without_a_hand_stay_off_the_hands(sample):
-    images, labels, _ = side_batch([sample] * 40, SideConfig(), np.random.default_rng(1))
+    images, labels, _, _ = side_batch([sample] * 40, SideConfig(), np.random.default_rng(1))
     empty = images[labels == NO_HAND][:, :, 56:72, 56:72]
     assert len(empty) > 3
     assert (empty.amax((1, 2, 3)) < 0.35).float().mean() > 0.7
@@ -56,7 +58,27 @@ def test_a_mirrored_picture_changes_sides_exactly():
 
 def test_the_crop_is_wider_than_the_box(sample):
     config = SideConfig(crop_enlarge=2.0)
-    crop = cut_place(sample.image, sample.box[0].astype(float), K, config)
+    crop = place_crop(sample.box[0].astype(float), K, config).cut(sample.image)
     assert crop.shape == (config.crop_size, config.crop_size, 3)
     red = crop[..., 0] > 100
     assert red.mean() == pytest.approx(0.25, abs=0.04)
+
+
+@pytest.mark.parametrize(("name", "side"), [("right", RIGHT), ("left", LEFT)])
+def test_axes_of_the_hand_at_rest(name, side):
+    """Along to the fingers, across to the thumb, and the third out of the palm: the way fingers curl."""
+    hand = load_hand_model("lgnet", name)
+    angles = torch.zeros(2, 15, 3)
+    angles[1, :, 0] = 0.8
+    rotations = torch.cat([torch.eye(3).expand(2, 1, 3, 3), rotations_from_angles(hand, angles)], 1)
+    flat, curled = pose_hand(hand, rotations, torch.zeros(2, 10)).joints.numpy()
+    axes = hand_axes(flat, side)
+    assert (flat[12] - flat[0]) @ axes[0] > 0.1
+    assert (flat[4] - flat[17]) @ axes[1] > 0.03
+    assert (curled[12] - flat[12]) @ axes[2] > 0.02
+
+
+def test_mirroring_a_hand_mirrors_its_axes():
+    joints = np.random.default_rng(0).normal(size=(21, 3))
+    mirror = np.array([-1.0, 1, 1])
+    np.testing.assert_allclose(hand_axes(joints * mirror, LEFT), hand_axes(joints, RIGHT) * mirror)

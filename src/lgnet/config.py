@@ -69,8 +69,8 @@ class SideConfig:
     """The network that tells right hands from left ones."""
 
     crop_size: int = 128
-    crop_enlarge: float = 1.7
-    """How much wider than the hand's box it looks: the arm tells much."""
+    crop_enlarge: float = 1.4
+    """How much wider than the hand's box it looks."""
     grid: int = 4
     """Side of the backbone's last map; crop_size over 8, 16 or 32."""
 

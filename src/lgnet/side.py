@@ -1,26 +1,31 @@
 """Which hand is it: a place in a picture -> right hand, left hand or none.
 
-Seen alone a hand tells its side by thumb, nails and palm together with where its arm comes from, so this network looks at
-a natural, unmirrored crop, wider than the hand. It is trained by itself, on the hand network's backbone.
+A hand tells its side by three directions together: where its fingers point, where its thumb is, and whether palm or back
+is seen; the hand network, told the side, needs only two of them. So this network looks at a natural, unmirrored crop,
+is trained by itself (from the hand network's backbone), and learns the three directions along with the side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .config import ModelConfig, SideConfig
-from .crop import crop_for_box
+from .crop import Crop, crop_for_box
 from .data.batch import Augment, change_colours, jitter_box, sample_camera
 from .data.sample import Sample
 from .geometry import iou
 from .model.backbone import build_backbone
 
 RIGHT, LEFT, NO_HAND = 0, 1, 2
+MCP = (0, 5, 9, 17)
+"""Wrist and the knuckles of index, middle and little finger, among the 21 joints."""
 AUGMENT = Augment(centre=0.12, scale=0.25, roll=0.25, colour=0.25)
 NO_HAND_SHARE = 0.25
 """Training crops of places without a hand, per picture."""
@@ -40,15 +45,16 @@ class SideNet(nn.Module):
         self.squeeze = nn.Sequential(
             nn.Conv2d(self.backbone.channels[-1], 64, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)
         )
-        self.head = nn.Sequential(
-            nn.Flatten(), nn.Linear(64 * config.grid**2, 128), nn.ReLU(), nn.Dropout(0.2), nn.Linear(128, 3)
-        )
+        self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(64 * config.grid**2, 256), nn.ReLU(), nn.Dropout(0.2))
+        self.side, self.axes = nn.Linear(256, 3), nn.Linear(256, 9)
 
-    def forward(self, crops: Float[Tensor, "n 3 S S"]) -> Float[Tensor, "n 3"]:
-        """Logits of right, left, none."""
-        both = self.head(self.squeeze(self.backbone(torch.cat([crops, crops.flip(-1)]))[-1]))
-        plain, mirrored = both.chunk(2)
-        return (plain + mirrored[:, [LEFT, RIGHT, NO_HAND]]) / 2
+    def forward(self, crops: Float[Tensor, "n 3 S S"]) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3 3"]]:
+        """Logits of right, left, none; and the hand's axes in the crop's frame (`hand_axes`), which training asks for."""
+        both = self.hidden(self.squeeze(self.backbone(torch.cat([crops, crops.flip(-1)]))[-1]))
+        plain, mirrored = self.side(both).chunk(2)
+        logits = (plain + mirrored[:, [LEFT, RIGHT, NO_HAND]]) / 2
+        plain, mirrored = self.axes(both).unflatten(-1, (3, 3)).chunk(2)
+        return logits, (plain + mirrored * mirrored.new_tensor([-1.0, 1.0, 1.0])) / 2
 
 
 def build_side_net(config: SideConfig | None = None) -> SideNet:
@@ -56,9 +62,20 @@ def build_side_net(config: SideConfig | None = None) -> SideNet:
     return SideNet(config or SideConfig())
 
 
-def cut_place(image: np.ndarray, box: np.ndarray, K: np.ndarray, config: SideConfig, roll: float = 0.0) -> np.ndarray:
-    """(S, S, 3) uint8, what the network sees of a box (4,) x, y, w, h in pixels of the picture with camera K (4,)."""
-    return crop_for_box(box, K, config.crop_size, config.crop_enlarge, mirrored=False, roll=roll).cut(image)
+def hand_axes(joints: Float[np.ndarray, "21 3"], side: int) -> Float[np.ndarray, "3 3"]:
+    """Unit vectors along the palm to the fingers, across it to the thumb's side, and out of the palm; any frame.
+
+    Which way the palm looks follows from the other two and the side: it is the third that tells the side.
+    """
+    wrist, index, middle, little = joints[MCP[0]], joints[MCP[1]], joints[MCP[2]], joints[MCP[3]]
+    along, across = middle - wrist, index - little
+    out = np.cross(across, along) * (1 if side == RIGHT else -1)
+    return np.stack([v / max(float(np.linalg.norm(v)), 1e-9) for v in (along, across, out)])
+
+
+def place_crop(box: np.ndarray, K: np.ndarray, config: SideConfig, roll: float = 0.0) -> Crop:
+    """What the network sees of a box (4,) x, y, w, h in pixels of a picture with camera K (4,)."""
+    return crop_for_box(box, K, config.crop_size, config.crop_enlarge, mirrored=False, roll=roll)
 
 
 @torch.no_grad()
@@ -71,9 +88,9 @@ def side_probabilities(net: SideNet, image: np.ndarray, boxes: Sequence[np.ndarr
         boxes: P times (4,) x, y, w, h, pixels.
         K: (4,) the picture's camera.
     """
-    cut = np.stack([cut_place(image, np.asarray(box, np.float64), K, net.config) for box in boxes])
+    cut = np.stack([place_crop(np.asarray(box, np.float64), K, net.config).cut(image) for box in boxes])
     crops = as_input(cut).to(next(net.parameters()).device)
-    return net(crops).double().softmax(-1).cpu().numpy()
+    return net(crops)[0].double().softmax(-1).cpu().numpy()
 
 
 def as_input(crops: np.ndarray) -> Float[Tensor, "n 3 S S"]:
@@ -81,32 +98,54 @@ def as_input(crops: np.ndarray) -> Float[Tensor, "n 3 S S"]:
     return torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float().div_(255)
 
 
-def side_batch(
-    samples: Sequence[Sample], config: SideConfig, rng: np.random.Generator | None
-) -> tuple[Float[Tensor, "n 3 S S"], Int[Tensor, " n"], Int[Tensor, " n"]]:
-    """Crops of all hands in the samples and of some places without, their labels, and each one's sample.
+class SideBatch(NamedTuple):
+    """Crops of hands and of places without one."""
+
+    images: Float[Tensor, "n 3 S S"]
+    labels: Int[Tensor, " n"]  # RIGHT, LEFT or NO_HAND
+    axes: Float[Tensor, "n 3 3"]  # `hand_axes` in the crop's frame; zero where unknown
+    rows: Int[Tensor, " n"]  # which sample it is of
+
+
+def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Generator | None) -> SideBatch:
+    """Crops of all hands in the samples and of some places without.
 
     With a generator crops are jittered, rolled and coloured (not mirrored: the network does that); without, every sample
     gives one place without a hand, always the same.
     """
-    crops, labels, rows = [], [], []
+    crops, labels, axes, rows = [], [], [], []
     for row, sample in enumerate(samples):
-        plain = np.random.default_rng(row) if rng is None else rng
         places = [(sample.box[side].astype(np.float64), side) for side in (RIGHT, LEFT) if sample.present[side]]
         if rng is not None:
             places = [(jitter_box(box, rng, AUGMENT), side) for box, side in places]
         if rng is None or rng.random() < NO_HAND_SHARE or not places:
-            empty = _empty_place(sample, plain)
+            empty = _empty_place(sample, np.random.default_rng(row) if rng is None else rng)
             places += [] if empty is None else [(empty, NO_HAND)]
-        K = sample_camera(sample)
         for box, label in places:
-            crop = cut_place(sample.image, box, K, config, rng.normal(0, AUGMENT.roll) if rng is not None else 0.0)
-            if rng is not None:
-                crop = change_colours(crop, rng, AUGMENT.colour)
-            crops.append(crop)
+            roll = rng.normal(0, AUGMENT.roll) if rng is not None else 0.0
+            crop = place_crop(box, sample_camera(sample), config, roll)
+            image = crop.cut(sample.image)
+            crops.append(image if rng is None else change_colours(image, rng, AUGMENT.colour))
+            known = label != NO_HAND and sample.joints3d_valid[label, list(MCP)].all()
+            axes.append(crop.to_crop(hand_axes(sample.joints3d[label], label)) if known else np.zeros((3, 3)))
             labels.append(label)
             rows.append(row)
-    return as_input(np.stack(crops)), torch.tensor(labels), torch.tensor(rows)
+    return SideBatch(
+        as_input(np.stack(crops)),
+        torch.tensor(labels),
+        torch.from_numpy(np.stack(axes).astype(np.float32)),
+        torch.tensor(rows),
+    )
+
+
+def side_loss(
+    logits: Float[Tensor, "n 3"], axes: Float[Tensor, "n 3 3"], truth: SideBatch
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy of the side (labels smoothed by 0.05) and L1 of the axes where they are known."""
+    entropy = F.cross_entropy(logits.float(), truth.labels, label_smoothing=0.05)
+    known = truth.axes.abs().sum((1, 2)) > 0
+    error = ((axes.float() - truth.axes).abs().mean((1, 2)) * known).sum() / known.sum().clamp_min(1)
+    return entropy + 2 * error, {"entropy": entropy, "axes": error}
 
 
 def _empty_place(sample: Sample, rng: np.random.Generator) -> np.ndarray | None:

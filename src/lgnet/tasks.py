@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .config import TrainConfig
 from .data.batch import NO_AUGMENT, TRAIN_AUGMENT, make_batch
@@ -20,7 +19,7 @@ from .hands import BONES
 from .losses import total_loss
 from .model.network import build_network
 from .model.records import Inputs, Targets, to_device
-from .side import LEFT, NO_HAND, RIGHT, build_side_net, side_batch
+from .side import LEFT, NO_HAND, RIGHT, SideBatch, build_side_net, side_batch, side_loss
 
 
 class Trainee(nn.Module):
@@ -217,12 +216,10 @@ def _sides(config: TrainConfig) -> Task:
     network = build_side_net(config.side)
 
     def batch(samples: Sequence[Sample], rng: np.random.Generator | None) -> dict[str, Tensor]:
-        images, labels, _ = side_batch(samples, config.side, rng)
-        return {"images": images, "labels": labels}
+        return side_batch(samples, config.side, rng)._asdict()
 
     def loss(net: nn.Module, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        entropy = F.cross_entropy(net(data["images"]).float(), data["labels"], label_smoothing=0.05)
-        return entropy, {"entropy": entropy}
+        return side_loss(*net(data["images"]), SideBatch(**data))
 
     @torch.no_grad()
     def evaluate(net: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
@@ -232,8 +229,8 @@ def _sides(config: TrainConfig) -> Task:
         pair: list[bool] = []
         hand: list[bool] = []
         for start in range(0, len(samples), 32):
-            images, labels, rows = side_batch(samples[start : start + 32], config.side, None)
-            p = net(images.to(_device(net))).softmax(-1).cpu()
+            images, labels, _, rows = side_batch(samples[start : start + 32], config.side, None)
+            p = net(images.to(_device(net)))[0].softmax(-1).cpu()
             truth = labels != NO_HAND
             hand += ((p[:, NO_HAND] < 0.5) == truth).tolist()
             lean = p[:, RIGHT].log() - p[:, LEFT].log()
@@ -250,8 +247,8 @@ def _sides(config: TrainConfig) -> Task:
     @torch.no_grad()
     def sheet(net: nn.Module, samples: Sequence[Sample], rng: np.random.Generator) -> np.ndarray:
         net.eval()
-        images, labels, _ = side_batch(samples, config.side, rng)
-        said = net(images.to(_device(net))).argmax(1).cpu()
+        images, labels, _, _ = side_batch(samples, config.side, rng)
+        said = net(images.to(_device(net)))[0].argmax(1).cpu()
         tiles = []
         for image, label, answer in zip(images, labels, said):
             picture = (image.permute(1, 2, 0).numpy() * 255).astype(np.uint8).copy()

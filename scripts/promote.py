@@ -1,0 +1,40 @@
+"""Make a run's weights the bundled ones: `python scripts/promote.py runs/lgnet-mobile/best.safetensors lgnet-mobile`.
+
+Stores them as float16 under src/lgnet/weights/NAME.safetensors with their name and licence, and prints what the run
+says of them. Whether they are better is for `lgnet evaluate --weights FILE` to say first.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from lgnet.checkpoint import load_weights, save_weights
+from lgnet.config import DetectorConfig, ModelConfig, SideConfig
+
+WEIGHTS = Path(__file__).parents[1] / "src" / "lgnet" / "weights"
+CONFIGS = {"hands": ModelConfig, "detector": DetectorConfig, "sides": SideConfig}
+
+
+def main(source: str, name: str) -> None:
+    """Copy `source` to the bundled weights of this name."""
+    for kind in CONFIGS:
+        try:
+            values, state, meta = load_weights(source, kind=kind)  # type: ignore[arg-type]
+            break
+        except ValueError as error:
+            if "kind" not in str(error):
+                raise
+    else:
+        raise SystemExit(f"{source} holds no weights that lgnet knows")
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    target = WEIGHTS / f"{name}.safetensors"
+    save_weights(
+        target, state, CONFIGS[kind](**values), {**meta, "name": name, "licence": "Apache-2.0"}, half=True, kind=kind
+    )  # type: ignore[arg-type]
+    target.chmod(0o644)
+    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+    print(json.dumps(meta, indent=1))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
