@@ -101,24 +101,24 @@ def _place(score, x):
 
 
 def test_one_place_is_one_hand_of_the_likelier_side():
-    chosen = choose_sides([_place(0.8, 0)], np.array([[0.9, 0.6]]))
+    chosen = choose_sides([_place(0.8, 0)], np.array([[0.6, 0.35, 0.05]]))
     assert [c.side for c in chosen] == [0]
 
 
 def test_sides_are_decided_together():
     # both places look like right hands, the second a little less so: it must be the left one
-    chosen = choose_sides([_place(0.8, 0), _place(0.8, 50)], np.array([[0.95, 0.55], [0.9, 0.75]]))
+    chosen = choose_sides([_place(0.8, 0), _place(0.8, 50)], np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0]]))
     assert {(c.side, float(c.box[0])) for c in chosen} == {(0, 0.0), (1, 50.0)}
 
 
-def test_a_weak_second_place_invents_no_second_hand():
-    chosen = choose_sides([_place(0.8, 0), _place(0.25, 50)], np.array([[0.95, 0.1], [0.1, 0.4]]))
+def test_a_second_place_that_shows_no_hand_invents_none():
+    chosen = choose_sides([_place(0.8, 0), _place(0.5, 50)], np.array([[0.9, 0.1, 0.0], [0.1, 0.1, 0.8]]))
     assert [c.side for c in chosen] == [0]
 
 
 def test_nothing_found_is_an_answer():
-    assert choose_sides([], np.zeros((0, 2))) == []
-    assert choose_sides([_place(0.2, 0)], np.array([[0.5, 0.5]])) == []
+    assert choose_sides([], np.zeros((0, 3))) == []
+    assert choose_sides([_place(0.2, 0)], np.array([[0.5, 0.4, 0.1]])) == []
 
 
 def test_iou_by_hand():

@@ -247,7 +247,7 @@ def train_command(named: str) -> Callable[..., int]:
         Args:
             preset: what the options below start from. It comes first.
             resume: go on with the run in this folder. Of the options only --samples, --decay, --learning-rate,
-                --renderers, --threads, --devices, --real-data and --evaluate-every then count.
+                --renderers, --threads, --devices, --compile, --real-data and --evaluate-every then count.
             config: everything else.
         """
         if preset not in PRESETS:

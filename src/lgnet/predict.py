@@ -114,7 +114,7 @@ class Model:
         if not places:
             return _as_view(image, camera, [])
         sides = side_probabilities(self.finder.side_net, image, [p.box for p in places], camera.K)
-        return _as_view(image, camera, choose_sides(places, sides[:, :2]))
+        return _as_view(image, camera, choose_sides(places, sides))
 
     def _look_twice(self, views: list[View]) -> list[TwoHands]:
         """Crop by the found boxes, then once more halfway to the boxes of the meshes that were seen.
