@@ -57,3 +57,8 @@ def test_never_behind_the_camera():
     upside_down = [-j for j in joints2d]  # contradicts the 3D joints, so that the rays want a negative depth
     for wrist in place_hands(upside_down, joints3d, crops, None):
         assert wrist[2] > NEAREST
+
+
+def test_no_hand_has_no_place():
+    crops = hand_crops(np.array([[10.0, 10, 50, 50]] * 2), np.ones(2, bool), K, 128, 1.25, "crops")
+    assert place_hands([None, None], [None, None], crops, None) == [None, None]

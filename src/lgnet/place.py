@@ -37,6 +37,8 @@ def place_hands(
         right, left: (3,) metres, camera frame, always before the camera; None where there is no hand.
     """
     there = [side for side in (0, 1) if joints2d[side] is not None]
+    if not there:
+        return [None, None]
     depth = dict.fromkeys(there, 0.5)
     solution = np.zeros(6)
     for _ in range(3):
