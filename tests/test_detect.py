@@ -12,6 +12,7 @@ from lgnet.detect import (
     decode,
     detector_loss,
     encode_targets,
+    find_places,
     iou,
     letterbox,
     letterbox_boxes,
@@ -124,3 +125,29 @@ def test_nothing_found_is_an_answer():
 def test_iou_by_hand():
     assert iou(np.array([0, 0, 2, 2.0]), np.array([1, 0, 2, 2.0])) == 2 / 6
     assert iou(np.array([0, 0, 1, 1.0]), np.array([5, 5, 1, 1.0])) == 0
+
+
+class _SeesBright(torch.nn.Module):
+    """A detector that finds a hand of 64 input pixels wherever a cell is white."""
+
+    config = DetectorConfig()
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, images):
+        white = torch.nn.functional.avg_pool2d(images.mean(1, keepdim=True), STRIDE)
+        heat = torch.where(white > 0.9, 3.0, -9.0)
+        values = torch.tensor([0.5, 0.5, np.log(8), np.log(8)]).view(1, 4, 1, 1).expand(len(images), 4, 28, 28)
+        return torch.cat([heat, values], 1)
+
+
+def test_found_at_first_or_closer_the_place_is_in_the_pictures_pixels():
+    image = np.zeros((448, 448, 3), np.uint8)
+    image[160:176, 288:304] = 255  # one cell of the first look
+    places = find_places(_SeesBright(), image)
+    middles = [p.box[:2] + p.box[2:] / 2 + 0.5 for p in places]
+    np.testing.assert_allclose(middles[0], [296, 168], atol=1e-3)
+    assert all(np.abs(m - [296, 168]).max() < 16 for m in middles)
+    assert find_places(_SeesBright(), np.zeros((100, 60, 3), np.uint8)) == []

@@ -181,22 +181,26 @@ def letterbox_boxes(image: np.ndarray, boxes: np.ndarray, size: int) -> tuple[np
     return out, moved.astype(np.float32)
 
 
-def find_places(
-    detector: Detector, image: np.ndarray, threshold: float = PLACE_THRESHOLD, most: int = 4
-) -> list[Place]:
+def find_places(detector: Detector, image: np.ndarray, most: int = 4) -> list[Place]:
     """Places of a picture (H, W, 3) uint8 RGB that may hold a hand, the best first, boxes in its pixels.
 
     The whole picture is looked at first; where nothing is found and the picture is large, four overlapping quarters.
+    Then once more, closer, at what surrounds the places found: hands that overlap come apart, small ones grow.
     """
     found = _look(detector, [image])[0]
-    if max((p.score for p in found), default=0) < threshold and min(image.shape[:2]) >= 2 * detector.config.size:
+    if max((p.score for p in found), default=0) < HAND_THRESHOLD and min(image.shape[:2]) >= 2 * detector.config.size:
         tiles, corners = _quarters(image)
-        found = []
-        for corner, places in zip(corners, _look(detector, tiles)):
-            found += [Place(p.score, p.box + np.array([*corner, 0, 0])) for p in places]
-        found.sort(key=lambda p: -p.score)
-        found = [p for i, p in enumerate(found) if all(iou(p.box, q.box) < SAME_PLACE for q in found[:i])]
-    return [p for p in found if p.score >= threshold][:most]
+        found = [p for corner, places in zip(corners, _look(detector, tiles)) for p in _shifted(places, corner)]
+    strong = [p.box for p in found if p.score > HAND_THRESHOLD]
+    if strong:
+        part, corner = _surroundings(image, np.stack(strong))
+        found = found + _shifted(_look(detector, [part])[0], corner)
+    found.sort(key=lambda p: -p.score)
+    kept: list[Place] = []
+    for place in found:
+        if place.score >= PLACE_THRESHOLD and all(iou(place.box, other.box) < SAME_PLACE for other in kept):
+            kept.append(place)
+    return kept[:most]
 
 
 def choose_sides(places: Sequence[Place], sides: np.ndarray) -> list[Detection]:
@@ -231,6 +235,20 @@ def _look(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Place]]
         [Place(p.score, np.array([*((p.box[:2] - shift) / scale), *(p.box[2:] / scale)])) for p in found]
         for found, (_, scale, shift) in zip(decode(detector, batch), boxed)
     ]
+
+
+def _shifted(places: Sequence[Place], corner: tuple[int, int]) -> list[Place]:
+    return [Place(p.score, p.box + np.array([*corner, 0, 0])) for p in places]
+
+
+def _surroundings(image: np.ndarray, boxes: np.ndarray, grow: float = 1.5) -> tuple[np.ndarray, tuple[int, int]]:
+    """The part of the picture about all boxes (N, 4), `grow` times as wide as they reach, and its corner."""
+    low, high = boxes[:, :2].min(0), (boxes[:, :2] + boxes[:, 2:]).max(0)
+    middle, half = (low + high) / 2, max(grow * (high - low).max() / 2, 4)
+    height, width = image.shape[:2]
+    x0, y0 = (int(v) for v in np.clip(np.floor(middle - half), 0, [width - 1, height - 1]))
+    x1, y1 = (int(v) for v in np.clip(np.ceil(middle + half), [x0 + 1, y0 + 1], [width, height]))
+    return image[y0:y1, x0:x1], (x0, y0)
 
 
 def _quarters(image: np.ndarray) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
