@@ -25,8 +25,8 @@ PLACE_THRESHOLD = 0.1
 """The detector's score from which a place is looked at more closely."""
 HAND_THRESHOLD = 0.25
 """Score times the side network's belief in a hand, from which a place of either side counts as one. Like SIDE_WEIGHT
-chosen on 400 synthetic pictures of a seed that neither training nor synth-bench uses."""
-SIDE_WEIGHT = 0.5
+chosen on 300 synthetic pictures of a seed that neither training nor synth-bench uses."""
+SIDE_WEIGHT = 0.3
 """How much the side counts against that: the side network is surer of itself than it is right."""
 SAME_PLACE = 0.5
 """Places that overlap (IoU) more than this are one."""
