@@ -219,7 +219,8 @@ def _sides(config: TrainConfig) -> Task:
         return side_batch(samples, config.side, rng)._asdict()
 
     def loss(net: nn.Module, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        return side_loss(*net(data["images"]), SideBatch(**data))
+        logits, axes = net(data["images"])
+        return side_loss(logits, axes, SideBatch(**data))
 
     @torch.no_grad()
     def evaluate(net: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
