@@ -64,7 +64,7 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
     shown = sample.present.copy()  # which slots look at their own hand
     if rng is not None and augment is not NO_AUGMENT:
         for side in (0, 1):
-            if given[side]:
+            if sample.present[side]:
                 boxes[side] = jitter_box(boxes[side], rng, augment)
             elif rng.random() < augment.negatives:
                 boxes[side], given[side] = _negative(sample, side, rng), True
