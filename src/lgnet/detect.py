@@ -23,7 +23,7 @@ from .geometry import iou
 STRIDE = 8
 PLACE_THRESHOLD = 0.1
 """The detector's score from which a place is looked at more closely."""
-HAND_THRESHOLD = 0.25
+HAND_THRESHOLD = 0.3
 """Score times the side network's belief in a hand, from which a place of either side counts as one. Like SIDE_WEIGHT
 chosen on 300 synthetic pictures of a seed that neither training nor synth-bench uses."""
 SIDE_WEIGHT = 0.3
