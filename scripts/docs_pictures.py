@@ -31,11 +31,18 @@ def curves() -> None:
     """MPJPE of the hand networks on every fifth picture of synth-bench, true boxes."""
     runs = {path.stem: path for path in sorted((ROOT / "docs" / "curves").glob("*.jsonl"))}
     hands = {name: path for name, path in runs.items() if name in ("hands", "lgnet-mobile")}
-    plot_learning_curves(hands, ROOT / "docs" / "curve.png", ("bench/mpjpe",), ylabel="MPJPE, protocol C, mm")
+    plot_learning_curves(
+        hands, ROOT / "docs" / "curve.png", ("bench/mpjpe",), ylabel="MPJPE, protocol C, mm", log=False
+    )
     if {"mobile-heads", "mobile-crops"} <= runs.keys():
         both = {"heads (the paper's way)": runs["mobile-heads"], "crops": runs["mobile-crops"]}
         plot_learning_curves(
-            both, ROOT / "docs" / "heads-crops.png", ("bench/mpjpe",), x="seconds", ylabel="MPJPE, protocol C, mm"
+            both,
+            ROOT / "docs" / "heads-crops.png",
+            ("bench/mpjpe",),
+            x="seconds",
+            ylabel="MPJPE, protocol C, mm",
+            log=False,
         )
 
 
