@@ -8,6 +8,8 @@ import json
 import sys
 from pathlib import Path
 
+from safetensors import safe_open
+
 from lgnet.checkpoint import load_weights, save_weights
 from lgnet.config import DetectorConfig, ModelConfig, SideConfig
 
@@ -17,20 +19,14 @@ CONFIGS = {"hands": ModelConfig, "detector": DetectorConfig, "sides": SideConfig
 
 def main(source: str, name: str) -> None:
     """Copy `source` to the bundled weights of this name."""
-    for kind in CONFIGS:
-        try:
-            values, state, meta = load_weights(source, kind=kind)  # type: ignore[arg-type]
-            break
-        except ValueError as error:
-            if "kind" not in str(error):
-                raise
-    else:
-        raise SystemExit(f"{source} holds no weights that lgnet knows")
+    with safe_open(source, framework="pt") as file:
+        kind = file.metadata()["kind"]
+    values, state, meta = load_weights(source, kind=kind)
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
     target = WEIGHTS / f"{name}.safetensors"
     save_weights(
         target, state, CONFIGS[kind](**values), {**meta, "name": name, "licence": "Apache-2.0"}, half=True, kind=kind
-    )  # type: ignore[arg-type]
+    )
     target.chmod(0o644)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     print(json.dumps(meta, indent=1))

@@ -10,7 +10,8 @@ from lgnet.anatomy import rotations_from_angles
 from lgnet.config import SideConfig
 from lgnet.data.sample import empty_sample
 from lgnet.hand_model import load_hand_model, pose_hand
-from lgnet.side import LEFT, NO_HAND, RIGHT, build_side_net, hand_axes, place_crop, side_batch, side_probabilities
+from lgnet.hands import LEFT, RIGHT
+from lgnet.side import NO_HAND, build_side_net, hand_axes, place_crop, side_batch, side_probabilities
 
 K = np.array([200.0, 200, 79.5, 59.5])
 

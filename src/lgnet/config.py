@@ -200,7 +200,6 @@ PRESETS: dict[str, TrainConfig] = {
     "sides": TrainConfig(
         task="sides",
         out="runs/sides",
-        init="runs/hands/best.safetensors",
         synth=SynthConfig(kinds=(0.4, 0.3, 0.27, 0.03), fill=(0.3, 0.75)),
     ),
 }

@@ -215,8 +215,9 @@ def choose_sides(places: Sequence[Place], sides: np.ndarray) -> list[Detection]:
     if not places:
         return []
     sides = np.maximum(sides, 1e-4)
-    score = np.array([place.score for place in places]) * (1 - sides[:, 2])
-    lean = sides[:, :2] / sides[:, :2].sum(1, keepdims=True)
+    hand = sides[:, :2].sum(1)
+    score = np.array([place.score for place in places]) * hand
+    lean = sides[:, :2] / hand[:, None]
     evidence = np.log(score / HAND_THRESHOLD)[:, None] + SIDE_WEIGHT * np.log(lean / 0.5)
     rows = range(len(places))
     options: list[tuple[float, list[tuple[int, int]]]] = [(0.0, [])]

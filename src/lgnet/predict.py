@@ -27,7 +27,7 @@ from .side import SideNet, build_side_net, side_probabilities
 ASSUMED_FIELD_OF_VIEW = 60.0
 """Degrees along the picture's longer side, where nothing is known of the camera."""
 LEAST_PRESENCE = 0.2
-"""A found hand is dropped where the hand network is as sure as this that its crop shows no hand of that side."""
+"""A found hand is dropped where the hand network's own presence of that side is below this."""
 BUNDLED = "lgnet-mobile"
 
 

@@ -21,10 +21,12 @@ from .crop import Crop, crop_for_box
 from .data.batch import Augment, change_colours, jitter_box, sample_camera
 from .data.sample import Sample
 from .geometry import iou
+from .hands import LEFT, MIDDLE_MCP, RIGHT, WRIST
 from .model.backbone import build_backbone
 
-RIGHT, LEFT, NO_HAND = 0, 1, 2
-MCP = (0, 5, 9, 17)
+NO_HAND = 2
+"""Beside `hands.RIGHT` and `hands.LEFT`."""
+PALM = (WRIST, 5, MIDDLE_MCP, 17)
 """Wrist and the knuckles of index, middle and little finger, among the 21 joints."""
 AUGMENT = Augment(centre=0.12, scale=0.25, roll=0.25, colour=0.25)
 NO_HAND_SHARE = 0.25
@@ -67,7 +69,7 @@ def hand_axes(joints: Float[np.ndarray, "21 3"], side: int) -> Float[np.ndarray,
 
     Which way the palm looks follows from the other two and the side: it is the third that tells the side.
     """
-    wrist, index, middle, little = joints[MCP[0]], joints[MCP[1]], joints[MCP[2]], joints[MCP[3]]
+    wrist, index, middle, little = joints[list(PALM)]
     along, across = middle - wrist, index - little
     out = np.cross(across, along) * (1 if side == RIGHT else -1)
     return np.stack([v / max(float(np.linalg.norm(v)), 1e-9) for v in (along, across, out)])
@@ -126,7 +128,7 @@ def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Gen
             crop = place_crop(box, sample_camera(sample), config, roll)
             image = crop.cut(sample.image)
             crops.append(image if rng is None else change_colours(image, rng, AUGMENT.colour))
-            known = label != NO_HAND and sample.joints3d_valid[label, list(MCP)].all()
+            known = label != NO_HAND and sample.joints3d_valid[label, list(PALM)].all()
             axes.append(crop.to_crop(hand_axes(sample.joints3d[label], label)) if known else np.zeros((3, 3)))
             labels.append(label)
             rows.append(row)

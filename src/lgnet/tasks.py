@@ -15,11 +15,11 @@ from .data.batch import NO_AUGMENT, TRAIN_AUGMENT, make_batch
 from .data.sample import Sample
 from .detect import build_detector, decode, detector_loss, letterbox_boxes
 from .geometry import iou
-from .hands import BONES
+from .hands import BONES, LEFT, RIGHT
 from .losses import total_loss
 from .model.network import build_network
 from .model.records import Inputs, Targets, to_device
-from .side import LEFT, NO_HAND, RIGHT, SideBatch, build_side_net, side_batch, side_loss
+from .side import NO_HAND, SideBatch, build_side_net, side_batch, side_loss
 
 
 class Trainee(nn.Module):
@@ -138,9 +138,12 @@ def hands_sheet(net: nn.Module, samples: Sequence[Sample], config: TrainConfig, 
                     colour = (255, 40, 40) if side == 0 else (60, 90, 255)
                     _skeleton(picture, predicted[row, side], size, colour)
             tiles.append(picture)
-    wide = 8
-    blank = np.zeros_like(tiles[0])
-    tiles += [blank] * (-len(tiles) % wide)
+    return _in_rows(tiles)
+
+
+def _in_rows(tiles: list[np.ndarray], wide: int = 8) -> np.ndarray:
+    """Tiles of one size, `wide` in a row, black where there are none left."""
+    tiles = tiles + [np.zeros_like(tiles[0])] * (-len(tiles) % wide)
     return np.concatenate([np.concatenate(tiles[i : i + wide], 1) for i in range(0, len(tiles), wide)])
 
 
@@ -206,8 +209,7 @@ def _detector(config: TrainConfig) -> Task:
                 if c.score > 0.3:
                     _box(picture, c.box, (255, 40, 40))
             tiles.append(picture)
-        tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 8)
-        return np.concatenate([np.concatenate(tiles[i : i + 8], 1) for i in range(0, len(tiles), 8)])
+        return _in_rows(tiles)
 
     return Task(network, batch, loss, evaluate, "error", sheet)
 
@@ -256,8 +258,7 @@ def _sides(config: TrainConfig) -> Task:
             text, colour = "RL-"[label] + "RL-"[answer], (0, 220, 0) if label == answer else (255, 60, 40)
             cv2.putText(picture, text, (3, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, 2, cv2.LINE_AA)
             tiles.append(picture)
-        tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 8)
-        return np.concatenate([np.concatenate(tiles[i : i + 8], 1) for i in range(0, len(tiles), 8)])
+        return _in_rows(tiles)
 
     return Task(network, batch, loss, evaluate, "error", sheet)
 

@@ -37,7 +37,8 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
 
     Args:
         config: what to train. With `resume` it is read from the run's folder, except for `samples`, `decay`,
-            `learning_rate`, `renderers`, `threads` and `devices`, which are taken from here.
+            `learning_rate`, `renderers`, `threads`, `devices`, `compile`, `real_data` and `evaluate_every`, which are
+            taken from here.
         resume: a run's folder to go on with.
 
     Raises:
