@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lgnet.anatomy import LIMITS, rotations_from_angles
 from lgnet.hand_model import load_hand_model, pose_hand
-from lgnet.synth.poses import CLASPING, LIBRARY, broad_pose, sample_pose
+from lgnet.synth.poses import CLASPING, LIBRARY, broad_pose, sample_pose, sign_pose
 
 torch.set_num_threads(1)
 PALM = [0, 5, 9, 13, 17]
@@ -57,6 +57,17 @@ def test_same_seed_same_pose(seed):
     for arguments in ((0.5,), (0.5, CLASPING)):
         first, second = (sample_pose(np.random.default_rng(seed), *arguments) for _ in range(2))
         assert np.array_equal(first, second)
+
+
+def test_signs_keep_the_limits_and_bend_fingers_apart():
+    rng = np.random.default_rng(0)
+    poses = np.stack([sign_pose(rng) for _ in range(600)])
+    assert (poses >= LIMITS[..., 0]).all()
+    assert (poses <= LIMITS[..., 1]).all()
+    straight = poses.reshape(-1, 5, 3, 3)[:, 1:, 1, 0] < np.deg2rad(30)  # the PIP of index to little finger
+    patterns, counts = np.unique(straight, axis=0, return_counts=True)
+    assert len(patterns) == 16  # V, L, horns and all the rest
+    assert counts.min() >= 5
 
 
 def test_names_restrict_the_library():

@@ -113,6 +113,9 @@ class SynthConfig:
     """Shares of interacting, separate, single, none."""
     everyday: float = 0.6
     """Share of poses from the library of what people do before a camera; the rest is the broad prior."""
+    signs: float = 0.0
+    """Share of hands whose fingers are straight, bent or curled each for itself, as in signs and counting; these are shown
+    as people show them, and the rest is drawn as `everyday` says."""
     difficulty: float = 0.5
     """0 clean, 1 hard: blur, noise, odd colours, occluders."""
     fill: tuple[float, float] = (0.42, 0.75)
@@ -186,16 +189,19 @@ MODELS: dict[str, ModelConfig] = {
 }
 """`hands` is single-hand pre-training: the crops network without its LGBlock and refine stage, with the dense head."""
 
+_PEOPLE = SynthConfig(kinds=(0.4, 0.2, 0.37, 0.03), everyday=0.8, signs=0.45)
+"""What the hand networks train on: mostly what people do before a camera."""
+
 PRESETS: dict[str, TrainConfig] = {
-    "lgnet": TrainConfig(model=MODELS["lgnet"], out="runs/lgnet", learning_rate=1e-4),
-    "lgnet-light": TrainConfig(model=MODELS["lgnet-light"], out="runs/lgnet-light", learning_rate=1e-4),
-    "lgnet-mobile": TrainConfig(model=MODELS["lgnet-mobile"], out="runs/lgnet-mobile"),
-    "lgnet-mobile-heads": TrainConfig(model=MODELS["lgnet-mobile-heads"], out="runs/lgnet-mobile-heads"),
-    "hands": TrainConfig(model=MODELS["hands"], out="runs/hands"),
+    "lgnet": TrainConfig(model=MODELS["lgnet"], out="runs/lgnet", learning_rate=1e-4, synth=_PEOPLE),
+    "lgnet-light": TrainConfig(model=MODELS["lgnet-light"], out="runs/lgnet-light", learning_rate=1e-4, synth=_PEOPLE),
+    "lgnet-mobile": TrainConfig(model=MODELS["lgnet-mobile"], out="runs/lgnet-mobile", synth=_PEOPLE),
+    "lgnet-mobile-heads": TrainConfig(model=MODELS["lgnet-mobile-heads"], out="runs/lgnet-mobile-heads", synth=_PEOPLE),
+    "hands": TrainConfig(model=MODELS["hands"], out="runs/hands", synth=_PEOPLE),
     "detector": TrainConfig(
         task="detector",
         out="runs/detector",
-        synth=SynthConfig(size=224, kinds=(0.3, 0.3, 0.3, 0.1), fill=(0.2, 0.95), full_frame=True),
+        synth=SynthConfig(size=224, kinds=(0.45, 0.2, 0.28, 0.07), fill=(0.15, 1.25), full_frame=True),
     ),
     "sides": TrainConfig(
         task="sides",

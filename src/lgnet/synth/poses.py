@@ -115,6 +115,33 @@ def _vary(rng: np.random.Generator, pose: np.ndarray, sigma: float) -> np.ndarra
     return pose.reshape(15, 3)
 
 
+def sign_pose(rng: np.random.Generator) -> np.ndarray:
+    """(15, 3) radians within the joint limits: each finger straight, bent or curled for itself, the thumb out or in.
+
+    Half the time a finger does as its neighbour on the thumb's side, since few people can bend each alone.
+    """
+    pose = np.zeros((5, 3, 3))
+    state = 0
+    for finger in range(1, 5):
+        if finger == 1 or rng.random() < 0.5:
+            state = rng.choice(3, p=[0.45, 0.37, 0.18])
+        # straight, also from the knuckle on; curled, tightly or loosely; anything between
+        mcp, pip = [
+            (rng.normal(5, 12), abs(rng.normal(0, 10))),
+            (rng.normal(68, 12), rng.normal(90, 14)),
+            (rng.uniform(0, 75), rng.uniform(10, 90)),
+        ][state]
+        spread = rng.normal((6, 0, 3, 8)[finger - 1], 8) if state == 0 else rng.normal(0, 4)
+        pose[finger, :, 0] = mcp, pip, max(pip * 2 / 3 * rng.uniform(0.6, 1.05), 0)
+        pose[finger, 0, 1] = spread
+    # thumb: away from the palm, beside it, across it; CMC flex and spread, MCP flex, IP flex
+    thumb = np.array([(-10, 20, -3, -5), (5, 3, 8, 8), (33, 5, 40, 38)][rng.choice(3, p=[0.4, 0.2, 0.4])])
+    pose[0, 0, :2], (pose[0, 1, 0], pose[0, 2, 0]) = thumb[:2], thumb[2:]
+    pose[0, :, 0] += rng.normal(0, 8, 3)
+    pose[0, 0, 1:] += rng.normal(0, (7, 3))
+    return np.clip(np.deg2rad(pose.reshape(15, 3)), LIMITS[..., 0], LIMITS[..., 1])
+
+
 def broad_pose(rng: np.random.Generator) -> np.ndarray:
     """(15, 3) radians: every finger its own bend, neighbours bent alike, the DIP following the PIP.
 

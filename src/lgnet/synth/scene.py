@@ -17,7 +17,7 @@ from ..config import SynthConfig
 from ..data.sample import KINDS
 from ..hand_model import HandModel, load_hand_model, pose_hand
 from ..hands import BONES, LEFT, RIGHT
-from .poses import CLASPING, sample_pose
+from .poses import CLASPING, sample_pose, sign_pose
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,13 @@ def sample_view(rng: np.random.Generator, everyday: float) -> np.ndarray:
     if towards == 4:
         palm = np.array([0, 1.0, 0.3]) * (1 if rng.random() < 0.8 else -1)
     return _rotation(fingers, np.deg2rad(rng.normal(0, 25))) @ basis(fingers, palm + 1e-3) @ _turn(rng, 10)
+
+
+def sample_gesture(rng: np.random.Generator, config: SynthConfig) -> tuple[np.ndarray, np.ndarray]:
+    """(15, 3) what a hand by itself does and (3, 3) how it is seen: a sign shown to somebody, or drawn independently."""
+    if config.signs and rng.random() < config.signs:
+        return sign_pose(rng), sample_view(rng, 0.85)
+    return sample_pose(rng, config.everyday), sample_view(rng, config.everyday)
 
 
 def _place(side: int, angles: np.ndarray, orientation: np.ndarray, betas: np.ndarray, rng: np.random.Generator):
@@ -246,14 +253,13 @@ def sample_scene(rng: np.random.Generator, config: SynthConfig, kind: str | None
         middle, radius = _extent(np.concatenate([h.vertices for h in both]))
         hands = [shifted(h, -middle) for h in both]
     elif kind == "separate":
-        everyday = config.everyday
         alike = rng.random() < 0.4
-        first_pose, first_view = sample_pose(rng, everyday), sample_view(rng, everyday)
+        first_pose, first_view = sample_gesture(rng, config)
         for side in (RIGHT, LEFT):
             pose, view = (
                 (first_pose + rng.normal(0, 0.08, (15, 3)), first_view @ _turn(rng, 12))
                 if alike
-                else (sample_pose(rng, everyday), sample_view(rng, everyday))
+                else sample_gesture(rng, config)
             )
             hand = _place(side, pose, view, betas[side], rng)
             middle, _ = _extent(hand.vertices)
@@ -273,7 +279,7 @@ def sample_scene(rng: np.random.Generator, config: SynthConfig, kind: str | None
         hands = [shifted(h, -middle) for h in hands if h is not None]
     elif kind == "single":
         side = int(rng.integers(2))
-        hand = _place(side, sample_pose(rng, config.everyday), sample_view(rng, config.everyday), betas[side], rng)
+        hand = _place(side, *sample_gesture(rng, config), betas[side], rng)
         middle, radius = _extent(hand.vertices)
         hands[side] = shifted(hand, -middle)
     else:
