@@ -239,6 +239,20 @@ def test_a_perfect_picture():
     assert figures["by"]["single"]["protocols"]["A"] == {"mpjpe": None, "mpvpe": None, "mpvpe_rough": None}
 
 
+def test_groups_are_pictures_of_two_hands_and_folders():
+    sample, placed = scene()
+    both = replace(score_picture(sample, two(hand(0, placed[0]), hand(1, placed[1]))), name="a/1.jpg")
+    missed = replace(score_picture(sample, two()), name="b/1.jpg")
+    lone = replace(both, name="b/2.jpg", hands=both.hands[:1])
+    groups = summarise([both, missed, lone])["groups"]
+    assert {name: (own["count"], own["hands_found"]) for name, own in groups.items()} == {
+        "two hands": (2, 0.5),
+        "a": (1, 1),
+        "b": (2, pytest.approx(1 / 3)),
+    }
+    assert set(summarise([lone])["groups"]) == set()
+
+
 def test_a_missed_hand_counts_in_presence_pck_and_auc_but_not_in_millimetres():
     sample, placed = scene()
     figures = summarise([score_picture(sample, two(hand(0, placed[0])))])

@@ -38,6 +38,8 @@ def test_results_agree_with_themselves(model, picture):
         np.testing.assert_allclose(hand.joints3d[0], hand.translation, atol=1e-9)
         assert hand.vertices.shape == hand.vertices_rough.shape == (len(load_hand_model().template), 3)
         assert hand.translation[2] > 0
+        seen = 300 * hand.joints3d[:, :2] / hand.joints3d[:, 2:] + (159.5, 119.5)
+        np.testing.assert_allclose(hand.joints2d, seen, atol=1e-6)
         # the rough mesh is the hand model in the stated pose and shape, at the stated place, of the stated side
         from lgnet.geometry import rotvec_to_matrix
         from lgnet.hand_model import pose_hand

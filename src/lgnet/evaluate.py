@@ -110,6 +110,8 @@ def evaluate(
     _write_aside(folder / "worst" / "worst.png", _contact_sheet([tile for _, tile in worst]))
     if not quiet:
         Console().print(table(metrics))
+        if len(metrics["groups"]) > 1:
+            Console().print(group_table(metrics))
     return metrics
 
 
@@ -158,6 +160,18 @@ def table(metrics: dict[str, Any]) -> Table:
         result.add_row(name, *("-" if cell is None else format(cell, form) for cell in cells))
     return result
 
+
+def group_table(metrics: dict[str, Any]) -> Table:
+    """A row for each group of pictures: those with two hands, and each folder."""
+    chosen = [row for row in _ROWS if row[0] in _OF_GROUPS]
+    result = Table("", *(name for name, _, _ in chosen), title=f"{metrics['data']}: boxes {metrics['boxes']}")
+    for group, figures in metrics["groups"].items():
+        cells = [(_look_up(figures, path), form) for _, path, form in chosen]
+        result.add_row(group, *("-" if cell is None else format(cell, form) for cell, form in cells))
+    return result
+
+
+_OF_GROUPS = ("pictures", "presence", "handedness", "hands found", "2D PCK@0.1", "2D PCK@0.2", "PA-MPJPE mm")
 
 _ROWS = (
     ("pictures", ("count",), "d"),

@@ -58,7 +58,7 @@ class Hand:
     side: str
     score: float
     box: np.ndarray  # (4,) x, y, w, h, pixels
-    joints2d: np.ndarray  # (21, 2) pixels
+    joints2d: np.ndarray  # (21, 2) pixels: where joints3d is seen
     joints3d: np.ndarray  # (21, 3) metres
     vertices: np.ndarray  # (V, 3) metres, the final mesh
     vertices_rough: np.ndarray  # (V, 3) metres, before the refine stage

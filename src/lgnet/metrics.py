@@ -279,14 +279,24 @@ def pooled(pictures: Iterable[PictureScore], what: str) -> np.ndarray:
 
 
 def summarise(pictures: Sequence[PictureScore]) -> dict[str, Any]:
-    """The figures of metrics.json, with `by` kind of picture; None where there is no truth.
+    """The figures of metrics.json, `by` kind of picture and for `groups`; None where there is no truth.
+
+    Groups are the pictures with two true hands, and those of each folder where the data set has several.
 
     3D errors are means over hands of each hand's mean over its joints, of hands that were predicted; PCK and AUC are
     over all joints of all hands, missed ones wrong; MRRPE over pictures with both hands; presence over sides.
     """
     kinds = [kind for kind in KINDS if kind != "none"]
     by = {kind: _figures([p for p in pictures if p.kind == kind]) for kind in kinds}
-    return {**_figures(pictures), "by": by}
+    groups = {"two hands": [p for p in pictures if len(p.hands) == 2]}
+    folders = sorted({p.name.split("/")[0] for p in pictures})
+    if len(folders) > 1:
+        groups |= {folder: [p for p in pictures if p.name.split("/")[0] == folder] for folder in folders}
+    return {
+        **_figures(pictures),
+        "by": by,
+        "groups": {name: _figures(chosen) for name, chosen in groups.items() if chosen},
+    }
 
 
 def _figures(pictures: Sequence[PictureScore]) -> dict[str, Any]:

@@ -188,12 +188,13 @@ class Model:
             if crop.mirrored:
                 sign = np.array([-1.0, 1.0, 1.0])
                 turned[1:] = turned[1:] * sign[:, None] * sign
+            joints = crop.to_camera(joints3d[side]) + wrist
             hands[side] = Hand(
                 side=SIDES[side],
                 score=float(view.scores[side] * (presence[side] if drop else 1.0)),
                 box=view.boxes[side],
-                joints2d=crop.crop_to_image(joints2d[side]),
-                joints3d=crop.to_camera(joints3d[side]) + wrist,
+                joints2d=_project(joints, view.camera),
+                joints3d=joints,
                 vertices=crop.to_camera(final[side]) + wrist,
                 vertices_rough=crop.to_camera(rough[side]) + wrist,
                 faces=self.hand_models[side].faces.numpy(),
@@ -271,10 +272,14 @@ def _as_view(image: np.ndarray, camera: Camera, found: Sequence[Detection]) -> V
 
 def _mesh_box(hand: Hand, camera: Camera) -> np.ndarray:
     """(4,) x, y, w, h of the mesh in the picture."""
-    K = camera.K
-    uv = hand.vertices[:, :2] / np.maximum(hand.vertices[:, 2:], 1e-3) * K[:2] + K[2:]
+    uv = _project(hand.vertices, camera)
     low, high = uv.min(0), uv.max(0)
     return np.concatenate([low, high - low])
+
+
+def _project(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """(N, 2) pixels of points (N, 3) in the camera frame; what lies behind the camera is taken just before it."""
+    return points[:, :2] / np.maximum(points[:, 2:], 1e-3) * camera.K[:2] + camera.K[2:]
 
 
 def _open(image: Any) -> tuple[np.ndarray, Camera | None, str | None]:

@@ -30,7 +30,8 @@ PALM = (WRIST, 5, MIDDLE_MCP, 17)
 """Wrist and the knuckles of index, middle and little finger, among the 21 joints."""
 AUGMENT = Augment(centre=0.12, scale=0.25, roll=0.25, colour=0.25)
 NO_HAND_SHARE = 0.25
-"""Training crops of places without a hand, per picture."""
+"""Training crops of places without a hand, per picture, and as many of places about parts of hands: a detector's score
+tells these apart from whole hands badly where two hands overlap."""
 
 
 class SideNet(nn.Module):
@@ -110,19 +111,20 @@ class SideBatch(NamedTuple):
 
 
 def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Generator | None) -> SideBatch:
-    """Crops of all hands in the samples and of some places without.
+    """Crops of all hands in the samples, of some places without and of some about parts of hands, called none as well.
 
     With a generator crops are jittered, rolled and coloured (not mirrored: the network does that); without, every sample
-    gives one place without a hand, always the same.
+    gives one place of either kind, always the same.
     """
     crops, labels, axes, rows = [], [], [], []
     for row, sample in enumerate(samples):
         places = [(sample.box[side].astype(np.float64), side) for side in (RIGHT, LEFT) if sample.present[side]]
         if rng is not None:
             places = [(jitter_box(box, rng, AUGMENT), side) for box, side in places]
-        if rng is None or rng.random() < NO_HAND_SHARE or not places:
-            empty = _empty_place(sample, np.random.default_rng(row) if rng is None else rng)
-            places += [] if empty is None else [(empty, NO_HAND)]
+        for draw in (_empty_place, _wrong_place):
+            if rng is None or rng.random() < NO_HAND_SHARE or not places:
+                box = draw(sample, np.random.default_rng(row) if rng is None else rng)
+                places += [] if box is None else [(box, NO_HAND)]
         for box, label in places:
             roll = rng.normal(0, AUGMENT.roll) if rng is not None else 0.0
             crop = place_crop(box, sample_camera(sample), config, roll)
@@ -153,15 +155,36 @@ def side_loss(
 def _empty_place(sample: Sample, rng: np.random.Generator) -> np.ndarray | None:
     """A box that shows no hand, or only a hand's edge; None if none was met in a few tries."""
     height, width = sample.image.shape[:2]
+    hands = _squares(sample)
     for _ in range(10):
         size = rng.uniform(0.12, 0.5) * min(height, width)
-        centre = rng.uniform(0, 1, 2) * (width, height)
-        box = np.array([*(centre - size / 2), size, size])
-        if all(
-            iou(sample.box[s].astype(np.float64), box) < 0.15 for s in (RIGHT, LEFT) if sample.present[s]
-        ) and not any(_inside(box, sample.box[s]) for s in (RIGHT, LEFT) if sample.present[s]):
+        box = _square(rng.uniform(0, 1, 2) * (width, height), size)
+        if all(iou(hand, box) < 0.15 and not _inside(box, hand) for hand in hands):
             return box
     return None
+
+
+def _wrong_place(sample: Sample, rng: np.random.Generator) -> np.ndarray | None:
+    """A box about part of a hand, or across two, which fits neither; None if there is no hand, or none was met."""
+    hands = _squares(sample)
+    for _ in range(10 if hands else 0):
+        hand = hands[rng.integers(len(hands))]
+        size = hand[2] * np.exp(rng.uniform(-0.9, 0.5))
+        centre = hand[:2] + hand[2:] / 2 + rng.uniform(-0.6, 0.6, 2) * hand[2]
+        box = _square(centre, size)
+        if all(iou(other, box) < 0.3 for other in hands):
+            return box
+    return None
+
+
+def _squares(sample: Sample) -> list[np.ndarray]:
+    """The true boxes made square about their middles, as the crops are."""
+    boxes = [sample.box[side].astype(np.float64) for side in (RIGHT, LEFT) if sample.present[side]]
+    return [_square(box[:2] + box[2:] / 2, float(box[2:].max())) for box in boxes]
+
+
+def _square(centre: np.ndarray, size: float) -> np.ndarray:
+    return np.array([*(centre - size / 2), size, size])
 
 
 def _inside(box: np.ndarray, other: np.ndarray) -> bool:
