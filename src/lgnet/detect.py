@@ -203,7 +203,12 @@ def find_places(detector: Detector, image: np.ndarray, most: int = 4) -> list[Pl
     return kept[:most]
 
 
-def choose_sides(places: Sequence[Place], sides: np.ndarray) -> list[Detection]:
+def choose_sides(
+    places: Sequence[Place],
+    sides: np.ndarray,
+    hand_threshold: float = HAND_THRESHOLD,
+    side_weight: float = SIDE_WEIGHT,
+) -> list[Detection]:
     """At most one right and one left hand, at different places, decided together: the greatest sum of evidence.
 
     Evidence of a place is the log of how sure it is a hand over `HAND_THRESHOLD`, and of its side over a coin's toss.
@@ -211,6 +216,8 @@ def choose_sides(places: Sequence[Place], sides: np.ndarray) -> list[Detection]:
     Args:
         places: from `find_places`.
         sides: (len(places), 3) from `side_probabilities`: right, left, none.
+        hand_threshold: see `HAND_THRESHOLD`.
+        side_weight: see `SIDE_WEIGHT`.
     """
     if not places:
         return []
@@ -218,7 +225,7 @@ def choose_sides(places: Sequence[Place], sides: np.ndarray) -> list[Detection]:
     hand = sides[:, :2].sum(1)
     score = np.array([place.score for place in places]) * hand
     lean = sides[:, :2] / hand[:, None]
-    evidence = np.log(score / HAND_THRESHOLD)[:, None] + SIDE_WEIGHT * np.log(lean / 0.5)
+    evidence = np.log(score / hand_threshold)[:, None] + side_weight * np.log(lean / 0.5)
     rows = range(len(places))
     options: list[tuple[float, list[tuple[int, int]]]] = [(0.0, [])]
     options += [(evidence[p, side], [(p, side)]) for p in rows for side in (0, 1)]

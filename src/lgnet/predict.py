@@ -225,18 +225,24 @@ def load(weights: str = BUNDLED, device: str = "auto") -> Model:
     return Model(network, config, load_finder(place), models, str(meta.get("name", Path(path).stem)))  # type: ignore[arg-type]
 
 
-def load_finder(device: torch.device) -> Finder | None:
-    """The bundled detector and side network, in eval mode; None where the package has none."""
-    detector_path, side_path = _bundled_file("detector"), _bundled_file("sides")
+def load_finder(
+    device: torch.device, detector: str | Path | None = None, sides: str | Path | None = None
+) -> Finder | None:
+    """Detector and side network of these files, else the bundled ones, in eval mode; None where the package has none.
+
+    Raises:
+        ValueError: a file is damaged or of another architecture.
+    """
+    detector_path, side_path = Path(detector or _bundled_file("detector")), Path(sides or _bundled_file("sides"))
     if not (detector_path.is_file() and side_path.is_file()):
         return None
     values, state, _ = load_weights(detector_path, kind="detector")
-    detector = build_detector(DetectorConfig(**{**values, "widths": tuple(values["widths"])}))
-    load_state(detector, state, detector_path)
+    detector_net = build_detector(DetectorConfig(**{**values, "widths": tuple(values["widths"])}))
+    load_state(detector_net, state, detector_path)
     values, state, _ = load_weights(side_path, kind="sides")
     side_net = build_side_net(SideConfig(**values))
     load_state(side_net, state, side_path)
-    return Finder(detector.to(device).eval(), side_net.to(device).eval())
+    return Finder(detector_net.to(device).eval(), side_net.to(device).eval())
 
 
 def bundled(name: str) -> str:

@@ -1,0 +1,84 @@
+"""How well hands are found for other thresholds: where HAND_THRESHOLD and SIDE_WEIGHT of lgnet.detect come from.
+
+    python benchmarks/finder_thresholds.py [--count 300] [--detector FILE] [--sides FILE]
+
+Synthetic pictures like those of synth-bench, of a seed that neither training nor synth-bench uses. What the hand network
+drops afterwards is not counted here; `lgnet evaluate --boxes own` counts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from lgnet.data.sample import Sample
+from lgnet.detect import HAND_THRESHOLD, SIDE_WEIGHT, Place, choose_sides, find_places
+from lgnet.geometry import iou
+from lgnet.predict import load_finder
+from lgnet.side import side_probabilities
+from lgnet.synth.generate import BENCH_CONFIG, make_sample, training_rng
+
+SEED = 777
+KINDS = ("interacting", "interacting", "interacting", "separate", "single")
+THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
+WEIGHTS = (0.15, 0.3, 0.6)
+
+Seen = tuple[Sample, list[Place], np.ndarray]
+
+
+def collect(count: int, detector: str | None, sides: str | None) -> list[Seen]:
+    """Pictures with the places found in them and the probabilities of their sides."""
+    finder = load_finder(torch.device("cpu"), detector, sides)
+    if finder is None:
+        raise SystemExit("the package has no weights to find hands with; give --detector and --sides")
+    seen = []
+    for index in track(range(count), "looking", console=Console(stderr=True), transient=True):
+        sample = make_sample(training_rng(SEED, 0, index), BENCH_CONFIG, KINDS[index % len(KINDS)])
+        places = find_places(finder.detector, sample.image)
+        assert sample.K is not None
+        boxes = [place.box for place in places]
+        sides_of = side_probabilities(finder.side_net, sample.image, boxes, sample.K) if boxes else np.zeros((0, 3))
+        seen.append((sample, places, sides_of))
+    return seen
+
+
+def score(seen: list[Seen], threshold: float, weight: float) -> dict[str, float]:
+    """Presence over sides; of true hands: found by place, found with side; of single hands' pictures: a second invented."""
+    presence, placed, sided, invented = [], [], [], []
+    for sample, places, sides in seen:
+        found = {d.side: d.box for d in choose_sides(places, sides, threshold, weight)}
+        presence += [(side in found) == sample.present[side] for side in (0, 1)]
+        for side in np.flatnonzero(sample.present):
+            near = [other for other, box in found.items() if iou(box, sample.box[side].astype(float)) > 0.35]
+            placed.append(bool(near))
+            sided.append(side in near)
+        if sample.present.sum() == 1:
+            invented.append(len(found) > 1)
+    columns = {"presence": presence, "found": placed, "found with side": sided, "second invented": invented}
+    return {name: float(np.mean(values)) for name, values in columns.items()}
+
+
+def main() -> None:
+    """Print a row for each pair of values."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--detector")
+    parser.add_argument("--sides")
+    options = parser.parse_args()
+    seen = collect(options.count, options.detector, options.sides)
+    rows = [(t, w, score(seen, t, w)) for t, w in itertools.product(THRESHOLDS, WEIGHTS)]
+    table = Table("HAND_THRESHOLD", "SIDE_WEIGHT", *rows[0][2], title=f"{len(seen)} pictures of seed {SEED}")
+    for threshold, weight, figures in rows:
+        used = " *" if (threshold, weight) == (HAND_THRESHOLD, SIDE_WEIGHT) else ""
+        table.add_row(f"{threshold}{used}", f"{weight}", *(f"{value:.3f}" for value in figures.values()))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
