@@ -80,6 +80,11 @@ LIBRARY: dict[str, np.ndarray] = {
     "interlace": _pose((10, 10, 10, 15), (45, 35, 15, 10), (46, 36, 15, 2), (46, 36, 15, 8), (45, 35, 15, 16)),
     "clasp": _pose((20, 15, 15, 20), (55, 45, 22, 0), (58, 46, 22, 0), (60, 48, 24, 0), (60, 48, 24, 0)),
 }
+FOR_TWO: dict[str, np.ndarray] = {
+    "point_hook": _pose((30, 10, 40, 35), (25, 85, 40, 0), C, C, C),
+}
+"""Poses that only make sense with the other hand; `sample_pose` does not draw them."""
+
 _NAMES = tuple(LIBRARY)
 _STACK = np.stack([LIBRARY[name] for name in _NAMES])
 CLASPING = ("flat", "relaxed", "cupped", "interlace", "clasp", "half", "fist_loose", "open", "grip_thick")

@@ -18,6 +18,7 @@ from ..data.sample import KINDS
 from ..hand_model import HandModel, load_hand_model, pose_hand
 from ..hands import BONES, LEFT, RIGHT
 from .poses import CLASPING, sample_pose, sign_pose
+from .rotations import basis, random_rotation, random_turn, rotation_about
 
 
 @dataclass(frozen=True)
@@ -46,42 +47,7 @@ def _model(side: int) -> HandModel:
     return load_hand_model("lgnet", ("right", "left")[side])  # type: ignore[arg-type]
 
 
-def basis(fingers: np.ndarray, palm: np.ndarray) -> np.ndarray:
-    """(3, 3) orientation of a right hand whose fingers point along `fingers` and whose palm faces `palm`.
-
-    Columns are the images of the canonical frame's x (thumb side), y (fingers), z (palm); see hand_model.py.
-    """
-    y = fingers / np.linalg.norm(fingers)
-    z = palm - (palm @ y) * y
-    z /= np.linalg.norm(z)
-    return np.stack([np.cross(y, z), y, z], 1)
-
-
 _MIRROR = np.diag([-1.0, 1.0, 1.0])
-
-
-def _turn(rng: np.random.Generator, degrees: float) -> np.ndarray:
-    """(3, 3) a rotation about a random axis by a normal angle of this standard deviation."""
-    return _rotation(rng.normal(size=3), np.deg2rad(rng.normal(0, degrees)))
-
-
-def _rotation(axis: np.ndarray, angle: float) -> np.ndarray:
-    x, y, z = axis / (np.linalg.norm(axis) + 1e-12)
-    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * (k @ k)
-
-
-def random_rotation(rng: np.random.Generator) -> np.ndarray:
-    """(3, 3) uniform over all rotations."""
-    q = rng.normal(size=4)
-    w, x, y, z = q / np.linalg.norm(q)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
 
 
 def sample_view(rng: np.random.Generator, everyday: float) -> np.ndarray:
@@ -104,7 +70,7 @@ def sample_view(rng: np.random.Generator, everyday: float) -> np.ndarray:
         palm = palm + np.cross(fingers, [0, 0, 1.0]) * rng.choice([-1, 1])
     if towards == 4:
         palm = np.array([0, 1.0, 0.3]) * (1 if rng.random() < 0.8 else -1)
-    return _rotation(fingers, np.deg2rad(rng.normal(0, 25))) @ basis(fingers, palm + 1e-3) @ _turn(rng, 10)
+    return rotation_about(fingers, np.deg2rad(rng.normal(0, 25))) @ basis(fingers, palm + 1e-3) @ random_turn(rng, 10)
 
 
 def sample_gesture(rng: np.random.Generator, config: SynthConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -194,25 +160,25 @@ def _interacting(rng: np.random.Generator, config: SynthConfig, betas: list[np.n
         wrist = (
             _MIRROR
             @ np.diag([-1.0, 1, -1])
-            @ _turn(rng, 14)
-            @ _rotation(np.array([0, 0, 1.0]), rng.normal(0, 0.5))
+            @ random_turn(rng, 14)
+            @ rotation_about(np.array([0, 0, 1.0]), rng.normal(0, 0.5))
             @ _MIRROR
         )
     elif relation == "stacked":  # one palm on the other's back
         wrist, towards = (
-            _MIRROR @ _rotation(np.array([0, 0, 1.0]), rng.normal(0, 0.7)) @ _MIRROR,
+            _MIRROR @ rotation_about(np.array([0, 0, 1.0]), rng.normal(0, 0.7)) @ _MIRROR,
             np.array([0, 0, -1.0]),
         )
         if rng.random() < 0.5:
             towards = -towards
     elif relation == "crossed":
-        wrist = _rotation(np.array([0, 0, 1.0]), rng.choice([-1, 1]) * rng.normal(1.5, 0.4)) @ _turn(rng, 25)
+        wrist = rotation_about(np.array([0, 0, 1.0]), rng.choice([-1, 1]) * rng.normal(1.5, 0.4)) @ random_turn(rng, 25)
         towards = np.array([0, 0, rng.choice([-1.0, 1.0])])
     elif relation == "beside":  # thumbs together or little fingers together, both palms to one side
-        wrist, towards = _turn(rng, 15), np.array([rng.choice([-1.0, 1.0]), 0, 0])
+        wrist, towards = random_turn(rng, 15), np.array([rng.choice([-1.0, 1.0]), 0, 0])
     elif relation == "tips":  # fingertips meet
-        turn = _rotation(np.array([0, 0, 1.0]), np.pi / 2 * rng.choice([-1, 1]) + rng.normal(0, 0.3))
-        wrist, towards = turn @ _turn(rng, 25), np.array([0, 1.0, 0.3])
+        turn = rotation_about(np.array([0, 0, 1.0]), np.pi / 2 * rng.choice([-1, 1]) + rng.normal(0, 0.3))
+        wrist, towards = turn @ random_turn(rng, 25), np.array([0, 1.0, 0.3])
     else:
         wrist, towards = random_rotation(rng), rng.normal(size=3)
     orientation = _MIRROR @ wrist @ _MIRROR
@@ -257,7 +223,7 @@ def sample_scene(rng: np.random.Generator, config: SynthConfig, kind: str | None
         first_pose, first_view = sample_gesture(rng, config)
         for side in (RIGHT, LEFT):
             pose, view = (
-                (first_pose + rng.normal(0, 0.08, (15, 3)), first_view @ _turn(rng, 12))
+                (first_pose + rng.normal(0, 0.08, (15, 3)), first_view @ random_turn(rng, 12))
                 if alike
                 else sample_gesture(rng, config)
             )
