@@ -116,6 +116,8 @@ class SynthConfig:
     signs: float = 0.0
     """Share of hands whose fingers are straight, bent or curled each for itself, as in signs and counting; these are shown
     as people show them, and the rest is drawn as `everyday` says."""
+    bank: float = 0.0
+    """Share of interacting pairs from the bank of two-hand poses (synth/pairs.py); the rest are put together at random."""
     difficulty: float = 0.5
     """0 clean, 1 hard: blur, noise, odd colours, occluders."""
     fill: tuple[float, float] = (0.42, 0.75)

@@ -20,6 +20,7 @@ from ..anatomy import LIMITS, rotations_from_angles
 from ..geometry import rotvec_to_matrix
 from ..hand_model import HandModel, load_hand_model, mirrored, pose_hand, vertex_normals
 from .pairs import PAIRS, PairPose
+from .penetration import inside, surface_distance
 from .poses import FOR_TWO, LIBRARY, _vary
 from .rotations import basis, random_turn
 
@@ -98,11 +99,13 @@ def proxy(side: str) -> Proxy:
     spots = torch.tensor(list(_spots(hand).values()))
     # sphere centres: inwards from skin points as far as the hand is thick there, the fattest and farthest apart kept
     depth = torch.linspace(0.003, 0.016, 14)
-    inside = skin[:, None] - normals[:, None] * depth[:, None]  # V, 14, 3
-    away = torch.cdist(inside.reshape(-1, 3), skin).amin(1).reshape(inside.shape[:2])
+    inwards = skin[:, None] - normals[:, None] * depth[:, None]  # V, 14, 3
+    flat, mesh, faces = inwards.reshape(-1, 3).double().numpy(), skin.double().numpy(), hand.faces.numpy()
+    away = torch.from_numpy(surface_distance(flat, mesh, faces) * inside(flat, mesh, faces)).float()
+    away = away.reshape(inwards.shape[:2])
     best = away.argmax(1)
     rows = torch.arange(len(skin))
-    centres, radii = inside[rows, best], away[rows, best]
+    centres, radii = inwards[rows, best], away[rows, best]
     fat = torch.nonzero(radii > 0.0035)[:, 0]
     balls = fat[_spread(centres[fat], torch.arange(len(fat)), SPHERES)]
     of = torch.cat([chosen, spots, spots, balls])
@@ -194,8 +197,8 @@ def solve(names: Sequence[str], begin: Pairs, steps: int = STEPS) -> Pairs:
         facing = (weight * (1 + (out[0] * out[1]).sum(-1))).sum(1)
         cut = torch.zeros(len(names))
         for a, b, own in ((right, left, 1), (left, right, 0)):
-            inside = (proxies[own].radii + GAP - torch.cdist(a[:, skin], b[:, balls])).clamp_min(0)
-            cut = cut + (inside.amax(2) ** 2).sum(1)
+            deep = (proxies[own].radii + GAP - torch.cdist(a[:, skin], b[:, balls])).clamp_min(0)
+            cut = cut + (deep.amax(2) ** 2).sum(1)
         limits = ((low - now.angles).clamp_min(0) ** 2 + (now.angles - high).clamp_min(0) ** 2).sum((1, 2, 3))
         near = (bend**2).sum((1, 2, 3)) * 0.15 + (turn**2).sum(1) * 0.3 + (shift**2).sum(1) * 0.02
         ramp = min(1.0, 0.1 + 1.8 * step / steps)  # first together, then apart

@@ -17,6 +17,7 @@ from ..config import SynthConfig
 from ..data.sample import KINDS
 from ..hand_model import HandModel, load_hand_model, pose_hand
 from ..hands import BONES, LEFT, RIGHT
+from .interaction import load_bank
 from .poses import CLASPING, sample_pose, sign_pose
 from .rotations import basis, random_rotation, random_turn, rotation_about
 
@@ -194,6 +195,22 @@ def _interacting(rng: np.random.Generator, config: SynthConfig, betas: list[np.n
     return [moved(hand, view, np.zeros(3)) for hand in (right, left)]
 
 
+def _from_bank(rng: np.random.Generator, config: SynthConfig) -> list[PlacedHand]:
+    """A right and a left hand as the bank has them (interaction.py), half the time in the mirror, turned into a view."""
+    bank = load_bank()
+    index = rng.integers(len(bank.name))
+    first, second = (RIGHT, LEFT) if rng.random() < 0.5 else (LEFT, RIGHT)
+    angles, betas = bank.angles[index], bank.betas[index]
+    turn, shift = bank.turn[index], bank.shift[index]
+    # `_place` wants every orientation as a right hand's; `first` stands for the bank's right hand
+    hands: list[PlacedHand | None] = [None, None]
+    hands[first] = _place(first, angles[0], np.eye(3), betas, rng)
+    other = _place(second, angles[1], _MIRROR @ turn @ _MIRROR, betas, rng)
+    hands[second] = shifted(other, shift if second == LEFT else _MIRROR @ shift)
+    view = sample_view(rng, config.everyday)
+    return [moved(hand, view, np.zeros(3)) for hand in hands if hand is not None]
+
+
 def _extent(points: np.ndarray) -> tuple[np.ndarray, float]:
     """Middle (3,) and radius across the line of sight of points about the origin."""
     low, high = (np.array([reduce(axis) for axis in points.T]) for reduce in (np.min, np.max))
@@ -215,7 +232,8 @@ def sample_scene(rng: np.random.Generator, config: SynthConfig, kind: str | None
     betas = sample_betas(rng)
     hands: list[PlacedHand | None] = [None, None]
     if kind == "interacting":
-        both = _interacting(rng, config, betas)
+        held = config.bank and rng.random() < config.bank
+        both = _from_bank(rng, config) if held else _interacting(rng, config, betas)
         middle, radius = _extent(np.concatenate([h.vertices for h in both]))
         hands = [shifted(h, -middle) for h in both]
     elif kind == "separate":
