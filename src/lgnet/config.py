@@ -6,7 +6,7 @@ A preset is a plain value; `dataclasses.replace` makes variants; the command lin
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 
@@ -116,6 +116,8 @@ class SynthConfig:
     signs: float = 0.0
     """Share of hands whose fingers are straight, bent or curled each for itself, as in signs and counting; these are shown
     as people show them, and the rest is drawn as `everyday` says."""
+    wrist_bend: float = 22.0
+    """Degrees, standard deviation of the wrist's flexion; its deviation is a little less than half of it."""
     bank: float = 0.0
     """Share of interacting pairs from the bank of two-hand poses (synth/pairs.py); the rest are put together at random."""
     difficulty: float = 0.5
@@ -186,12 +188,12 @@ MODELS: dict[str, ModelConfig] = {
     "lgnet": ModelConfig(),
     "lgnet-light": ModelConfig(channels=256),
     "lgnet-mobile": _MOBILE,
-    "lgnet-mobile-heads": dataclasses.replace(_MOBILE, separation="heads", crop_size=256),
-    "hands": dataclasses.replace(_MOBILE, lgblock=False, refine_stage=False, dense_head=True),
+    "lgnet-mobile-heads": replace(_MOBILE, separation="heads", crop_size=256),
+    "hands": replace(_MOBILE, lgblock=False, refine_stage=False, dense_head=True),
 }
 """`hands` is single-hand pre-training: the crops network without its LGBlock and refine stage, with the dense head."""
 
-_PEOPLE = SynthConfig(kinds=(0.4, 0.2, 0.37, 0.03), everyday=0.8, signs=0.45)
+_PEOPLE = SynthConfig(kinds=(0.4, 0.2, 0.37, 0.03), everyday=0.8, signs=0.45, wrist_bend=35.0, bank=0.6)
 """What the hand networks train on: mostly what people do before a camera."""
 
 PRESETS: dict[str, TrainConfig] = {
@@ -203,12 +205,14 @@ PRESETS: dict[str, TrainConfig] = {
     "detector": TrainConfig(
         task="detector",
         out="runs/detector",
-        synth=SynthConfig(size=224, kinds=(0.45, 0.2, 0.28, 0.07), fill=(0.15, 1.25), full_frame=True),
+        synth=SynthConfig(
+            size=224, kinds=(0.45, 0.2, 0.28, 0.07), fill=(0.15, 1.25), wrist_bend=35.0, bank=0.5, full_frame=True
+        ),
     ),
     "sides": TrainConfig(
         task="sides",
         out="runs/sides",
-        synth=SynthConfig(kinds=(0.4, 0.3, 0.27, 0.03), fill=(0.3, 0.75)),
+        synth=replace(_PEOPLE, kinds=(0.4, 0.3, 0.27, 0.03), signs=0.35, fill=(0.3, 0.75)),
     ),
 }
 

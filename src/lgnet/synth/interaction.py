@@ -15,7 +15,7 @@ from torch import Tensor
 from .pairs import PAIRS
 
 BANK = "weights/interactions.npz"
-_ANGLE, _LENGTH, _BETA = 1e-4, 1e-5, 0.02  # units of what is stored as 16-bit (betas: 8-bit) integers
+_ANGLE, _LENGTH, _BETA = 1e-4, 2e-5, 0.02  # units of what is stored as 16-bit (betas: 8-bit) integers
 
 
 @dataclass(frozen=True)

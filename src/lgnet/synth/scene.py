@@ -81,7 +81,14 @@ def sample_gesture(rng: np.random.Generator, config: SynthConfig) -> tuple[np.nd
     return sample_pose(rng, config.everyday), sample_view(rng, config.everyday)
 
 
-def _place(side: int, angles: np.ndarray, orientation: np.ndarray, betas: np.ndarray, rng: np.random.Generator):
+def _place(
+    side: int,
+    angles: np.ndarray,
+    orientation: np.ndarray,
+    betas: np.ndarray,
+    rng: np.random.Generator,
+    wrist_bend: float,
+):
     """A hand with its wrist at the origin. `orientation` is a right hand's; a left hand's is seen in the mirror."""
     model = _model(side)
     with torch.inference_mode():
@@ -89,8 +96,10 @@ def _place(side: int, angles: np.ndarray, orientation: np.ndarray, betas: np.nda
         wrist = _MIRROR @ orientation @ _MIRROR if side == LEFT else orientation
         rotations = torch.cat([torch.from_numpy(wrist).float()[None], fingers])
         posed = pose_hand(model, rotations, torch.from_numpy(betas).float())
-    # the arm goes on from the wrist with up to some 60 degrees of flexion and 25 of deviation
-    bend, deviate = np.deg2rad(np.clip(rng.normal(0, 22), -60, 60)), np.deg2rad(np.clip(rng.normal(0, 10), -25, 25))
+    # the arm goes on from the wrist, bent and deviated within what wrists can do (AAOS 1965: 80 and 30 degrees)
+    most = min(80.0, 60 / 22 * wrist_bend), min(32.0, 25 / 22 * wrist_bend)
+    bend = np.deg2rad(np.clip(rng.normal(0, wrist_bend), -most[0], most[0]))
+    deviate = np.deg2rad(np.clip(rng.normal(0, 10 / 22 * wrist_bend), -most[1], most[1]))
     arm = np.array([np.sin(deviate), -np.cos(deviate) * np.cos(bend), np.sin(bend)])
     arm = wrist @ (arm * [-1 if side == LEFT else 1, 1, 1])
     return PlacedHand(rotations.numpy(), betas, posed.vertices.numpy(), posed.joints.numpy(), arm)
@@ -153,7 +162,7 @@ def _interacting(rng: np.random.Generator, config: SynthConfig, betas: list[np.n
     angles = [sample_pose(rng, everyday, names), sample_pose(rng, everyday, names)]
     if relation in ("facing", "tips") and rng.random() < 0.5:
         angles[1] = angles[0] + rng.normal(0, 0.05, (15, 3))
-    right = _place(RIGHT, angles[0], np.eye(3), betas[0], rng)
+    right = _place(RIGHT, angles[0], np.eye(3), betas[0], rng, config.wrist_bend)
     # the left hand's orientation, as that of the right hand whose mirror picture it is, in the right hand's frame
     # (x thumb, y fingers, z palm)
     towards = np.array([0.0, 0.0, 1.0])
@@ -183,7 +192,7 @@ def _interacting(rng: np.random.Generator, config: SynthConfig, betas: list[np.n
     else:
         wrist, towards = random_rotation(rng), rng.normal(size=3)
     orientation = _MIRROR @ wrist @ _MIRROR
-    left = _place(LEFT, angles[1], orientation, betas[1], rng)
+    left = _place(LEFT, angles[1], orientation, betas[1], rng, config.wrist_bend)
     towards = towards + rng.normal(0, 0.25, 3)
     towards /= np.linalg.norm(towards)
     centre = right.vertices.mean(0) - left.vertices.mean(0)
@@ -204,8 +213,8 @@ def _from_bank(rng: np.random.Generator, config: SynthConfig) -> list[PlacedHand
     turn, shift = bank.turn[index], bank.shift[index]
     # `_place` wants every orientation as a right hand's; `first` stands for the bank's right hand
     hands: list[PlacedHand | None] = [None, None]
-    hands[first] = _place(first, angles[0], np.eye(3), betas, rng)
-    other = _place(second, angles[1], _MIRROR @ turn @ _MIRROR, betas, rng)
+    hands[first] = _place(first, angles[0], np.eye(3), betas, rng, config.wrist_bend)
+    other = _place(second, angles[1], _MIRROR @ turn @ _MIRROR, betas, rng, config.wrist_bend)
     hands[second] = shifted(other, shift if second == LEFT else _MIRROR @ shift)
     view = sample_view(rng, config.everyday)
     return [moved(hand, view, np.zeros(3)) for hand in hands if hand is not None]
@@ -245,7 +254,7 @@ def sample_scene(rng: np.random.Generator, config: SynthConfig, kind: str | None
                 if alike
                 else sample_gesture(rng, config)
             )
-            hand = _place(side, pose, view, betas[side], rng)
+            hand = _place(side, pose, view, betas[side], rng, config.wrist_bend)
             middle, _ = _extent(hand.vertices)
             hands[side] = shifted(hand, -middle)
         width = sum(_extent(h.vertices)[1] for h in hands if h is not None)
@@ -263,7 +272,7 @@ def sample_scene(rng: np.random.Generator, config: SynthConfig, kind: str | None
         hands = [shifted(h, -middle) for h in hands if h is not None]
     elif kind == "single":
         side = int(rng.integers(2))
-        hand = _place(side, *sample_gesture(rng, config), betas[side], rng)
+        hand = _place(side, *sample_gesture(rng, config), betas[side], rng, config.wrist_bend)
         middle, radius = _extent(hand.vertices)
         hands[side] = shifted(hand, -middle)
     else:
