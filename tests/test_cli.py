@@ -287,6 +287,16 @@ def test_synth_evaluate_and_data_refuse_in_one_sentence(tmp_path, capsys):
         assert said in complaint(capsys)
 
 
+def test_synth_preview_is_one_sheet(tmp_path, capsys):
+    assert run("synth", "--out", tmp_path / "p", "--count", "3", "--size", "64", "--preview") == 0
+    assert "3 pictures on" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "p").iterdir()] == ["preview.jpg"]
+    sheet = cv2.imread(str(tmp_path / "p" / "preview.jpg"))
+    assert sheet.shape == (192 + 16, 8 * 192, 3)
+    assert (sheet[:192, 3 * 192 + 8 :] > 250).all()  # white where there are no more pictures
+    assert sheet[:192, : 3 * 192].std() > 10
+
+
 def test_data_check_counts_faults(monkeypatch, capsys):
     from lgnet.data import registry
 

@@ -155,6 +155,7 @@ def synth(
     out: Annotated[str, arg(metavar="DIR")],
     count: Whole = 100,
     seed: Annotated[int, arg(metavar="S")] = 0,
+    preview: bool = False,
     config: Annotated[SynthConfig, arg(name="")] = SynthConfig(full_frame=True),
 ) -> int:
     """Draw labelled synthetic pictures; the same seed gives the same pictures on every machine.
@@ -163,6 +164,7 @@ def synth(
         out: folder to write into.
         count: how many pictures.
         seed: of the first picture; 0 or more.
+        preview: write only one sheet, preview.jpg, of the pictures with their joints (right hand red, left hand blue).
         config: what they are drawn from.
     """
     if count < 1 or seed < 0:
@@ -171,8 +173,33 @@ def synth(
         raise UsageError(f"--size is at least 32 pixels, not {config.size}")
     from .synth.generate import write_dataset
 
+    if preview:
+        return _preview(Path(out), count, seed, config)
     written = write_dataset(out, count, seed, config)
     print(f"{len(written)} pictures in {out}")
+    return 0
+
+
+def _preview(folder: Path, count: int, seed: int, config: SynthConfig) -> int:
+    import cv2
+
+    from .synth.generate import make_sample, training_rng
+    from .visualize import COLOURS, contact_sheet, skeleton
+
+    tiles, captions = [], []
+    for index in range(count):
+        sample = make_sample(training_rng(seed, 0, index), config)
+        picture = sample.image
+        for side, colour in enumerate((COLOURS["right"], COLOURS["left"])):
+            if sample.present[side]:
+                picture = skeleton(picture, sample.joints2d[side], colour)
+        tiles.append(picture)
+        captions.append(f"{index} {sample.kind}")
+    folder.mkdir(parents=True, exist_ok=True)
+    part, path = folder / "preview.part.jpg", folder / "preview.jpg"
+    cv2.imwrite(str(part), contact_sheet(tiles, captions, columns=8, tile=192)[..., ::-1])
+    part.replace(path)
+    print(f"{count} pictures on {path}")
     return 0
 
 
