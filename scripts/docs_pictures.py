@@ -1,7 +1,8 @@
 """The pictures of README and docs, made anew: `python scripts/docs_pictures.py`.
 
 docs/demo.jpg: the bundled weights on the bundled examples, nothing chosen. docs/curve.png: the learning curves of the
-bundled weights, from the runs' metrics.jsonl as kept in docs/curves/.
+bundled weights, from the runs' metrics.jsonl as kept in docs/curves/. docs/synthetic.jpg: what the hand networks train on,
+the first pictures of a seed, nothing chosen.
 """
 
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import cv2
 
 import lgnet
+from lgnet.config import PRESETS
 from lgnet.image_io import read_image
 from lgnet.plots import plot_learning_curves
+from lgnet.synth.generate import make_sample, training_rng
 from lgnet.visualize import contact_sheet, overlay
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +49,15 @@ def curves() -> None:
         )
 
 
+def synthetic() -> None:
+    """Training pictures of the preset lgnet-mobile, without their joints."""
+    config = PRESETS["lgnet-mobile"].synth
+    tiles = [make_sample(training_rng(0, 0, index), config).image for index in range(40)]
+    sheet = contact_sheet(tiles, columns=10, tile=144)
+    cv2.imwrite(str(ROOT / "docs" / "synthetic.jpg"), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
+
+
 if __name__ == "__main__":
     demo()
     curves()
+    synthetic()
