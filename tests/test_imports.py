@@ -14,7 +14,18 @@ LAYERS = (
     {"geometry"},
     {"hand_model", "mano", "anatomy", "crop", "data.sample", "image_io"},
     {"model"},
-    {"losses", "metrics", "checkpoint", "detect", "side", "place", "data.batch", "data.realdata", "synth"},
+    {
+        "losses",
+        "metrics",
+        "checkpoint",
+        "detect",
+        "side",
+        "place",
+        "data.batch",
+        "data.realdata",
+        "data.interhand",
+        "synth",
+    },
     {"data.ring", "data.registry"},
     {"predict", "tasks", "plots"},
     {"train", "evaluate"},
@@ -115,7 +126,16 @@ def test_no_cycle_when_imported():
 def test_heavy_and_optional_packages_stay_where_they_belong():
     for name in MODULES:
         packages = {i.split(".")[0] for i in imports(name)}
-        if name in ("hands", "config", "metrics", "crop", "data.sample", "data.realdata", "data.registry"):
+        if name in (
+            "hands",
+            "config",
+            "metrics",
+            "crop",
+            "data.sample",
+            "data.realdata",
+            "data.interhand",
+            "data.registry",
+        ):
             assert "torch" not in packages, name
         if "matplotlib" in packages:
             assert name == "plots"

@@ -136,7 +136,7 @@ def load_sample(record: Record) -> Sample:
         ValueError: the picture is missing or unreadable, or not of the size that its annotation states.
     """
     annotation = record.annotation
-    image = _read_image(record.image)
+    image = read_image(record.image)
     if image.shape[:2] != (annotation["height"], annotation["width"]):
         raise ValueError(
             f"{record.image} is {image.shape[1]} x {image.shape[0]} pixels, its annotation says "
@@ -185,7 +185,7 @@ def _kind(record: Record) -> str:
     return "separate"
 
 
-def _read_image(path: Path) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB as stored; a turn noted in its EXIF data is not applied, as the annotations know none."""
     if not path.is_file():
         raise ValueError(f"there is no picture {path}")

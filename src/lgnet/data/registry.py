@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -147,4 +149,24 @@ def _open_realdata(root: str) -> DataSet:
     return DataSet("realdata", len(data.records), lambda index: load_sample(data.records[index]), data.skipped)
 
 
-OPENERS: dict[str, Callable[[str], DataSet]] = {"realdata": _open_realdata, "synth-bench": _open_synth_bench}
+def _open_interhand(root: str, split: str, interacting: bool) -> DataSet:
+    name = f"interhand26m-{split}" + "-two" * interacting
+    if not root:
+        raise ValueError(f"InterHand2.6M lies in a folder: name it as {name}:FOLDER")
+    from .interhand import load_index, load_sample, select
+
+    folder = Path(root)
+    index = load_index(folder, split)
+    rows, skipped = select(index, interacting)
+    return DataSet(name, len(rows), lambda i: load_sample(folder, split, index, int(rows[i])), skipped)
+
+
+OPENERS: dict[str, Callable[[str], DataSet]] = {
+    "realdata": _open_realdata,
+    "synth-bench": _open_synth_bench,
+    **{
+        f"interhand26m-{split}" + "-two" * interacting: partial(_open_interhand, split=split, interacting=interacting)
+        for split in ("train", "val", "test")
+        for interacting in (False, True)
+    },
+}

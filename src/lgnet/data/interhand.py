@@ -1,0 +1,289 @@
+"""Reader of InterHand2.6M (Moon et al., ECCV 2020) as published, v0.0 and v1.0, at 5 and 30 frames a second.
+
+A root holds `images/` and `annotations/` with, for each split (train, val, test), `InterHand2.6M_<split>_data.json`,
+`..._camera.json` and `..._joint_3d.json`: in `annotations/<split>/` (v1.0), in `annotations/all/`,
+`annotations/human_annot/` or `annotations/machine_annot/` (v0.0; give that folder as the root to choose one), or beside
+the pictures. The files have up to gigabytes, so they are streamed once into an index of plain arrays, kept in lgnet's
+cache and used as long as the files stay as they are.
+
+Traps: joints run from tip to base, thumb first, wrist last, the right hand's 21 before the left hand's; lengths are
+millimetres in the world; `campos` is the camera's centre, not a translation; joints that are not known are stored as
+(1, 1, 1); where a wrist is not known, nothing relative to it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..hands import NUM_JOINTS, WRIST
+from .realdata import KEYPOINT_BOX_GROWTH, read_image
+from .sample import Sample, empty_sample
+
+ORDER = np.array([20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16])
+"""Where each of lgnet's joints stands among a hand's 21 of InterHand2.6M."""
+HAND_TYPES = ("right", "left", "interacting")
+SPLITS = ("train", "val", "test")
+VERSION = 1  # of the index; another number and it is built again
+_NAME_LENGTH = 120
+
+
+@dataclass(frozen=True)
+class Index:
+    """All annotations of a split, one a row; joints of a (capture, frame) are stored once."""
+
+    file: np.ndarray  # (N,) bytes: path below images/<split>
+    size: np.ndarray  # (N, 2) width, height
+    camera: np.ndarray  # (N,) row of the cameras
+    joints: np.ndarray  # (N,) row of world, -1: none
+    valid: np.ndarray  # (N, 42) bool
+    hand_type: np.ndarray  # (N,) index into HAND_TYPES
+    type_valid: np.ndarray  # (N,) bool
+    campos: np.ndarray  # (C, 3) millimetres
+    camrot: np.ndarray  # (C, 3, 3)
+    focal: np.ndarray  # (C, 2)
+    princpt: np.ndarray  # (C, 2)
+    world: np.ndarray  # (M, 42, 3) millimetres
+
+
+def find_annotations(root: Path, split: str) -> dict[str, Path]:
+    """The split's three files.
+
+    Raises:
+        ValueError: they are not where any published version has them.
+    """
+    for folder in (
+        root / "annotations" / split,
+        root / "annotations" / "all",
+        root / "annotations",
+        root / split,
+        root,
+    ):
+        for pattern in (f"InterHand2.6M_{split}_{{}}.json", f"{split}_interhand2.6m_{{}}.dev.json"):
+            files = {kind: folder / pattern.format(kind) for kind in ("data", "camera", "joint_3d")}
+            if all(path.is_file() for path in files.values()):
+                return files
+    raise ValueError(
+        f"{root} holds no annotations of InterHand2.6M's {split} split: wanted "
+        f"annotations/{split}/InterHand2.6M_{split}_data.json with its _camera and _joint_3d"
+    )
+
+
+def cache_folder() -> Path:
+    """Where indices are kept: $LGNET_CACHE, else below the user's cache."""
+    base = os.environ.get("LGNET_CACHE")
+    return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lgnet"
+
+
+def load_index(root: Path, split: str) -> Index:
+    """The split's index from the cache, or built now.
+
+    Raises:
+        ValueError: the annotations are missing or damaged.
+    """
+    files = find_annotations(root, split)
+    stamp = [VERSION, *([str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in files.values())]
+    key = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:24]
+    folder = cache_folder() / "interhand26m" / f"{split}-{key}"
+    if not (folder / "index.json").is_file():
+        try:
+            write_index(build_index(files), folder)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ValueError(
+                f"{files['data'].parent} is not laid out as InterHand2.6M's annotations: {error!r}"
+            ) from error
+    return read_index(folder)
+
+
+def write_index(index: Index, folder: Path) -> None:
+    """One .npy a field and, last, index.json with their checksums: a folder without it was not finished."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sums = {}
+    for name, values in vars(index).items():
+        part = folder / f"{name}.npy.part"
+        with part.open("wb") as file:
+            np.save(file, values)
+        sums[name] = _checksum(part)
+        part.replace(folder / f"{name}.npy")
+    part = folder / "index.json.part"
+    part.write_text(json.dumps({"version": VERSION, "sha256": sums}, indent=1))
+    part.replace(folder / "index.json")
+
+
+def read_index(folder: Path) -> Index:
+    """The index of a folder, mapped rather than read into memory."""
+    names = json.loads((folder / "index.json").read_text())["sha256"]
+    return Index(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names})
+
+
+def damaged(folder: Path) -> list[str]:
+    """Which arrays of an index no longer have the checksum they were written with."""
+    sums = json.loads((folder / "index.json").read_text())["sha256"]
+    return [name for name, value in sums.items() if _checksum(folder / f"{name}.npy") != value]
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file: Any) -> str:  # Python 3.10
+    total = hashlib.sha256()
+    while block := file.read(1 << 20):
+        total.update(block)
+    return total.hexdigest()
+
+
+def build_index(files: dict[str, Path]) -> Index:
+    """Stream the three files; memory holds the index and one capture's joints."""
+    cameras, camera_rows = _cameras(files["camera"])
+    images: dict[int, int] = {}
+    names, sizes, camera, frames = [], array("i"), array("i"), array("q")
+    for image in _stream(files["data"], "images.item"):
+        name = str(image["file_name"]).encode()
+        if len(name) > _NAME_LENGTH:
+            raise ValueError(f"the file name {image['file_name']} is longer than {_NAME_LENGTH} bytes")
+        images[int(image["id"])] = len(names)
+        names.append(name)
+        sizes.extend((int(image["width"]), int(image["height"])))
+        camera.append(camera_rows[str(image["capture"]), str(image["camera"])])
+        frames.append(int(image["capture"]) << 40 | int(image["frame_idx"]))
+    order, valid, kinds, sure = array("i"), bytearray(), bytearray(), bytearray()
+    for annotation in _stream(files["data"], "annotations.item"):
+        order.append(images[int(annotation["image_id"])])
+        flags = np.asarray(annotation["joint_valid"], np.uint8).reshape(-1)
+        if len(flags) != 2 * NUM_JOINTS:
+            raise ValueError(f"annotation {annotation['id']} has {len(flags)} joint flags, not {2 * NUM_JOINTS}")
+        valid += flags.tobytes()
+        kinds.append(HAND_TYPES.index(annotation["hand_type"]))
+        sure.append(bool(np.asarray(annotation["hand_type_valid"]).reshape(-1)[0]))
+    world, rows = _joints(files["joint_3d"])
+    of = np.frombuffer(order, np.int32)
+    keys = np.frombuffer(frames, np.int64)[of]
+    return Index(
+        file=np.array(names, dtype=f"S{_NAME_LENGTH}")[of],
+        size=np.frombuffer(sizes, np.int32).reshape(-1, 2)[of],
+        camera=np.frombuffer(camera, np.int32)[of],
+        joints=np.array([rows.get(int(key), -1) for key in keys], np.int32),
+        valid=np.frombuffer(bytes(valid), np.uint8).reshape(-1, 2 * NUM_JOINTS).astype(bool),
+        hand_type=np.frombuffer(bytes(kinds), np.uint8),
+        type_valid=np.frombuffer(bytes(sure), np.uint8).astype(bool),
+        world=world,
+        **cameras,
+    )
+
+
+def _stream(path: Path, prefix: str) -> Iterator[dict[str, Any]]:
+    try:
+        import ijson
+    except ModuleNotFoundError as error:
+        raise ValueError("reading InterHand2.6M needs ijson; install it by pip install 'lgnet[data]'") from error
+    with path.open("rb") as file:
+        try:
+            yield from ijson.items(file, prefix, use_float=True)
+        except ijson.JSONError as error:
+            raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def _cameras(path: Path) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], int]]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rows = {
+        (capture, camera): number
+        for number, (capture, camera) in enumerate(
+            (capture, camera) for capture in content for camera in content[capture]["campos"]
+        )
+    }
+    arrays = {
+        key: np.array([content[capture][key][camera] for capture, camera in rows], np.float64)
+        for key in ("campos", "camrot", "focal", "princpt")
+    }
+    return arrays, rows
+
+
+def _joints(path: Path) -> tuple[np.ndarray, dict[int, int]]:
+    """(M, 42, 3) float32 and the row of each capture and frame."""
+    import ijson
+
+    rows: dict[int, int] = {}
+    values = array("f")
+    with path.open("rb") as file:
+        try:
+            for capture, frames in ijson.kvitems(file, "", use_float=True):
+                for frame, content in frames.items():
+                    rows[int(capture) << 40 | int(frame)] = len(rows)
+                    values.extend(np.asarray(content["world_coord"], np.float32).ravel().tolist())
+        except ijson.JSONError as error:
+            raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    return np.frombuffer(values, np.float32).reshape(-1, 2 * NUM_JOINTS, 3), rows
+
+
+def select(index: Index, interacting: bool) -> tuple[np.ndarray, dict[str, int]]:
+    """Rows to use, and why others are left out: with `interacting`, those of two hands whose type is sure."""
+    chosen = np.ones(len(index.file), bool)
+    reasons: Counter[str] = Counter()
+    rules = [
+        ("pictures without any valid joint", ~index.valid.any(1)),
+        ("pictures without 3D joints", index.joints < 0),
+    ]
+    if interacting:
+        rules += [
+            ("pictures of one hand", index.hand_type != HAND_TYPES.index("interacting")),
+            ("pictures whose hand type is not valid", ~index.type_valid),
+        ]
+    for reason, left_out in rules:
+        reasons[reason] = int((chosen & left_out).sum())
+        chosen &= ~left_out
+    return np.flatnonzero(chosen), {reason: count for reason, count in reasons.items() if count}
+
+
+def load_sample(root: Path, split: str, index: Index, row: int) -> Sample:
+    """Read one picture and its truth.
+
+    Raises:
+        ValueError: the picture is missing or unreadable, or not of the size that is annotated.
+    """
+    name = bytes(index.file[row]).decode()
+    path = next((p for p in (root / "images" / split / name, root / split / name, root / name) if p.is_file()), None)
+    if path is None:
+        raise ValueError(f"there is no picture {root / 'images' / split / name}")
+    image = read_image(path)
+    width, height = index.size[row].tolist()
+    if image.shape[:2] != (height, width):
+        raise ValueError(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, not {width} x {height} as annotated")
+    camera = index.camera[row]
+    K = np.concatenate([index.focal[camera], index.princpt[camera]])
+    world = np.asarray(index.world[index.joints[row]], np.float64)
+    points = (world - index.campos[camera]) @ index.camrot[camera].T / 1000
+    kind = HAND_TYPES[index.hand_type[row]]
+    sample = replace(
+        empty_sample(name, "interacting" if kind == "interacting" else "single", image, K.astype(np.float32)),
+        present_known=np.full(2, bool(index.type_valid[row])),
+        score_box=np.zeros((2, 4), np.float32),
+    )
+    assert sample.score_box is not None
+    for side, hand in enumerate(("right", "left")):
+        if kind not in (hand, "interacting"):
+            continue
+        own = points[NUM_JOINTS * side :][ORDER]
+        valid = index.valid[row, NUM_JOINTS * side :][ORDER]
+        sample.present[side] = True
+        if not valid.any():
+            continue
+        flat = own[:, :2] / np.where(own[:, 2:] > 1e-3, own[:, 2:], 1) * K[:2] + K[2:]
+        sample.joints2d[side], sample.joints2d_valid[side] = flat, valid
+        sample.joints3d[side] = own
+        sample.joints3d_valid[side] = valid & valid[WRIST]
+        low, high = flat[valid].min(0), flat[valid].max(0)
+        sample.score_box[side] = *low, *(high - low)
+        half = (high - low) / 2 * KEYPOINT_BOX_GROWTH
+        sample.box[side] = *((low + high) / 2 - half), *(2 * half)
+    return sample
