@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lgnet.data.realdata import KEYPOINT_BOX_GROWTH
 from lgnet.data.registry import check_data, open_data
+from lgnet.data.sample import KEYPOINT_BOX_GROWTH
 
 ROOT = Path(os.environ.get("LGNET_REALDATA", Path(__file__).parents[2] / "shared" / "realdata"))
 needs_realdata = pytest.mark.skipif(not ROOT.is_dir(), reason="real pictures are not here (LGNET_REALDATA)")
@@ -163,7 +163,7 @@ def test_check_finds_truth_that_contradicts_itself(folder):
 
 
 def test_registry():
-    with pytest.raises(ValueError, match=r"no data set 'coco'; there are interhand26m-test, "):
+    with pytest.raises(ValueError, match=r"no data set 'coco'; there are freihand-evaluation, "):
         open_data("coco:/data")
     with pytest.raises(ValueError, match="takes no folder"):
         open_data("synth-bench:100")

@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from ..hands import NUM_JOINTS, WRIST
-from .realdata import KEYPOINT_BOX_GROWTH, read_image
-from .sample import Sample, empty_sample
+from ..hands import NUM_JOINTS
+from .realdata import read_image
+from .sample import Sample, empty_sample, project, set_joints
 
 ORDER = np.array([20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16])
 """Where each of lgnet's joints stands among a hand's 21 of InterHand2.6M."""
@@ -271,15 +271,5 @@ def load_sample(root: Path, split: str, index: Index, row: int) -> Sample:
             continue
         own = points[NUM_JOINTS * side :][ORDER]
         valid = index.valid[row, NUM_JOINTS * side :][ORDER]
-        sample.present[side] = True
-        if not valid.any():
-            continue
-        flat = own[:, :2] / np.where(own[:, 2:] > 1e-3, own[:, 2:], 1) * K[:2] + K[2:]
-        sample.joints2d[side], sample.joints2d_valid[side] = flat, valid
-        sample.joints3d[side] = own
-        sample.joints3d_valid[side] = valid & valid[WRIST]
-        low, high = flat[valid].min(0), flat[valid].max(0)
-        sample.score_box[side] = *low, *(high - low)
-        half = (high - low) / 2 * KEYPOINT_BOX_GROWTH
-        sample.box[side] = *((low + high) / 2 - half), *(2 * half)
+        set_joints(sample, side, project(own, K), valid, own, valid)
     return sample

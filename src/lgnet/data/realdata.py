@@ -17,14 +17,10 @@ import cv2
 import numpy as np
 
 from ..hands import NUM_JOINTS, SIDES
-from .sample import Sample, empty_sample
+from .sample import Sample, empty_sample, grown
 
 FILES = ("annotations.json", "annotations_two_hands.json")
 PLACED_BY_EYE = FILES[1]
-
-KEYPOINT_BOX_GROWTH = 1.12
-"""The larger side of the box round a hand's mesh over that round its 21 joints: mean of 130 hands of synth-bench (half
-of them within 1.07 to 1.15). The network is trained on boxes of meshes, so a box of joints is grown by this."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +158,7 @@ def _fill(sample: Sample, side: int, hand: dict[str, Any], by_eye: bool) -> None
     if box is not None:
         sample.score_box[side] = box
         if hand.get("hand_box_xywh") is None:
-            centre, size = box[:2] + box[2:] / 2, box[2:] * KEYPOINT_BOX_GROWTH
-            box = np.concatenate([centre - size / 2, size])
+            box = grown(box)
         sample.box[side] = box
     if hand.get("kp3d_cam_mm"):
         sample.joints3d[side] = np.asarray(hand["kp3d_cam_mm"], np.float64) / 1000

@@ -161,9 +161,19 @@ def _open_interhand(root: str, split: str, interacting: bool) -> DataSet:
     return DataSet(name, len(rows), lambda i: load_sample(folder, split, index, int(rows[i])), skipped)
 
 
+def _open_freihand(root: str, split: str) -> DataSet:
+    if not root:
+        raise ValueError(f"FreiHAND lies in a folder: name it as freihand-{split}:FOLDER")
+    from .freihand import load_sample, read_freihand
+
+    data = read_freihand(Path(root), split)
+    return DataSet(f"freihand-{split}", data.pictures, lambda index: load_sample(data, index))
+
+
 OPENERS: dict[str, Callable[[str], DataSet]] = {
     "realdata": _open_realdata,
     "synth-bench": _open_synth_bench,
+    **{f"freihand-{split}": partial(_open_freihand, split=split) for split in ("training", "evaluation")},
     **{
         f"interhand26m-{split}" + "-two" * interacting: partial(_open_interhand, split=split, interacting=interacting)
         for split in ("train", "val", "test")

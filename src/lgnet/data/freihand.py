@@ -1,0 +1,79 @@
+"""Reader of FreiHAND (Zimmermann et al., ICCV 2019) as published: right hands in 224 x 224 crops.
+
+A root holds `training/rgb/` with `training_K.json` and `training_xyz.json`, `evaluation/rgb/` with `evaluation_K.json`
+and, since the challenge ended, `evaluation_xyz.json`. Joints are metres in the camera frame and in lgnet's own order.
+
+Trap: the 130,240 training pictures are four backgrounds of the same 32,560 hands: picture i has the truth of i modulo 32,560,
+so all four belong to one side of a split.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..hands import NUM_JOINTS, RIGHT
+from .realdata import read_image
+from .sample import Sample, empty_sample, project, set_joints
+
+SPLITS = ("training", "evaluation")
+
+
+@dataclass(frozen=True)
+class FreiHand:
+    """One split: pictures by number; truth by number modulo its length."""
+
+    folder: Path
+    pictures: int
+    K: np.ndarray  # (M, 4)
+    xyz: np.ndarray  # (M, 21, 3) metres
+
+
+def read_freihand(root: Path, split: str) -> FreiHand:
+    """Read a split's annotations (not yet the pictures).
+
+    Raises:
+        ValueError: a file is missing or not laid out as published.
+    """
+    folder = root / split / "rgb"
+    if not folder.is_dir():
+        raise ValueError(f"{root} holds no pictures of FreiHAND: there is no folder {folder}")
+    intrinsics = _array(root / f"{split}_K.json", (3, 3))
+    xyz = _array(root / f"{split}_xyz.json", (NUM_JOINTS, 3))
+    if len(intrinsics) != len(xyz):
+        raise ValueError(f"{root} has {len(intrinsics)} cameras but {len(xyz)} hands in its {split} split")
+    K = intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]]
+    return FreiHand(folder, sum(1 for _ in folder.glob("*.jpg")), K, xyz)
+
+
+def _array(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        values = np.array(json.loads(path.read_text(encoding="utf-8")), np.float64)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as JSON of numbers: {error}") from error
+    if values.shape[1:] != shape or not len(values):
+        raise ValueError(f"{path} holds numbers of shape {values.shape}, not N x {shape[0]} x {shape[1]}")
+    return values
+
+
+def load_sample(data: FreiHand, index: int) -> Sample:
+    """Read one picture and its truth.
+
+    Raises:
+        ValueError: the picture is missing or unreadable.
+    """
+    path = data.folder / f"{index:08d}.jpg"
+    row = index % len(data.xyz)
+    K, joints = data.K[row], data.xyz[row]
+    sample = replace(
+        empty_sample(f"{path.parent.parent.name}/{path.stem}", "single", read_image(path), K.astype(np.float32)),
+        score_box=np.zeros((2, 4), np.float32),
+    )
+    every = np.ones(NUM_JOINTS, bool)
+    set_joints(sample, RIGHT, project(joints, K), every, joints, every)
+    return sample
