@@ -18,10 +18,9 @@ from rich.progress import track
 from rich.table import Table
 
 from lgnet.data.sample import Sample
-from lgnet.detect import HAND_THRESHOLD, SIDE_WEIGHT, Place, choose_sides, find_places
+from lgnet.detect import HAND_THRESHOLD, SIDE_WEIGHT, Place, choose_sides
 from lgnet.geometry import iou
-from lgnet.predict import load_finder
-from lgnet.side import side_probabilities
+from lgnet.predict import find_sides, load_finder
 from lgnet.synth.generate import BENCH_CONFIG, make_sample, training_rng
 
 SEED = 777
@@ -40,11 +39,8 @@ def collect(count: int, detector: str | None, sides: str | None) -> list[Seen]:
     seen = []
     for index in track(range(count), "looking", console=Console(stderr=True), transient=True):
         sample = make_sample(training_rng(SEED, 0, index), BENCH_CONFIG, KINDS[index % len(KINDS)])
-        places = find_places(finder.detector, sample.image)
         assert sample.K is not None
-        boxes = [place.box for place in places]
-        sides_of = side_probabilities(finder.side_net, sample.image, boxes, sample.K) if boxes else np.zeros((0, 3))
-        seen.append((sample, places, sides_of))
+        seen.append((sample, *find_sides(finder, sample.image, sample.K)))
     return seen
 
 

@@ -1,6 +1,7 @@
 """The detector's encoding, decoding and choice; not how well it is trained, which `lgnet evaluate` says."""
 
 import numpy as np
+import pytest
 import torch
 
 from lgnet.config import DetectorConfig
@@ -13,6 +14,7 @@ from lgnet.detect import (
     detector_loss,
     encode_targets,
     find_places,
+    hidden_places,
     iou,
     letterbox,
     letterbox_boxes,
@@ -151,3 +153,13 @@ def test_found_at_first_or_closer_the_place_is_in_the_pictures_pixels():
     np.testing.assert_allclose(middles[0], [296, 168], atol=1e-3)
     assert all(np.abs(m - [296, 168]).max() < 16 for m in middles)
     assert find_places(_SeesBright(), np.zeros((100, 60, 3), np.uint8)) == []
+
+
+def test_hidden_places_are_added_where_nothing_else_stands():
+    first, second = Place(0.8, np.array([10.0, 10, 40, 40])), Place(0.6, np.array([100.0, 10, 40, 40]))
+    over_first, over_second = np.array([14.0, 10, 40, 40]), np.array([12.0, 10, 40, 40])
+    (hidden,) = hidden_places([first, second], [(0.9, over_first), (0.2, over_second)])
+    assert hidden.score == pytest.approx(0.72)
+    assert hidden.box is over_first  # although it coincides with the first, over which it was seen
+    assert hidden_places([first, second], [None, (0.9, over_second)]) == []  # there the first stands already
+    assert hidden_places([Place(0.1, first.box)], [(0.9, over_first)]) == []  # no hand, no other hand

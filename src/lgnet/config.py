@@ -73,6 +73,8 @@ class SideConfig:
     """How much wider than the hand's box it looks."""
     grid: int = 4
     """Side of the backbone's last map; crop_size over 8, 16 or 32."""
+    other: bool = False
+    """Whether it also says where another hand lies over this one, for hands whose boxes nearly coincide."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,7 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     "sides": TrainConfig(
         task="sides",
+        side=SideConfig(other=True),
         out="runs/sides",
         synth=replace(_PEOPLE, kinds=(0.4, 0.3, 0.27, 0.03), signs=0.35, fill=(0.3, 0.75)),
     ),

@@ -29,7 +29,9 @@ chosen on 300 synthetic pictures of a seed that neither training nor synth-bench
 SIDE_WEIGHT = 0.3
 """How much the side counts against that: the side network is surer of itself than it is right."""
 SAME_PLACE = 0.5
-"""Places that overlap (IoU) more than this are one."""
+"""Places that overlap (IoU) more than this are one, unless the side network sees two hands there."""
+OTHER_THRESHOLD = 0.5
+"""How sure the side network must be of another hand over a place."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,25 @@ def find_places(detector: Detector, image: np.ndarray, most: int = 4) -> list[Pl
     return kept[:most]
 
 
+def hidden_places(places: Sequence[Place], others: Sequence[tuple[float, np.ndarray] | None]) -> list[Place]:
+    """Hands the detector cannot tell apart, as their boxes nearly coincide: what `look_at_places` saw over its places.
+
+    Args:
+        places: from `find_places`.
+        others: for each, how likely there is another hand and its box; None: not known.
+
+    Returns:
+        Places to add: over a place that counts as a hand, where none of the others stands already.
+    """
+    hidden = []
+    for place, other in zip(places, others):
+        if other is None or other[0] < OTHER_THRESHOLD or place.score < HAND_THRESHOLD:
+            continue
+        if all(known is place or iou(known.box, other[1]) < SAME_PLACE for known in (*places, *hidden)):
+            hidden.append(Place(place.score * other[0], other[1]))
+    return hidden
+
+
 def choose_sides(
     places: Sequence[Place],
     sides: np.ndarray,
@@ -215,7 +236,7 @@ def choose_sides(
 
     Args:
         places: from `find_places`.
-        sides: (len(places), 3) from `side_probabilities`: right, left, none.
+        sides: (len(places), 3) from `look_at_places`: right, left, none.
         hand_threshold: see `HAND_THRESHOLD`.
         side_weight: see `SIDE_WEIGHT`.
     """

@@ -16,13 +16,13 @@ from . import __version__
 from .checkpoint import load_network, load_state, load_weights
 from .config import DetectorConfig, ModelConfig, SideConfig
 from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
-from .detect import Detection, Detector, build_detector, choose_sides, find_places
+from .detect import Detection, Detector, Place, build_detector, choose_sides, find_places, hidden_places
 from .hand_model import HandModel, load_hand_model
 from .hands import SIDES, Camera, Hand, TwoHands
 from .model.network import LGNet
 from .model.records import Inputs, Output
 from .place import place_hands
-from .side import SideNet, build_side_net, side_probabilities
+from .side import SideNet, build_side_net, look_at_places
 
 ASSUMED_FIELD_OF_VIEW = 60.0
 """Degrees along the picture's longer side, where nothing is known of the camera."""
@@ -110,11 +110,7 @@ class Model:
         """Where the hands are and which side each is."""
         if self.finder is None:
             raise ValueError("there are no weights to find hands with, so boxes must be given")
-        places = find_places(self.finder.detector, image)
-        if not places:
-            return _as_view(image, camera, [])
-        sides = side_probabilities(self.finder.side_net, image, [p.box for p in places], camera.K)
-        return _as_view(image, camera, choose_sides(places, sides))
+        return _as_view(image, camera, choose_sides(*find_sides(self.finder, image, camera.K)))
 
     def _look_twice(self, views: list[View]) -> list[TwoHands]:
         """Crop by the found boxes, then once more halfway to the boxes of the meshes that were seen.
@@ -206,6 +202,19 @@ class Model:
 
     def _says(self) -> dict[str, str]:
         return {"weights": self.name, "hand_model": self.config.hand_model, "version": __version__}
+
+
+def find_sides(finder: Finder, image: np.ndarray, K: np.ndarray) -> tuple[list[Place], np.ndarray]:
+    """P places that may hold a hand, and (P, 3) how likely each is a right hand, a left hand, none."""
+    places = find_places(finder.detector, image)
+    if not places:
+        return [], np.zeros((0, 3))
+    sides, others = look_at_places(finder.side_net, image, [place.box for place in places], K)
+    hidden = hidden_places(places, others)
+    if hidden:
+        more, _ = look_at_places(finder.side_net, image, [place.box for place in hidden], K)
+        places, sides = [*places, *hidden], np.concatenate([sides, more])
+    return places, sides
 
 
 def load(weights: str = BUNDLED, device: str = "auto") -> Model:

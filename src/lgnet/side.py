@@ -1,4 +1,4 @@
-"""Which hand is it: a place in a picture -> right hand, left hand or none.
+"""Which hand is it: a place in a picture -> right hand, left hand or none; and is there another hand over it?
 
 A hand tells its side by three directions together: where its fingers point, where its thumb is, and whether palm or back
 is seen; the hand network, told the side, needs only two of them. So this network looks at a natural, unmirrored crop,
@@ -34,6 +34,16 @@ NO_HAND_SHARE = 0.25
 tells these apart from whole hands badly where two hands overlap."""
 
 
+class SideOutput(NamedTuple):
+    """What the network says of n crops."""
+
+    logits: Float[Tensor, "n 3"]  # right, left, none
+    axes: Float[Tensor, "n 3 3"]  # the hand's axes in the crop's frame (`hand_axes`), which training asks for
+    other: (
+        Float[Tensor, "n 4"] | None
+    )  # logit of another hand in view, its middle in the crop, log of its relative size
+
+
 class SideNet(nn.Module):
     """Backbone to 1/32 of the crop, then a small convolution that keeps places apart, and two linear layers.
 
@@ -50,14 +60,19 @@ class SideNet(nn.Module):
         )
         self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(64 * config.grid**2, 256), nn.ReLU(), nn.Dropout(0.2))
         self.side, self.axes = nn.Linear(256, 3), nn.Linear(256, 9)
+        self.other = nn.Linear(256, 4) if config.other else None
 
-    def forward(self, crops: Float[Tensor, "n 3 S S"]) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3 3"]]:
-        """Logits of right, left, none; and the hand's axes in the crop's frame (`hand_axes`), which training asks for."""
+    def forward(self, crops: Float[Tensor, "n 3 S S"]) -> SideOutput:
+        """Crops (RGB, 0..1) -> side, axes and the other hand."""
         both = self.hidden(self.squeeze(self.backbone(torch.cat([crops, crops.flip(-1)]))[-1]))
         plain, mirrored = self.side(both).chunk(2)
         logits = (plain + mirrored[:, [LEFT, RIGHT, NO_HAND]]) / 2
         plain, mirrored = self.axes(both).unflatten(-1, (3, 3)).chunk(2)
-        return logits, (plain + mirrored * mirrored.new_tensor([-1.0, 1.0, 1.0])) / 2
+        axes = (plain + mirrored * mirrored.new_tensor([-1.0, 1.0, 1.0])) / 2
+        if self.other is None:
+            return SideOutput(logits, axes, None)
+        plain, mirrored = self.other(both).chunk(2)
+        return SideOutput(logits, axes, (plain + mirrored * mirrored.new_tensor([1.0, -1.0, 1.0, 1.0])) / 2)
 
 
 def build_side_net(config: SideConfig | None = None) -> SideNet:
@@ -82,18 +97,32 @@ def place_crop(box: np.ndarray, K: np.ndarray, config: SideConfig, roll: float =
 
 
 @torch.no_grad()
-def side_probabilities(net: SideNet, image: np.ndarray, boxes: Sequence[np.ndarray], K: np.ndarray) -> np.ndarray:
-    """(P, 3) how likely each box shows a right hand, a left hand, none.
+def look_at_places(
+    net: SideNet, image: np.ndarray, boxes: Sequence[np.ndarray], K: np.ndarray
+) -> tuple[np.ndarray, list[tuple[float, np.ndarray] | None]]:
+    """How likely each box shows a right hand, a left hand, none: (P, 3); and the other hand over each.
 
     Args:
         net: in eval mode.
         image: (H, W, 3) uint8 RGB.
-        boxes: P times (4,) x, y, w, h, pixels.
+        boxes: P times (4,) x, y, w, h, pixels; at least one.
         K: (4,) the picture's camera.
+
+    Returns:
+        The probabilities, and for each box how likely another hand lies within its crop and that hand's square box;
+        None where the network has not learnt to say so.
     """
-    cut = np.stack([place_crop(np.asarray(box, np.float64), K, net.config).cut(image) for box in boxes])
-    crops = as_input(cut).to(next(net.parameters()).device)
-    return net(crops)[0].double().softmax(-1).cpu().numpy()
+    places = [place_crop(np.asarray(box, np.float64), K, net.config) for box in boxes]
+    crops = as_input(np.stack([place.cut(image) for place in places])).to(next(net.parameters()).device)
+    output = net(crops)
+    sides = output.logits.double().softmax(-1).cpu().numpy()
+    if output.other is None:
+        return sides, [None] * len(boxes)
+    others: list[tuple[float, np.ndarray] | None] = []
+    for crop, box, (logit, x, y, size) in zip(places, boxes, output.other.double().cpu().numpy()):
+        centre = crop.crop_to_image(np.array([x, y]))
+        others.append((float(1 / (1 + np.exp(-logit))), _square(centre, float(np.exp(min(size, 2)) * max(box[2:])))))
+    return sides, others
 
 
 def as_input(crops: np.ndarray) -> Float[Tensor, "n 3 S S"]:
@@ -108,6 +137,9 @@ class SideBatch(NamedTuple):
     labels: Int[Tensor, " n"]  # RIGHT, LEFT or NO_HAND
     axes: Float[Tensor, "n 3 3"]  # `hand_axes` in the crop's frame; zero where unknown
     rows: Int[Tensor, " n"]  # which sample it is of
+    other: Float[
+        Tensor, "n 4"
+    ]  # 1 or 0 whether another hand's middle is in view, -1 where no hand is; where, how large
 
 
 def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Generator | None) -> SideBatch:
@@ -116,7 +148,7 @@ def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Gen
     With a generator crops are jittered, rolled and coloured (not mirrored: the network does that); without, every sample
     gives one place of either kind, always the same.
     """
-    crops, labels, axes, rows = [], [], [], []
+    crops, labels, axes, rows, others = [], [], [], [], []
     for row, sample in enumerate(samples):
         places = [(sample.box[side].astype(np.float64), side) for side in (RIGHT, LEFT) if sample.present[side]]
         if rng is not None:
@@ -134,22 +166,45 @@ def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Gen
             axes.append(crop.to_crop(hand_axes(sample.joints3d[label], label)) if known else np.zeros((3, 3)))
             labels.append(label)
             rows.append(row)
+            others.append(_other_hand(sample, box, label, crop))
     return SideBatch(
         as_input(np.stack(crops)),
         torch.tensor(labels),
         torch.from_numpy(np.stack(axes).astype(np.float32)),
         torch.tensor(rows),
+        torch.from_numpy(np.stack(others).astype(np.float32)),
     )
 
 
-def side_loss(
-    logits: Float[Tensor, "n 3"], axes: Float[Tensor, "n 3 3"], truth: SideBatch
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy of the side (labels smoothed by 0.05) and L1 of the axes where they are known."""
-    entropy = F.cross_entropy(logits.float(), truth.labels, label_smoothing=0.05)
+def _other_hand(sample: Sample, box: np.ndarray, label: int, crop: Crop) -> np.ndarray:
+    """(4,) see `SideBatch.other`."""
+    if label == NO_HAND:
+        return np.array([-1.0, 0, 0, 0])
+    if not sample.present[1 - label]:
+        return np.zeros(4)
+    own = sample.box[1 - label].astype(np.float64)
+    x, y = crop.image_to_crop(own[:2] + own[2:] / 2)
+    if max(abs(x), abs(y)) > 1:
+        return np.zeros(4)
+    return np.array([1.0, x, y, np.log(own[2:].max() / box[2:].max())])
+
+
+def side_loss(output: SideOutput, truth: SideBatch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross-entropy of the side (labels smoothed by 0.05), L1 of the axes where they are known, and the other hand."""
+    entropy = F.cross_entropy(output.logits.float(), truth.labels, label_smoothing=0.05)
     known = truth.axes.abs().sum((1, 2)) > 0
-    error = ((axes.float() - truth.axes).abs().mean((1, 2)) * known).sum() / known.sum().clamp_min(1)
-    return entropy + 2 * error, {"entropy": entropy, "axes": error}
+    error = ((output.axes.float() - truth.axes).abs().mean((1, 2)) * known).sum() / known.sum().clamp_min(1)
+    terms = {"entropy": entropy, "axes": error}
+    total = entropy + 2 * error
+    if output.other is not None:
+        other, flag = output.other.float(), truth.other[:, 0]
+        asked, there = flag >= 0, flag > 0
+        unsure = F.binary_cross_entropy_with_logits(other[:, 0], flag.clamp_min(0), reduction="none")
+        terms["other"] = (unsure * asked).sum() / asked.sum().clamp_min(1)
+        off = (other[:, 1:] - truth.other[:, 1:]).abs().mean(1)
+        terms["other_place"] = (off * there).sum() / there.sum().clamp_min(1)
+        total = total + 0.5 * terms["other"] + 2 * terms["other_place"]
+    return total, terms
 
 
 def _empty_place(sample: Sample, rng: np.random.Generator) -> np.ndarray | None:

@@ -221,8 +221,7 @@ def _sides(config: TrainConfig) -> Task:
         return side_batch(samples, config.side, rng)._asdict()
 
     def loss(net: nn.Module, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        logits, axes = net(data["images"])
-        return side_loss(logits, axes, SideBatch(**data))
+        return side_loss(net(data["images"]), SideBatch(**data))
 
     @torch.no_grad()
     def evaluate(net: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
@@ -231,9 +230,14 @@ def _sides(config: TrainConfig) -> Task:
         single: list[bool] = []
         pair: list[bool] = []
         hand: list[bool] = []
+        other: list[bool] = []
         for start in range(0, len(samples), 32):
-            images, labels, _, rows = side_batch(samples[start : start + 32], config.side, None)
-            p = net(images.to(_device(net)))[0].softmax(-1).cpu()
+            images, labels, _, rows, others = side_batch(samples[start : start + 32], config.side, None)
+            output = net(images.to(_device(net)))
+            p = output.logits.softmax(-1).cpu()
+            if output.other is not None:
+                asked = others[:, 0] >= 0
+                other += ((output.other[:, 0].cpu() > 0) == (others[:, 0] > 0))[asked].tolist()
             truth = labels != NO_HAND
             hand += ((p[:, NO_HAND] < 0.5) == truth).tolist()
             lean = p[:, RIGHT].log() - p[:, LEFT].log()
@@ -244,14 +248,15 @@ def _sides(config: TrainConfig) -> Task:
                     pair += [bool(right > left)] * 2
                 elif len(right) or len(left):
                     pair += (torch.cat([right, -left]) > 0).tolist()
-        mean = {key: float(np.mean(v)) for key, v in (("side", single), ("side_together", pair), ("hand", hand)) if v}
+        named = (("side", single), ("side_together", pair), ("hand", hand), ("other", other))
+        mean = {key: float(np.mean(v)) for key, v in named if v}
         return {**mean, "error": 1 - mean.get("side_together", 0.0)}
 
     @torch.no_grad()
     def sheet(net: nn.Module, samples: Sequence[Sample], rng: np.random.Generator) -> np.ndarray:
         net.eval()
-        images, labels, _, _ = side_batch(samples, config.side, rng)
-        said = net(images.to(_device(net)))[0].argmax(1).cpu()
+        images, labels, _, _, _ = side_batch(samples, config.side, rng)
+        said = net(images.to(_device(net))).logits.argmax(1).cpu()
         tiles = []
         for image, label, answer in zip(images, labels, said):
             picture = (image.permute(1, 2, 0).numpy() * 255).astype(np.uint8).copy()
