@@ -68,10 +68,9 @@ def find_annotations(root: Path, split: str) -> dict[str, Path]:
         root / split,
         root,
     ):
-        for pattern in (f"InterHand2.6M_{split}_{{}}.json", f"{split}_interhand2.6m_{{}}.dev.json"):
-            files = {kind: folder / pattern.format(kind) for kind in ("data", "camera", "joint_3d")}
-            if all(path.is_file() for path in files.values()):
-                return files
+        files = {kind: folder / f"InterHand2.6M_{split}_{kind}.json" for kind in ("data", "camera", "joint_3d")}
+        if all(path.is_file() for path in files.values()):
+            return files
     raise ValueError(
         f"{root} holds no annotations of InterHand2.6M's {split} split: wanted "
         f"annotations/{split}/InterHand2.6M_{split}_data.json with its _camera and _joint_3d"
@@ -144,7 +143,7 @@ def build_index(files: dict[str, Path]) -> Index:
     cameras, camera_rows = _cameras(files["camera"])
     images: dict[int, int] = {}
     names, sizes, camera, frames = [], array("i"), array("i"), array("q")
-    for image in _stream(files["data"], "images.item"):
+    for image in stream(files["data"], "images.item"):
         name = str(image["file_name"]).encode()
         if len(name) > _NAME_LENGTH:
             raise ValueError(f"the file name {image['file_name']} is longer than {_NAME_LENGTH} bytes")
@@ -154,7 +153,7 @@ def build_index(files: dict[str, Path]) -> Index:
         camera.append(camera_rows[str(image["capture"]), str(image["camera"])])
         frames.append(int(image["capture"]) << 40 | int(image["frame_idx"]))
     order, valid, kinds, sure = array("i"), bytearray(), bytearray(), bytearray()
-    for annotation in _stream(files["data"], "annotations.item"):
+    for annotation in stream(files["data"], "annotations.item"):
         order.append(images[int(annotation["image_id"])])
         flags = np.asarray(annotation["joint_valid"], np.uint8).reshape(-1)
         if len(flags) != 2 * NUM_JOINTS:
@@ -178,11 +177,16 @@ def build_index(files: dict[str, Path]) -> Index:
     )
 
 
-def _stream(path: Path, prefix: str) -> Iterator[dict[str, Any]]:
+def stream(path: Path, prefix: str) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON file at `prefix` (as ijson names it), one at a time.
+
+    Raises:
+        ValueError: the file cannot be read as JSON, or ijson is missing.
+    """
     try:
         import ijson
     except ModuleNotFoundError as error:
-        raise ValueError("reading InterHand2.6M needs ijson; install it by pip install 'lgnet[data]'") from error
+        raise ValueError("reading these annotations needs ijson; install it by pip install 'lgnet[data]'") from error
     with path.open("rb") as file:
         try:
             yield from ijson.items(file, prefix, use_float=True)

@@ -170,9 +170,20 @@ def _open_freihand(root: str, split: str) -> DataSet:
     return DataSet(f"freihand-{split}", data.pictures, lambda index: load_sample(data, index))
 
 
+def _open_wholebody(root: str, split: str) -> DataSet:
+    if not root:
+        raise ValueError(f"COCO-WholeBody lies in a folder: name it as coco-wholebody-{split}:FOLDER")
+    from .coco_wholebody import load_sample, read_wholebody
+
+    data = read_wholebody(Path(root), split)
+    name = f"coco-wholebody-{split}"
+    return DataSet(name, len(data.people), lambda index: load_sample(data, index), data.skipped)
+
+
 OPENERS: dict[str, Callable[[str], DataSet]] = {
     "realdata": _open_realdata,
     "synth-bench": _open_synth_bench,
+    **{f"coco-wholebody-{split}": partial(_open_wholebody, split=split) for split in ("train", "val")},
     **{f"freihand-{split}": partial(_open_freihand, split=split) for split in ("training", "evaluation")},
     **{
         f"interhand26m-{split}" + "-two" * interacting: partial(_open_interhand, split=split, interacting=interacting)
