@@ -23,14 +23,19 @@ from .geometry import iou
 STRIDE = 8
 PLACE_THRESHOLD = 0.1
 """The detector's score from which a place is looked at more closely."""
-HAND_THRESHOLD = 0.3
-"""Score times the side network's belief in a hand, from which a place of either side counts as one. Like SIDE_WEIGHT
-chosen on 300 synthetic pictures of a seed that neither training nor synth-bench uses."""
+STRONG = 0.3
+"""The detector's score from which a place is worth a second look around and may hide another hand."""
+HAND_THRESHOLD = 0.5
+"""The detector's score from which a place counts as a hand, where the side network has no opinion. Like HAND_WEIGHT,
+SIDE_WEIGHT and OTHER_THRESHOLD chosen on 400 synthetic pictures of a seed that neither training nor synth-bench uses, as
+what gets most sides' presence right with a second hand invented in one of twenty (benchmarks/finder_thresholds.py)."""
+HAND_WEIGHT = 0.2
+"""How much the side network's belief in a hand, as log odds, counts against the log of the detector's score."""
 SIDE_WEIGHT = 0.3
 """How much the side counts against that: the side network is surer of itself than it is right."""
 SAME_PLACE = 0.5
 """Places that overlap (IoU) more than this are one, unless the side network sees two hands there."""
-OTHER_THRESHOLD = 0.5
+OTHER_THRESHOLD = 0.7
 """How sure the side network must be of another hand over a place."""
 
 
@@ -190,10 +195,10 @@ def find_places(detector: Detector, image: np.ndarray, most: int = 4) -> list[Pl
     Then once more, closer, at what surrounds the places found: hands that overlap come apart, small ones grow.
     """
     found = _look(detector, [image])[0]
-    if max((p.score for p in found), default=0) < HAND_THRESHOLD and min(image.shape[:2]) >= 2 * detector.config.size:
+    if max((p.score for p in found), default=0) < STRONG and min(image.shape[:2]) >= 2 * detector.config.size:
         tiles, corners = _quarters(image)
         found = [p for corner, places in zip(corners, _look(detector, tiles)) for p in _shifted(places, corner)]
-    strong = [p.box for p in found if p.score > HAND_THRESHOLD]
+    strong = [p.box for p in found if p.score > STRONG]
     if strong:
         part, corner = _surroundings(image, np.stack(strong))
         found = found + _shifted(_look(detector, [part])[0], corner)
@@ -217,7 +222,7 @@ def hidden_places(places: Sequence[Place], others: Sequence[tuple[float, np.ndar
     """
     hidden = []
     for place, other in zip(places, others):
-        if other is None or other[0] < OTHER_THRESHOLD or place.score < HAND_THRESHOLD:
+        if other is None or other[0] < OTHER_THRESHOLD or place.score < STRONG:
             continue
         if all(known is place or iou(known.box, other[1]) < SAME_PLACE for known in (*places, *hidden)):
             hidden.append(Place(place.score * other[0], other[1]))
@@ -232,7 +237,8 @@ def choose_sides(
 ) -> list[Detection]:
     """At most one right and one left hand, at different places, decided together: the greatest sum of evidence.
 
-    Evidence of a place is the log of how sure it is a hand over `HAND_THRESHOLD`, and of its side over a coin's toss.
+    Evidence of a place is the log of the detector's score over the threshold, the log odds of the side network's belief in a
+    hand, and the log of its side over a coin's toss, weighted.
 
     Args:
         places: from `find_places`.
@@ -244,15 +250,16 @@ def choose_sides(
         return []
     sides = np.maximum(sides, 1e-4)
     hand = sides[:, :2].sum(1)
-    score = np.array([place.score for place in places]) * hand
+    score = np.array([place.score for place in places])
     lean = sides[:, :2] / hand[:, None]
-    evidence = np.log(score / hand_threshold)[:, None] + side_weight * np.log(lean / 0.5)
+    is_hand = np.log(score / hand_threshold) + HAND_WEIGHT * np.log(hand / (1.02 - hand))
+    evidence = is_hand[:, None] + side_weight * np.log(lean / 0.5)
     rows = range(len(places))
     options: list[tuple[float, list[tuple[int, int]]]] = [(0.0, [])]
     options += [(evidence[p, side], [(p, side)]) for p in rows for side in (0, 1)]
     options += [(evidence[r, 0] + evidence[left, 1], [(r, 0), (left, 1)]) for r in rows for left in rows if r != left]
     best = max(options, key=lambda option: option[0])[1]
-    return [Detection(side, float(score[p] * lean[p, side]), places[p].box) for p, side in best]
+    return [Detection(side, float(score[p] * hand[p] * lean[p, side]), places[p].box) for p, side in best]
 
 
 def _look(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Place]]:
