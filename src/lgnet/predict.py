@@ -16,6 +16,7 @@ from . import __version__
 from .checkpoint import load_network, load_state, load_weights
 from .config import DetectorConfig, ModelConfig, SideConfig
 from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
+from .data.sample import project
 from .detect import Detection, Detector, Place, build_detector, choose_sides, find_places, hidden_places
 from .hand_model import HandModel, load_hand_model
 from .hands import SIDES, Camera, Hand, TwoHands
@@ -189,7 +190,7 @@ class Model:
                 side=SIDES[side],
                 score=float(view.scores[side] * (presence[side] if drop else 1.0)),
                 box=view.boxes[side],
-                joints2d=_project(joints, view.camera),
+                joints2d=project(joints, view.camera.K),
                 joints3d=joints,
                 vertices=crop.to_camera(final[side]) + wrist,
                 vertices_rough=crop.to_camera(rough[side]) + wrist,
@@ -287,14 +288,9 @@ def _as_view(image: np.ndarray, camera: Camera, found: Sequence[Detection]) -> V
 
 def _mesh_box(hand: Hand, camera: Camera) -> np.ndarray:
     """(4,) x, y, w, h of the mesh in the picture."""
-    uv = _project(hand.vertices, camera)
+    uv = project(hand.vertices, camera.K)
     low, high = uv.min(0), uv.max(0)
     return np.concatenate([low, high - low])
-
-
-def _project(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """(N, 2) pixels of points (N, 3) in the camera frame; what lies behind the camera is taken just before it."""
-    return points[:, :2] / np.maximum(points[:, 2:], 1e-3) * camera.K[:2] + camera.K[2:]
 
 
 def _open(image: Any) -> tuple[np.ndarray, Camera | None, str | None]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .sample import Sample
+from .sample import Sample, project
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,7 @@ def _inconsistent(sample: Sample) -> Iterator[str]:
         if (points[:, 2] <= 0).any():
             yield f"{sample.name} has 3D joints behind the camera"
             continue
-        projected = points[:, :2] / points[:, 2:] * sample.K[:2] + sample.K[2:]
-        worst = float(np.abs(projected - sample.joints2d[side][both]).max())
+        worst = float(np.abs(project(points, sample.K) - sample.joints2d[side][both]).max())
         if worst > 2:
             yield f"{sample.name} has 3D joints that project {worst:.1f} pixels away from its 2D joints"
 

@@ -99,5 +99,5 @@ def grown(box: np.ndarray) -> np.ndarray:
 
 
 def project(points: np.ndarray, K: np.ndarray) -> np.ndarray:
-    """(N, 2) pixels of points (N, 3) in the camera frame, K (4,); those at or behind the camera land anywhere finite."""
-    return points[:, :2] / np.where(points[:, 2:] > 1e-3, points[:, 2:], 1) * K[:2] + K[2:]
+    """(N, 2) pixels of points (N, 3) in the camera frame, K (4,); what lies behind the camera is taken just before it."""
+    return points[:, :2] / np.maximum(points[:, 2:], 1e-3) * K[:2] + K[2:]

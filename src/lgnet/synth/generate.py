@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from ..config import SynthConfig
-from ..data.sample import Sample, empty_sample
+from ..data.sample import Sample, empty_sample, project
 from ..hand_model import load_hand_model
 from ..hands import JOINT_NAMES, SIDES
 from .appearance import Mesh, forearm, hand_mesh, occluder, sample_lights, sample_skin
@@ -95,11 +95,11 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
 
 def _label(sample: Sample, side: int, hand: PlacedHand, scene: Scene, parts: np.ndarray) -> bool:
     """Write one hand's truth into the sample's arrays; False if too little of it can be seen."""
-    uv = _project(hand.vertices, scene.K)
+    uv = project(hand.vertices, scene.K)
     low, high = (np.array([reduce(axis) for axis in uv.T]) for reduce in (np.min, np.max))
     sample.present[side] = True
     sample.box[side] = *low, *(high - low)
-    sample.joints2d[side] = _project(hand.joints, scene.K)
+    sample.joints2d[side] = project(hand.joints, scene.K)
     sample.joints2d_valid[side] = True
     sample.joints3d[side] = hand.joints
     sample.joints3d_valid[side] = True
@@ -109,11 +109,6 @@ def _label(sample: Sample, side: int, hand: PlacedHand, scene: Scene, parts: np.
     outline = cv2.contourArea(cv2.convexHull(uv.astype(np.float32)))
     seen = int(((parts > 16 * side) & (parts <= 16 * side + 16)).sum())
     return seen > LEAST_VISIBLE * outline
-
-
-def _project(points: np.ndarray, K: np.ndarray) -> np.ndarray:
-    z = points[:, 2]
-    return np.stack([points[:, 0] / z * K[0] + K[2], points[:, 1] / z * K[1] + K[3]], 1)
 
 
 def _in_the_way(rng: np.random.Generator, there: list[PlacedHand], scene: Scene) -> Mesh:
