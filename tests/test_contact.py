@@ -9,7 +9,7 @@ from lgnet.config import SynthConfig
 from lgnet.hand_model import load_hand_model
 from lgnet.hands import SIDES
 from lgnet.synth import scene
-from lgnet.synth.contact import SPOTS, _spots, pose_points, proxy, solve, start
+from lgnet.synth.contact import pose_points, proxy, solve, spots, start
 from lgnet.synth.interaction import load_bank, pack
 from lgnet.synth.pairs import PAIRS
 from lgnet.synth.penetration import measure_contact
@@ -24,14 +24,14 @@ def test_every_key_pose_names_things_that_exist():
     assert len(PAIRS) >= 40
     for pair in PAIRS.values():
         assert {pair.right, pair.left} <= set(LIBRARY) | set(FOR_TWO)
-        assert {spot for both in pair.touch for spot in both} <= set(SPOTS)
+        assert {spot for both in pair.touch for spot in both} <= set(spots())
         assert bool(pair.touch) != (pair.apart is not None)
         assert np.linalg.norm(np.cross(pair.fingers, pair.palm)) > 0.5  # they say a direction each
 
 
 def test_spots_lie_where_their_names_say():
     skin, points = HANDS[0].template.numpy(), HANDS[0].points.numpy()
-    at = {name: skin[vertex] for name, vertex in _spots(HANDS[0]).items()}
+    at = {name: skin[vertex] for name, vertex in spots().items()}
     assert len({tuple(place) for name, place in at.items() if name != "front"}) == len(at) - 1  # no two at one place
     for finger, tip in (("index", 8), ("middle", 12), ("ring", 16), ("little", 20)):
         assert np.linalg.norm(at[f"{finger}_tip"] - points[tip]) < 0.015

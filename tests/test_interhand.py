@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lgnet.data import interhand
-from lgnet.data.interhand import ORDER, damaged
+from lgnet.data.interhand import ORDER
 from lgnet.data.registry import check_data, open_data
 from lgnet.hands import JOINT_NAMES
 
@@ -152,12 +152,13 @@ def test_the_index_is_built_once_and_again_when_files_change(root, tmp_path, mon
     os.utime(folder / "annotations/test/InterHand2.6M_test_camera.json", (1, 1))
     open_data(f"interhand26m-test:{folder}")
     assert len(built) == 2
-    index = next((tmp_path / "cache").rglob("index.json")).parent
-    assert damaged(index) == []
-    with (index / "world.npy").open("r+b") as file:
-        file.seek(-4, os.SEEK_END)
-        file.write(b"oops")
-    assert damaged(index) == ["world"]
+    assert check_data(f"interhand26m-test:{folder}").faults == ()
+    for file in (tmp_path / "cache").rglob("world.npy"):
+        with file.open("r+b") as array:
+            array.seek(-4, os.SEEK_END)
+            array.write(b"oops")
+    faults = check_data(f"interhand26m-test:{folder}").faults
+    assert "world.npy is damaged; delete" in faults[0]
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="real pictures are not here (LGNET_REALDATA)")

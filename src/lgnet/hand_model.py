@@ -253,7 +253,7 @@ def mesh_pyramid(model: HandModel, sizes: tuple[int, ...] = (400, 100)) -> tuple
     levels = []
     for size in sizes:
         fine = chosen
-        coarse = _farthest(place[fine], size)
+        coarse = farthest_points(place[fine], size)
         chosen = fine[coarse]
         distance = torch.cdist(place[fine], place[chosen])
         near = distance.topk(3, largest=False)
@@ -264,9 +264,9 @@ def mesh_pyramid(model: HandModel, sizes: tuple[int, ...] = (400, 100)) -> tuple
     return tuple(levels)
 
 
-def _farthest(points: Tensor, count: int) -> Tensor:
-    """(count,) indices of points, each the farthest from those before; the first is the one nearest the origin."""
-    first = int(points.norm(dim=1).argmin())
+def farthest_points(points: Tensor, count: int, first: int | None = None) -> Tensor:
+    """(count,) indices of points (N, 3), each the farthest from those before; without `first`, it is nearest the origin."""
+    first = int(points.norm(dim=1).argmin()) if first is None else first
     chosen = [first]
     distance = (points - points[first]).norm(dim=1)
     for _ in range(count - 1):

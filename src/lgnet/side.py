@@ -39,9 +39,8 @@ class SideOutput(NamedTuple):
 
     logits: Float[Tensor, "n 3"]  # right, left, none
     axes: Float[Tensor, "n 3 3"]  # the hand's axes in the crop's frame (`hand_axes`), which training asks for
-    other: (
-        Float[Tensor, "n 4"] | None
-    )  # logit of another hand in view, its middle in the crop, log of its relative size
+    other: Float[Tensor, "n 4"] | None
+    """Logit of another hand in view, its middle in the crop, log of its relative size."""
 
 
 class SideNet(nn.Module):
@@ -137,9 +136,8 @@ class SideBatch(NamedTuple):
     labels: Int[Tensor, " n"]  # RIGHT, LEFT or NO_HAND
     axes: Float[Tensor, "n 3 3"]  # `hand_axes` in the crop's frame; zero where unknown
     rows: Int[Tensor, " n"]  # which sample it is of
-    other: Float[
-        Tensor, "n 4"
-    ]  # 1 or 0 whether another hand's middle is in view, -1 where no hand is; where, how large
+    other: Float[Tensor, "n 4"]
+    """1 or 0 whether another hand's middle is in view, -1 where no hand is; where, how large."""
 
 
 def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Generator | None) -> SideBatch:

@@ -83,6 +83,13 @@ def cache_folder() -> Path:
     return Path(base) if base else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lgnet"
 
 
+def index_folder(files: dict[str, Path], split: str) -> Path:
+    """Where the index of these files, as they are now, is kept."""
+    stamp = [VERSION, *([str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in files.values())]
+    key = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:24]
+    return cache_folder() / "interhand26m" / f"{split}-{key}"
+
+
 def load_index(root: Path, split: str) -> Index:
     """The split's index from the cache, or built now.
 
@@ -90,9 +97,7 @@ def load_index(root: Path, split: str) -> Index:
         ValueError: the annotations are missing or damaged.
     """
     files = find_annotations(root, split)
-    stamp = [VERSION, *([str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns] for p in files.values())]
-    key = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:24]
-    folder = cache_folder() / "interhand26m" / f"{split}-{key}"
+    folder = index_folder(files, split)
     if not (folder / "index.json").is_file():
         try:
             write_index(build_index(files), folder)

@@ -108,6 +108,12 @@ def _missing(spec: str) -> Iterator[str]:
 
         folder = read_realdata(root).root
         yield from (f"{folder / file} is missing" for file in FILES if not (folder / file).is_file())
+    elif name.startswith("interhand26m-"):
+        from .interhand import damaged, find_annotations, index_folder
+
+        split = name.split("-")[1]
+        kept = index_folder(find_annotations(Path(root), split), split)
+        yield from (f"{kept / array}.npy is damaged; delete {kept} and it is built anew" for array in damaged(kept))
 
 
 def _inconsistent(sample: Sample) -> Iterator[str]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..anatomy import LIMITS, rotations_from_angles
 from ..geometry import rotvec_to_matrix
-from ..hand_model import HandModel, load_hand_model, mirrored, pose_hand, vertex_normals
+from ..hand_model import HandModel, farthest_points, load_hand_model, mirrored, pose_hand, vertex_normals
 from .pairs import PAIRS, PairPose
 from .penetration import inside, surface_distance
 from .poses import FOR_TWO, LIBRARY, _vary
@@ -31,8 +31,10 @@ STEPS = 160
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 
 
-def _spots(hand: HandModel) -> dict[str, int]:
+@functools.lru_cache(maxsize=1)
+def spots() -> dict[str, int]:
     """The vertex of each named spot, found on the flat right hand: the one nearest a ray from inside outwards."""
+    hand = load_hand_model()
     skin, points = hand.template.numpy(), hand.points.numpy()
     part = hand.part.numpy()
     palm = np.array([0.0, 0.0, 1.0])
@@ -82,11 +84,8 @@ class Proxy:
     def parts(self) -> tuple[slice, slice, slice, slice]:
         """Where skin, spots, the points above them and sphere centres stand among the vertices."""
         n = SKIN_POINTS
-        s = len(SPOTS)
+        s = len(spots())
         return slice(0, n), slice(n, n + s), slice(n + s, n + 2 * s), slice(n + 2 * s, None)
-
-
-SPOTS: tuple[str, ...] = tuple(_spots(load_hand_model()))
 
 
 @functools.lru_cache(maxsize=2)
@@ -95,8 +94,8 @@ def proxy(side: str) -> Proxy:
     hand = load_hand_model()
     skin = hand.template
     normals = vertex_normals(skin, hand.faces)
-    chosen = _spread(skin, torch.arange(len(skin)), SKIN_POINTS)
-    spots = torch.tensor(list(_spots(hand).values()))
+    chosen = farthest_points(skin, SKIN_POINTS, first=0)
+    of_spots = torch.tensor(list(spots().values()))
     # sphere centres: inwards from skin points as far as the hand is thick there, the fattest and farthest apart kept
     depth = torch.linspace(0.003, 0.016, 14)
     inwards = skin[:, None] - normals[:, None] * depth[:, None]  # V, 14, 3
@@ -107,21 +106,11 @@ def proxy(side: str) -> Proxy:
     rows = torch.arange(len(skin))
     centres, radii = inwards[rows, best], away[rows, best]
     fat = torch.nonzero(radii > 0.0035)[:, 0]
-    balls = fat[_spread(centres[fat], torch.arange(len(fat)), SPHERES)]
-    of = torch.cat([chosen, spots, spots, balls])
-    places = torch.cat([skin[chosen], skin[spots], skin[spots] + 0.01 * normals[spots], centres[balls]])
+    balls = fat[farthest_points(centres[fat], SPHERES, first=0)]
+    of = torch.cat([chosen, of_spots, of_spots, balls])
+    places = torch.cat([skin[chosen], skin[of_spots], skin[of_spots] + 0.01 * normals[of_spots], centres[balls]])
     small = replace(hand, template=places, shape_basis=hand.shape_basis[of], weights=hand.weights[of], pose_basis=None)
     return Proxy(small if side == "right" else mirrored(small), radii[balls])
-
-
-def _spread(points: Tensor, among: Tensor, count: int) -> Tensor:
-    """`count` of these indices, each the farthest from those before."""
-    chosen = [int(among[0])]
-    distance = (points - points[chosen[0]]).norm(dim=1)
-    for _ in range(count - 1):
-        chosen.append(int(distance.argmax()))
-        distance = torch.minimum(distance, (points - points[chosen[-1]]).norm(dim=1))
-    return torch.tensor(chosen)
 
 
 @dataclass(frozen=True)
@@ -214,11 +203,12 @@ def solve(names: Sequence[str], begin: Pairs, steps: int = STEPS) -> Pairs:
 
 def _touches(poses: Sequence[PairPose]) -> tuple[Tensor, Tensor]:
     """(n, T, 2) spot indices and (n, T) weights, 0 where a pose has fewer."""
+    names = list(spots())
     most = max(1, *(len(pose.touch) for pose in poses))
     touch, weight = torch.zeros(len(poses), most, 2, dtype=torch.long), torch.zeros(len(poses), most)
     for row, pose in enumerate(poses):
         for column, pair in enumerate(pose.touch):
-            touch[row, column] = torch.tensor([SPOTS.index(spot) for spot in pair])
+            touch[row, column] = torch.tensor([names.index(spot) for spot in pair])
             weight[row, column] = 1 / len(pose.touch) ** 0.5
     return touch, weight
 

@@ -27,7 +27,7 @@ class PairPose:
     left: str
     fingers: Direction  # where the left hand's fingers point if they were straight
     palm: Direction  # and where its palm looks
-    touch: tuple[tuple[str, str], ...]  # spots of contact.SPOTS, right and left; none: the hands are only near
+    touch: tuple[tuple[str, str], ...]  # of contact.spots(), right and left; none: the hands are only near
     apart: Direction | None = None  # where the left hand stands from the right one, metres, if nothing touches
     loose: float = 1.0  # how freely the turn may vary; 1: some 12 degrees
 
