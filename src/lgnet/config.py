@@ -122,6 +122,10 @@ class SynthConfig:
     """Degrees, standard deviation of the wrist's flexion; its deviation is a little less than half of it."""
     bank: float = 0.0
     """Share of interacting pairs from the bank of two-hand poses (synth/pairs.py); the rest are put together at random."""
+    people: float = 0.0
+    """Share of pictures with the person whose hands they are, where the arms allow one; half as often bystanders."""
+    held: float = 0.0
+    """Share of hands, interacting ones left out, that hold something where their pose allows it."""
     difficulty: float = 0.5
     """0 clean, 1 hard: blur, noise, odd colours, occluders."""
     fill: tuple[float, float] = (0.42, 0.75)
@@ -195,7 +199,9 @@ MODELS: dict[str, ModelConfig] = {
 }
 """`hands` is single-hand pre-training: the crops network without its LGBlock and refine stage, with the dense head."""
 
-_PEOPLE = SynthConfig(kinds=(0.4, 0.2, 0.37, 0.03), everyday=0.8, signs=0.45, wrist_bend=35.0, bank=0.6)
+_PEOPLE = SynthConfig(
+    kinds=(0.4, 0.2, 0.37, 0.03), everyday=0.8, signs=0.45, wrist_bend=35.0, bank=0.6, people=0.5, held=0.3
+)
 """What the hand networks train on: mostly what people do before a camera."""
 
 PRESETS: dict[str, TrainConfig] = {
@@ -208,7 +214,14 @@ PRESETS: dict[str, TrainConfig] = {
         task="detector",
         out="runs/detector",
         synth=SynthConfig(
-            size=224, kinds=(0.45, 0.2, 0.28, 0.07), fill=(0.15, 1.25), wrist_bend=35.0, bank=0.5, full_frame=True
+            size=224,
+            kinds=(0.42, 0.2, 0.28, 0.1),
+            fill=(0.08, 1.25),
+            wrist_bend=35.0,
+            bank=0.5,
+            people=0.6,
+            held=0.3,
+            full_frame=True,
         ),
     ),
     "sides": TrainConfig(
