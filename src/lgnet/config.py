@@ -118,6 +118,8 @@ class SynthConfig:
     signs: float = 0.0
     """Share of hands whose fingers are straight, bent or curled each for itself, as in signs and counting; these are shown
     as people show them, and the rest is drawn as `everyday` says."""
+    gestures: float = 0.0
+    """Of the hands that show no sign, share with one of the further key poses of synth/gestures.py."""
     wrist_bend: float = 22.0
     """Degrees, standard deviation of the wrist's flexion; its deviation is a little less than half of it."""
     bank: float = 0.0
@@ -217,6 +219,7 @@ PRESETS: dict[str, TrainConfig] = {
             size=224,
             kinds=(0.42, 0.2, 0.28, 0.1),
             fill=(0.08, 1.25),
+            gestures=0.4,
             wrist_bend=35.0,
             bank=0.5,
             people=0.6,
