@@ -128,6 +128,10 @@ class SynthConfig:
     """Share of pictures with the person whose hands they are, where the arms allow one; half as often bystanders."""
     held: float = 0.0
     """Share of hands, interacting ones left out, that hold something where their pose allows it."""
+    places: float = 0.0
+    """Share of pictures, dark studios left out, before a room, desk, screen, page, foliage or street made by code."""
+    backgrounds: str | None = None
+    """Folder of photographs to use as backgrounds (parts of them, in 4 of 5 pictures); None: code alone."""
     difficulty: float = 0.5
     """0 clean, 1 hard: blur, noise, odd colours, occluders."""
     fill: tuple[float, float] = (0.42, 0.75)
@@ -224,6 +228,7 @@ PRESETS: dict[str, TrainConfig] = {
             bank=0.5,
             people=0.6,
             held=0.3,
+            places=0.5,
             full_frame=True,
         ),
     ),

@@ -21,6 +21,7 @@ from .held import held_object
 from .person import FOREARM, Body, bystander, find_body, person_meshes
 from .render import render
 from .scene import PlacedHand, Scene, sample_scene
+from .scenery import sample_photograph, sample_place
 
 BENCH_COUNT = 1000
 BENCH_SEED = 0x1B37C4
@@ -94,7 +95,7 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
         meshes += person_meshes(rng, body, skin, clothes)
     if config.people and rng.random() < 0.5 * config.people:
         meshes += _bystanders(rng, scene)
-    background = sample_background(rng, scene.size, scene.size, style)
+    background = _background(rng, scene.size, style, config)
     rendered = render(meshes, scene.K, background, lights)
     image = develop(rendered.linear, rng, config.difficulty * rng.uniform(0, 1.4))
     sample = empty_sample(name, scene.kind, image, scene.K.astype(np.float32))
@@ -121,6 +122,15 @@ def _label(sample: Sample, side: int, hand: PlacedHand, scene: Scene, parts: np.
     outline = cv2.contourArea(cv2.convexHull(uv.astype(np.float32)))
     seen = int(((parts > 16 * side) & (parts <= 16 * side + 16)).sum())
     return seen > LEAST_VISIBLE * outline
+
+
+def _background(rng: np.random.Generator, size: int, style: str, config: SynthConfig) -> np.ndarray:
+    """(size, size, 3) linear: a part of one of the user's photographs, a place, or shapes and gradients."""
+    if config.backgrounds and rng.random() < 0.8:
+        return sample_photograph(rng, config.backgrounds, size, size)
+    if config.places and style != "studio" and rng.random() < config.places:
+        return sample_place(rng, size, size)
+    return sample_background(rng, size, size, style)
 
 
 def _owner(rng: np.random.Generator, scene: Scene) -> Body | None:
