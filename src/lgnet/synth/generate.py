@@ -16,9 +16,9 @@ from ..hand_model import load_hand_model
 from ..hands import JOINT_NAMES, SIDES
 from .appearance import Mesh, forearm, hand_mesh, occluder, sample_clothes, sample_lights, sample_skin
 from .background import sample_background
+from .body import FOREARM, Body, bystander, find_body, person_meshes
 from .faults import develop
 from .held import held_object
-from .person import FOREARM, Body, bystander, find_body, person_meshes
 from .render import render
 from .scene import PlacedHand, Scene, sample_scene
 from .scenery import sample_photograph, sample_place

@@ -8,9 +8,9 @@ import pytest
 from lgnet.config import SynthConfig
 from lgnet.hands import BONES
 from lgnet.synth.appearance import sample_clothes, sample_skin
+from lgnet.synth.body import FOREARM, UPPER_ARM, bystander, find_body, person_meshes
 from lgnet.synth.generate import make_sample, training_rng
 from lgnet.synth.held import THICKNESS, held_object
-from lgnet.synth.person import FOREARM, UPPER_ARM, bystander, find_body, person_meshes
 from lgnet.synth.poses import LIBRARY
 from lgnet.synth.scene import _place, sample_betas
 
