@@ -39,9 +39,7 @@ def statistics(samples: Iterable[Sample]) -> dict[str, np.ndarray]:
             # darkened edges of a crop that leaves the picture are no property of the picture
             crop = inputs.images[0, side].permute(1, 2, 0).numpy()
             inside = crop.max(-1) > 0
-            rows.append(
-                {**_of_crop(crop, inside), "hand / picture": float(max(box[2:]) / max(sample.image.shape[:2]))}
-            )
+            rows.append({**_of_crop(crop, inside), "hand / picture": float(max(box[2:]) / max(sample.image.shape[:2]))})
     return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
 
@@ -95,7 +93,9 @@ def main() -> None:
             for i in track(range(options.count), f"drawing, {name}", console=Console(stderr=True), transient=True)
         )
         found[name] = statistics(samples)
-    table = Table(title=f"{len(next(iter(real.values())))} real crops; {options.count} synthetic pictures, seed {options.seed}")
+    table = Table(
+        title=f"{len(next(iter(real.values())))} real crops; {options.count} synthetic pictures, seed {options.seed}"
+    )
     for heading in ("statistic", "real", *(f"{name}, KS" for name in engines)):
         table.add_column(heading)
     for key, values in real.items():

@@ -134,6 +134,8 @@ class SynthConfig:
     """Folder of photographs to use as backgrounds (parts of them, in 4 of 5 pictures); None: code alone."""
     difficulty: float = 0.5
     """0 clean, 1 hard: blur, noise, odd colours, occluders."""
+    toned: float = 0.0
+    """Share of pictures with the contrast and sharpness that cameras give to photographs."""
     fill: tuple[float, float] = (0.42, 0.75)
     """Least and greatest share of the picture's side that the hands' common box takes."""
     full_frame: bool = False
@@ -206,7 +208,17 @@ MODELS: dict[str, ModelConfig] = {
 """`hands` is single-hand pre-training: the crops network without its LGBlock and refine stage, with the dense head."""
 
 _PEOPLE = SynthConfig(
-    kinds=(0.4, 0.2, 0.37, 0.03), everyday=0.8, signs=0.45, wrist_bend=35.0, bank=0.6, people=0.5, held=0.3
+    kinds=(0.4, 0.2, 0.37, 0.03),
+    everyday=0.8,
+    signs=0.4,
+    gestures=0.4,
+    wrist_bend=35.0,
+    bank=0.6,
+    people=0.5,
+    held=0.3,
+    places=0.5,
+    toned=0.8,
+    fill=(0.42, 0.9),
 )
 """What the hand networks train on: mostly what people do before a camera."""
 
@@ -229,6 +241,7 @@ PRESETS: dict[str, TrainConfig] = {
             people=0.6,
             held=0.3,
             places=0.5,
+            toned=0.8,
             full_frame=True,
         ),
     ),

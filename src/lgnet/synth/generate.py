@@ -97,7 +97,8 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
         meshes += _bystanders(rng, scene)
     background = _background(rng, scene.size, style, config)
     rendered = render(meshes, scene.K, background, lights)
-    image = develop(rendered.linear, rng, config.difficulty * rng.uniform(0, 1.4))
+    level = config.difficulty * rng.uniform(0, 1.4)
+    image = develop(rendered.linear, rng, level, toned=bool(config.toned and rng.random() < config.toned))
     sample = empty_sample(name, scene.kind, image, scene.K.astype(np.float32))
     sample = replace(sample, parts=rendered.parts, hand_model="lgnet")
     for side, hand in enumerate(scene.hands):
