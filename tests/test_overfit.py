@@ -1,6 +1,5 @@
 """Every preset can learn 64 fixed pictures by heart: the whole chain from pictures to meshes is right (slow)."""
 
-import math
 import time
 
 import numpy as np
@@ -18,10 +17,12 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 COUNT = 64
 
 
-def overfit(name: str, epochs: int, batch: int, peak: float, goal: float = 2.5) -> dict[str, float]:
-    """MPJPE (protocol C, mm, eval mode) of M_r and M_f on the pictures learnt; the rate rises, then falls to 0.
+def overfit(name: str, epochs: int, backbone_epochs: int, batch: int, peak: float, goal: float = 2.5) -> dict[str, float]:
+    """MPJPE (protocol C, mm, eval mode) of M_r and M_f on the pictures learnt; it ends early where both are below `goal`.
 
-    Every 10 epochs a line is printed; it ends early where both are below `goal`.
+    The rate falls linearly to 0. After `backbone_epochs` the backbone is held still and its maps of the 64 pictures are
+    kept, which saves most of the time on a processor: everything after it is trained to the end. BatchNorm uses the
+    pictures' running statistics from half of that time on, as it will when judged.
     """
     config, loss_config = MODELS[name], LossConfig()
     rng = np.random.default_rng(0)
@@ -30,16 +31,21 @@ def overfit(name: str, epochs: int, batch: int, peak: float, goal: float = 2.5) 
     inputs, targets = (to_device(record, DEVICE) for record in make_batch(samples, config))
     torch.manual_seed(0)
     network = build_network(config).to(DEVICE, memory_format=torch.channels_last).train()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=peak, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=peak, weight_decay=0.0, betas=(0.9, 0.95), fused=True)
+    live, kept = network.features, None
 
     def rows(record, chosen):
         return type(record)(**{key: value[chosen] for key, value in vars(record).items()})
 
+    def forward(chosen):
+        if kept is not None:
+            network.features = lambda _: [x[chosen] for x in kept]
+        return network(rows(inputs, chosen))
+
     def mpjpe() -> dict[str, float]:
         network.eval()
         with torch.no_grad():
-            parts = [network(rows(inputs, slice(i, i + 16))) for i in range(0, COUNT, 16)]
-        network.train()
+            parts = [forward(slice(i, i + 8)) for i in range(0, COUNT, 8)]
         errors = {}
         for stage in ("mesh", "refine"):
             joints = torch.cat([getattr(part, stage).joints for part in parts])
@@ -48,17 +54,27 @@ def overfit(name: str, epochs: int, batch: int, peak: float, goal: float = 2.5) 
 
     steps, step, begin = epochs * COUNT // batch, 0, time.monotonic()
     for epoch in range(epochs):
+        if epoch == backbone_epochs:
+            network.eval()
+            with torch.no_grad():
+                maps = [live(rows(inputs, slice(i, i + 8))) for i in range(0, COUNT, 8)]
+            kept = [torch.cat(level) for level in zip(*maps)]
+            network.backbone.requires_grad_(False)
+        network.train()
+        if 2 * epoch >= backbone_epochs:
+            for module in network.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.eval()
         for chosen in torch.randperm(COUNT).to(DEVICE).split(batch):
-            up, down = min(1.0, (step + 1) / (0.05 * steps)), 0.5 + 0.5 * math.cos(math.pi * step / steps)
             for group in optimiser.param_groups:
-                group["lr"] = peak * up * down
-            loss, _ = total_loss(network(rows(inputs, chosen)), rows(targets, chosen), loss_config, network)
+                group["lr"] = peak * min(1.0, (step + 1) / (0.04 * steps)) * (1 - step / steps)
+            loss, _ = total_loss(forward(chosen), rows(targets, chosen), loss_config, network)
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimiser.step()
             step += 1
-        if epoch % 10 == 9:
+        if epoch % 5 == 4:
             errors = mpjpe()
             said = f"{name} epoch {epoch + 1}: loss {loss.item():.4f}, MPJPE mm {errors}"
             print(f"{said}, {time.monotonic() - begin:.0f} s", flush=True)
@@ -68,7 +84,8 @@ def overfit(name: str, epochs: int, batch: int, peak: float, goal: float = 2.5) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["lgnet-mobile", "lgnet-light", "lgnet"])
 def test_overfits(name):
-    peak = 3e-4 if MODELS[name].backbone == "resnet50" else 1e-3
-    assert max(overfit(name, epochs=400, batch=16, peak=peak).values()) < 3
+    resnet = MODELS[name].backbone == "resnet50"
+    peak, backbone_epochs = (3e-4, 15) if resnet else (1.5e-3, 50)
+    assert max(overfit(name, 200, backbone_epochs, batch=8, peak=peak).values()) < 3
