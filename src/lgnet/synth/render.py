@@ -19,6 +19,7 @@ class Rendered:
     linear: np.ndarray  # (H, W, 3) float32 linear RGB
     depth: np.ndarray  # (H, W) float32 metres, 0 where nothing was drawn
     parts: np.ndarray  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left hand's
+    triangle: np.ndarray  # (H, W) int32: which face, counted through all meshes; -1 where nothing was drawn
 
 
 @functools.lru_cache(maxsize=1)
@@ -34,7 +35,7 @@ def render(
     out = background.astype(np.float32)
     if not meshes:
         blank = np.zeros((height, width), np.float32)
-        return Rendered(out, blank, blank.astype(np.uint8))
+        return Rendered(out, blank, blank.astype(np.uint8), np.full((height, width), -1, np.int32))
     starts = np.cumsum([0, *(len(m.vertices) for m in meshes[:-1])])
     vertices = np.concatenate([m.vertices for m in meshes]).astype(np.float32)
     faces = np.concatenate([m.faces + s for m, s in zip(meshes, starts)]).astype(np.int32)
@@ -64,7 +65,7 @@ def render(
         near,
         frame,
     )
-    return Rendered(out, depth, raster.labels(triangle, part[faces[:, 0]]))
+    return Rendered(out, depth, raster.labels(triangle, part[faces[:, 0]]), triangle)
 
 
 def _light_basis(travel: np.ndarray) -> np.ndarray:
