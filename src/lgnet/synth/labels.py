@@ -10,7 +10,7 @@ import numpy as np
 from ..data.labels import Labels
 from ..data.sample import project
 from ..hand_model import load_hand_model
-from ..hands import NUM_JOINTS, SIDES
+from ..hands import NUM_JOINTS, SIDES, WRIST
 from . import raster
 from .appearance import Mesh
 from .generate import Drawn
@@ -88,17 +88,19 @@ def _texture(side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=1)
-def joint_skin() -> np.ndarray:
-    """(21, V) bool: the skin round each joint of the flat hand, as far off as the hand is thick there.
+def joint_skin() -> tuple[np.ndarray, np.ndarray]:
+    """(21, V) bool: the skin round each joint of the flat hand, as far off as the hand is thick there; (21,) that radius.
 
-    Thick: the farthest of the skin straight before and behind the joint (the flat hand's thickness runs along z).
+    Thick: the farthest of the skin straight before and behind the joint, towards the nails and away from them.
     """
     model = load_hand_model("lgnet", "right")
     offset = model.template.numpy()[None] - model.points.numpy()[:, None]
+    dorsal = np.tile([0.0, 0.0, -1.0], (NUM_JOINTS, 1))
+    dorsal[2:5] = model.thumb_dorsal.numpy() / np.linalg.norm(model.thumb_dorsal.numpy())
     distance = np.linalg.norm(offset, axis=-1)
-    over = np.linalg.norm(offset[..., :2], axis=-1) < 0.006
-    radius = np.where(over, distance, 0).max(1)
-    return distance <= np.maximum(1.1 * radius, np.sort(distance, 1)[:, 15])[:, None]
+    aside = np.linalg.norm(offset - (offset @ dorsal[:, :, None]) * dorsal[:, None], axis=-1)
+    radius = 1.1 * np.where(aside < 0.008, distance, 0).max(1)
+    return distance <= radius[:, None], radius
 
 
 def _visibility(drawn: Drawn, vertices: np.ndarray, faces: np.ndarray, first: np.ndarray, K: np.ndarray) -> dict:
@@ -123,10 +125,13 @@ def _visibility(drawn: Drawn, vertices: np.ndarray, faces: np.ndarray, first: np
         out["vertices"][side] = own
         out["vertices_visible"][side] = free[:count]
         start = sum(len(m.vertices) for m in drawn.meshes[:mesh])
-        for joint, (hit, clear) in enumerate(zip(face[count:], free[count:])):
-            seen = hit >= 0 and first[mesh] <= hit < first[mesh] + len(drawn.meshes[mesh].faces)
-            skin = seen and joint_skin()[joint, faces[hit] - start].any()
-            out["joints_visible"][side, joint] = within[count + joint] and (clear or skin)
+        near, radius = joint_skin()
+        arms = set(range(len(drawn.meshes))) - {*drawn.hands, *drawn.objects}
+        for joint, (hit, gap) in enumerate(zip(face[count:], points[count:, 2] - z[count:])):
+            at = int(np.searchsorted(first, hit, "right")) - 1
+            skin = hit >= 0 and at == mesh and near[joint, faces[hit] - start].any()
+            arm = joint == WRIST and at in arms and gap <= radius[WRIST]
+            out["joints_visible"][side, joint] = within[count + joint] and (gap < VISIBLE_WITHIN or skin or arm)
     return out
 
 
