@@ -35,7 +35,9 @@ class Labels:
     normal: np.ndarray  # (H, W, 3) float32 unit, towards the camera, smooth over the mesh; 0 where nothing was drawn
     uv: np.ndarray  # (H, W, 2) float32 texture coordinates of the hand model (v up, as in OBJ); 0 where no skin
     skin: np.ndarray  # (H, W) uint8: 0 no hand's skin, 1 the right hand's, 2 the left hand's: where `uv` holds
-    joints_visible: np.ndarray  # (2, 21) bool: where the joint projects, its own skin is seen (of the wrist, also the arm)
+    joints_visible: (
+        np.ndarray
+    )  # (2, 21) bool: where the joint projects, its own skin is seen (of the wrist, also the arm)
     vertices: np.ndarray  # (2, V, 3) float32; 0 of a hand that is not there
     vertices_visible: np.ndarray  # (2, V) bool: in the picture and nothing before it
     hand_distance: np.ndarray  # (2, V) float32 to the other hand's surface, 0 inside, infinite beyond 20 mm
