@@ -195,7 +195,7 @@ def test_an_unfinished_folder_says_so(tars):
     del index["shards"][1]
     (tars / "index.json").write_text(json.dumps(index))
     data = open_data(f"synth:{tars}")
-    assert [sample.name for sample in data] == ["000000", "000001", "000004"]
+    assert [sample.name for sample in data] == ["synth/000000", "synth/000001", "synth/000004"]
     assert data.skipped == {"pictures not yet drawn": 2}
     assert "is not finished, 2 pictures not yet drawn" in check_data(f"synth:{tars}").faults[0]
 

@@ -142,7 +142,7 @@ def load_sample(data: Synthetic, index: int) -> Sample:
     try:
         content = json.loads(files["json"])
         K = np.array([content["camera"][key] for key in ("fx", "fy", "cx", "cy")], np.float32)
-        sample = empty_sample(stem, content["kind"], image(files["jpg"], ".jpg"), K)
+        sample = empty_sample(f"synth/{stem}", content["kind"], image(files["jpg"], ".jpg"), K)
         sample = replace(sample, parts=image(files["parts.png"], ".parts.png"), hand_model=content["hand_model"])
         for hand in content["hands"]:
             side = SIDES.index(hand["side"])

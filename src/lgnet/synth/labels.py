@@ -186,27 +186,29 @@ def _contact(drawn: Drawn) -> dict:
     for side, mesh in enumerate(drawn.hands):
         if mesh is None:
             continue
-        own, other = drawn.meshes[mesh].vertices, drawn.hands[1 - side]
+        own, other = drawn.meshes[mesh].vertices, drawn.hands[1 - side]  # hands are closed at the wrist
         if other is not None:
-            near["hand_distance"][side] = _distance(own, drawn.meshes[other])
+            near["hand_distance"][side] = _distance(own, drawn.meshes[other], closed=True)
         for thing in drawn.objects:
-            np.minimum(
-                near["object_distance"][side], _distance(own, drawn.meshes[thing]), out=near["object_distance"][side]
-            )
+            solid = drawn.meshes[thing]
+            distance = _distance(own, solid, closed=_hole(solid.vertices, solid.faces) < 0.001)
+            near["object_distance"][side] = np.minimum(near["object_distance"][side], distance)
     touching = {f"contact_{name.split('_')[0]}": distance <= CONTACT for name, distance in near.items()}
     return {**near, **touching}
 
 
-def _distance(points: np.ndarray, mesh: Mesh) -> np.ndarray:
-    """(N,) float32 metres from points to a mesh's surface; 0 inside it where it is closed; infinite beyond `REACH`."""
+def _distance(points: np.ndarray, mesh: Mesh, closed: bool) -> np.ndarray:
+    """(N,) float32 metres from points to a mesh's surface, 0 inside a closed one, infinite beyond `REACH`."""
     out = np.full(len(points), np.inf, np.float32)
-    low, high = mesh.vertices.min(0) - REACH, mesh.vertices.max(0) + REACH
-    near = ((points > low) & (points < high)).all(1)
+    vertices, faces = mesh.vertices.astype(np.float64), mesh.faces
+    near = ((points > vertices.min(0) - REACH) & (points < vertices.max(0) + REACH)).all(1)
     if not near.any():
         return out
-    asked, vertices, faces = points[near].astype(np.float64), mesh.vertices.astype(np.float64), mesh.faces
-    distance = surface_distance(asked, vertices, faces)
-    if _hole(vertices, faces) < 0.001:
+    asked = points[near].astype(np.float64)
+    corners = vertices[faces]
+    about = ((corners.max(1) > asked.min(0) - REACH) & (corners.min(1) < asked.max(0) + REACH)).all(1)
+    distance = surface_distance(asked, vertices, faces[about])
+    if closed:
         distance[inside(asked, vertices, faces)] = 0
     distance[distance > REACH] = np.inf
     out[near] = distance

@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import multiprocessing
+import os
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -94,6 +95,8 @@ def write_dataset(
 def _begin(folder: Path, plan: Plan) -> dict[int, dict[str, Any]]:
     """The intact shards of an earlier run by number; writes the plan where there is none yet."""
     folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("shard-*.part"):
+        stale.unlink()
     for name in sorted(set(map(index_file, FORMATS))):
         path = folder / name
         if not path.is_file():
@@ -221,7 +224,7 @@ def describe(seed: int, index: int, drawn: Drawn, joints_visible: np.ndarray) ->
 def _write_tar(folder: Path, number: int, pictures: Iterator[tuple[str, dict[str, bytes]]]) -> str:
     """A WebDataset shard; its name. Headers hold no time and no owner, so the same pictures are the same bytes."""
     name = f"shard-{number:06d}.tar"
-    part = folder / f"{name}.part"
+    part = folder / f"{name}.{os.getpid()}.part"  # not that of a process which a killed run has left behind
     with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
         for stem, files in pictures:
             for end, content in files.items():
