@@ -275,3 +275,25 @@ def test_files_give_back_what_was_stored(drawn):
         decode({**files, "depth.png": b"no picture"})
     with pytest.raises(ValueError, match=r"npz is damaged"):
         decode({**files, "npz": files["npz"][:50]})
+
+
+def test_what_a_hand_holds_is_an_object_and_its_owner_is_none():
+    config = SynthConfig(size=64, difficulty=0.0, held=1.0, people=1.0)
+    pictures = [make_drawn(training_rng(4, 0, index), config, "single") for index in range(14)]
+    holding = [picture for picture in pictures if picture.objects]
+    assert len(holding) >= 3  # a hand that is open or closed can hold nothing
+    assert any(len(picture.meshes) > 10 for picture in holding)  # there are people too, and none of them is an object
+    assert all(len(picture.objects) == 1 for picture in holding)
+    touching = [make_labels(picture).contact_object.any() for picture in holding]
+    assert sum(touching) > len(touching) / 2
+
+
+def test_the_wrist_is_seen_from_the_arm_s_side():
+    """Looking along the forearm, its skin comes before the wrist joint: that counts, an object there does not."""
+    hand = flat_hand(0, (0.0, 0.02, 0.4))
+    bent = PlacedHand(hand.rotations, hand.betas, hand.vertices, hand.joints, np.array([0.0, 0.45, -0.89]))
+    picture = scene_of(bent, None)
+    labels = make_labels(picture)
+    column, row = pixels(hand.joints[:1], np.array([200.0, 200, 79.5, 79.5])).round().astype(int)[0]
+    assert labels.depth[row, column] < hand.joints[0, 2]
+    assert labels.joints_visible[0, 0]

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from lgnet.anatomy import LIMITS, rotations_from_angles
 from lgnet.hand_model import load_hand_model, pose_hand
+from lgnet.synth.gestures import GESTURES, gesture_pose
 from lgnet.synth.poses import CLASPING, LIBRARY, broad_pose, sample_pose, sign_pose
 
 torch.set_num_threads(1)
@@ -16,7 +17,7 @@ THUMB, INDEX, MIDDLE, RING, LITTLE = (4, 8, 12, 16, 20)
 def joints(name: str) -> torch.Tensor:
     """(21, 3) millimetres, canonical frame."""
     hand = load_hand_model()
-    rotations = rotations_from_angles(hand, torch.from_numpy(LIBRARY[name]).float())
+    rotations = rotations_from_angles(hand, torch.from_numpy(BOTH[name]).float())
     return pose_hand(hand, torch.cat([torch.eye(3)[None], rotations]), torch.zeros(10)).joints * 1000
 
 
@@ -26,16 +27,20 @@ def reach(name: str) -> torch.Tensor:
     return (place[4::4] - place[PALM].mean(0)).norm(dim=1)
 
 
-@pytest.mark.parametrize("name", LIBRARY)
+BOTH = LIBRARY | GESTURES
+
+
+@pytest.mark.parametrize("name", BOTH)
 def test_library_keeps_the_limits(name):
-    pose = LIBRARY[name]
+    pose = BOTH[name]
     assert pose.shape == (15, 3)
     assert (pose >= LIMITS[..., 0] - 1e-9).all()
     assert (pose <= LIMITS[..., 1] + 1e-9).all()
 
 
 def test_library_has_no_pose_twice():
-    stack = np.stack(list(LIBRARY.values())).reshape(len(LIBRARY), -1)
+    assert len(BOTH) == len(LIBRARY) + len(GESTURES) >= 60
+    stack = np.stack(list(BOTH.values())).reshape(len(BOTH), -1)
     apart = np.abs(stack[:, None] - stack[None]).max(-1) + np.eye(len(stack))
     assert apart.min() > np.deg2rad(3)
     assert set(CLASPING) <= set(LIBRARY)
@@ -68,6 +73,19 @@ def test_signs_keep_the_limits_and_bend_fingers_apart():
     patterns, counts = np.unique(straight, axis=0, return_counts=True)
     assert len(patterns) == 16  # V, L, horns and all the rest
     assert counts.min() >= 5
+
+
+def test_gestures_keep_the_limits_and_their_meaning():
+    rng = np.random.default_rng(0)
+    poses = np.stack([gesture_pose(rng) for _ in range(300)])
+    assert (poses >= LIMITS[..., 0]).all()
+    assert (poses <= LIMITS[..., 1]).all()
+    palm = {name: reach(name) for name in ("middle_alone", "last_two", "letter_b", "letter_a")}
+    assert palm["middle_alone"][2] > palm["middle_alone"][[1, 3, 4]].max() + 40
+    assert palm["last_two"][[3, 4]].min() > palm["last_two"][[1, 2]].max() + 20
+    assert palm["letter_b"][1:].min() > palm["letter_a"][1:].max() + 30
+    crossed = joints("letter_r")  # the index finger's tip is on the little finger's side of the middle finger's
+    assert (crossed[INDEX] - crossed[MIDDLE]) @ (crossed[17] - crossed[5]) > 0
 
 
 def test_names_restrict_the_library():

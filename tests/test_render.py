@@ -15,6 +15,7 @@ pytest.importorskip("numba")
 
 from lgnet.synth import raster
 from lgnet.synth.appearance import LEFT_HAND, OTHER, RIGHT_HAND, Lights, Mesh, occluder
+from lgnet.synth.faults import tone
 from lgnet.synth.generate import make_sample, training_rng
 from lgnet.synth.render import render
 
@@ -186,3 +187,18 @@ def test_vertex_normals_are_outward_and_unit():
     expected = vertex_normals(hand.template, hand.faces).numpy()
     found = raster.vertex_normals(hand.template.numpy(), hand.faces.numpy().astype(np.int32))
     np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_tone_steepens_contrast_keeps_grey_grey_and_order():
+    ramp = np.repeat(np.linspace(60, 190, 64, dtype=np.float32)[None, :, None], 64, 0).repeat(3, 2)
+    for seed in range(20):
+        toned = tone(ramp.copy(), np.random.default_rng(seed))
+        assert np.allclose(toned[..., 0], toned[..., 1], atol=0.01)  # no colour where there was none
+        assert (np.diff(toned[32, 8:-8, 0]) > 0).all()
+    spreads = [np.ptp(tone(ramp.copy(), np.random.default_rng(s))[32, 8:-8, 0]) for s in range(20)]
+    assert np.mean(spreads) > 1.1 * np.ptp(ramp[32, 8:-8, 0])
+    level = [tone(ramp.copy(), np.random.default_rng(s)).mean() for s in range(40)]
+    assert np.mean(level) < ramp.mean() - 10
+    coloured = np.tile(np.float32([180, 120, 90]), (32, 32, 1))
+    red, green, blue = tone(coloured.copy(), np.random.default_rng(1))[16, 16]
+    assert red > green > blue

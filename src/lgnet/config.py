@@ -118,12 +118,24 @@ class SynthConfig:
     signs: float = 0.0
     """Share of hands whose fingers are straight, bent or curled each for itself, as in signs and counting; these are shown
     as people show them, and the rest is drawn as `everyday` says."""
+    gestures: float = 0.0
+    """Of the hands that show no sign, share with one of the further key poses of synth/gestures.py."""
     wrist_bend: float = 22.0
     """Degrees, standard deviation of the wrist's flexion; its deviation is a little less than half of it."""
     bank: float = 0.0
     """Share of interacting pairs from the bank of two-hand poses (synth/pairs.py); the rest are put together at random."""
+    people: float = 0.0
+    """Share of pictures with the person whose hands they are, where the arms allow one; half as often bystanders."""
+    held: float = 0.0
+    """Share of hands, interacting ones left out, that hold something where their pose allows it."""
+    places: float = 0.0
+    """Share of pictures, dark studios left out, before a room, desk, screen, page, foliage or street made by code."""
+    backgrounds: str | None = None
+    """Folder of photographs to use as backgrounds (parts of them, in 4 of 5 pictures); None: code alone."""
     difficulty: float = 0.5
     """0 clean, 1 hard: blur, noise, odd colours, occluders."""
+    toned: float = 0.0
+    """Share of pictures with the contrast and sharpness that cameras give to photographs."""
     fill: tuple[float, float] = (0.42, 0.75)
     """Least and greatest share of the picture's side that the hands' common box takes."""
     full_frame: bool = False
@@ -195,7 +207,19 @@ MODELS: dict[str, ModelConfig] = {
 }
 """`hands` is single-hand pre-training: the crops network without its LGBlock and refine stage, with the dense head."""
 
-_PEOPLE = SynthConfig(kinds=(0.4, 0.2, 0.37, 0.03), everyday=0.8, signs=0.45, wrist_bend=35.0, bank=0.6)
+_PEOPLE = SynthConfig(
+    kinds=(0.4, 0.2, 0.37, 0.03),
+    everyday=0.8,
+    signs=0.4,
+    gestures=0.4,
+    wrist_bend=35.0,
+    bank=0.6,
+    people=0.5,
+    held=0.3,
+    places=0.5,
+    toned=0.8,
+    fill=(0.42, 0.9),
+)
 """What the hand networks train on: mostly what people do before a camera."""
 
 PRESETS: dict[str, TrainConfig] = {
@@ -208,7 +232,17 @@ PRESETS: dict[str, TrainConfig] = {
         task="detector",
         out="runs/detector",
         synth=SynthConfig(
-            size=224, kinds=(0.45, 0.2, 0.28, 0.07), fill=(0.15, 1.25), wrist_bend=35.0, bank=0.5, full_frame=True
+            size=224,
+            kinds=(0.42, 0.2, 0.28, 0.1),
+            fill=(0.08, 1.25),
+            gestures=0.4,
+            wrist_bend=35.0,
+            bank=0.5,
+            people=0.6,
+            held=0.3,
+            places=0.5,
+            toned=0.8,
+            full_frame=True,
         ),
     ),
     "sides": TrainConfig(

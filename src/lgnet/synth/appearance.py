@@ -20,6 +20,7 @@ class Mesh:
     gloss: np.ndarray  # (N, 3) specular strength, terminator softness, mottle
     rest: np.ndarray  # (N, 3) metres, ties the texture to the surface
     part: np.ndarray  # (N,) uint8: 0 not a hand, 1..16 right hand's joint + 1, 17..32 left hand's
+    casts_shadow: bool = True
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,34 @@ def hand_mesh(
     return Mesh(vertices, faces, albedo.astype(np.float32), gloss.astype(np.float32), rest.astype(np.float32), label)
 
 
-def forearm(rng: np.random.Generator, loop: np.ndarray, outward: np.ndarray, length: float, skin: Skin) -> list[Mesh]:
+@dataclass(frozen=True)
+class Clothes:
+    """What a person wears."""
+
+    colour: np.ndarray  # (3,) linear
+    stripe: np.ndarray  # (3,) of every other ring
+    rough: float  # strength of the cloth's mottle
+    cuff: float  # where the sleeve begins: 0 at the wrist, 1 at the elbow, 2 at the shoulder
+
+
+def sample_clothes(rng: np.random.Generator) -> Clothes:
+    """Any colour, mostly muted, plain or striped; sleeves long, short or in between."""
+    one, two = rng.uniform(0.03, 0.95, (2, 3))
+    if rng.random() < 0.6:
+        one, two = one.mean() + 0.3 * (one - one.mean()), two.mean() + 0.3 * (two - two.mean())
+    cuff = (rng.uniform(-0.02, 0.15), rng.uniform(0.15, 0.9), rng.uniform(1.2, 1.8))[rng.choice(3, p=[0.45, 0.2, 0.35])]
+    colour = _linear(one)
+    return Clothes(colour, _linear(two) if rng.random() < 0.25 else colour, rng.uniform(0.05, 0.4), cuff)
+
+
+def forearm(
+    rng: np.random.Generator,
+    loop: np.ndarray,
+    outward: np.ndarray,
+    length: float,
+    skin: Skin,
+    clothes: Clothes | None = None,
+) -> list[Mesh]:
     """A tapering arm from the wrist's loop, bare or in a sleeve.
 
     Args:
@@ -117,45 +145,64 @@ def forearm(rng: np.random.Generator, loop: np.ndarray, outward: np.ndarray, len
         outward: (3,) unit, from the hand towards the elbow.
         length: metres.
         skin: of the hand.
+        clothes: of the person; None: a sleeve is drawn, or none.
     """
     centre = loop.mean(0)
     ring = loop - centre
     rows = np.linspace(0, 1, 7)
     grow = 1 + rng.uniform(0.15, 0.6) * rows
-    tube = centre + ring[None] * grow[:, None, None] + outward * (rows * length)[:, None, None]
+    rings = centre + ring[None] * grow[:, None, None] + outward * (rows * length)[:, None, None]
     # the wrist's loop is not square to the arm: let its slant fade along the way
     slant = (ring @ outward)[None, :, None] * outward * np.minimum(rows * 3, 1)[:, None, None]
-    bare = _tube(tube - slant)
+    bare = tube(rings - slant)
     count = len(bare[0])
     # continue the hand's texture space: millimetres below the wrist
     around = np.tile(loop - centre, (len(rows), 1)) + np.repeat(rows * length, len(loop))[:, None] * [0, -1, 0]
     albedo = np.tile(skin.back, (count, 1)) * 0.97
     gloss = np.tile([skin.specular, 0.25, skin.mottle], (count, 1))
-    meshes = [_plain(bare, albedo, gloss, around)]
-    if rng.random() < 0.55:
+    meshes = [plain_mesh(bare, albedo, gloss, around)]
+    if clothes is None and rng.random() < 0.55:
         start = rng.uniform(0.02, 0.6) if rng.random() < 0.6 else 0.02
         wide = rng.uniform(1.08, 1.45)
-        rows = np.linspace(start, 1, 6)
-        grow = (1 + 0.5 * rows) * wide
-        sleeve = centre + (ring - (ring @ outward)[:, None] * outward)[None] * grow[:, None, None]
-        sleeve = sleeve + outward * (rows * length)[:, None, None]
-        shape = _tube(sleeve)
         colour = _linear(rng.uniform(0.03, 0.95, 3)) if rng.random() < 0.5 else np.full(3, rng.uniform(0.01, 0.8))
         stripe = _linear(rng.uniform(0.03, 0.95, 3)) if rng.random() < 0.25 else colour
-        alternate = (np.arange(len(rows)) % 2 == 0).repeat(len(loop))[:, None]
-        albedo = np.where(alternate, colour, stripe)
-        gloss = np.tile([rng.uniform(0, 0.03), 0.05, rng.uniform(0.05, 0.4)], (len(albedo), 1))
-        meshes.append(_plain(shape, albedo, gloss, shape[0]))
+        shine, rough = rng.uniform(0, 0.03), rng.uniform(0.05, 0.4)
+        meshes.append(_sleeve(centre, ring, outward, length, start, wide, colour, stripe, shine, rough))
+    elif clothes is not None and clothes.cuff < 1:
+        start, rough = max(clothes.cuff, 0.02), clothes.rough
+        meshes.append(_sleeve(centre, ring, outward, length, start, 1.2, clothes.colour, clothes.stripe, 0.01, rough))
     return meshes
 
 
-def _tube(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sleeve(
+    centre: np.ndarray,
+    ring: np.ndarray,
+    outward: np.ndarray,
+    length: float,
+    start: float,
+    wide: float,
+    colour: np.ndarray,
+    stripe: np.ndarray,
+    shine: float,
+    rough: float,
+) -> Mesh:
+    """From the share `start` of the forearm to its end, `wide` times as wide as the wrist's `ring` about `centre`."""
+    rows = np.linspace(start, 1, 6)
+    grow = (1 + 0.5 * rows) * wide
+    sleeve = centre + (ring - (ring @ outward)[:, None] * outward)[None] * grow[:, None, None]
+    shape = tube(sleeve + outward * (rows * length)[:, None, None])
+    alternate = (np.arange(len(rows)) % 2 == 0).repeat(len(ring))[:, None]
+    albedo = np.where(alternate, colour, stripe)
+    return plain_mesh(shape, albedo, np.tile([shine, 0.05, rough], (len(albedo), 1)), shape[0])
+
+
+def tube(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(R, L, 3) rings -> vertices (R L, 3) and faces."""
-    return rings.reshape(-1, 3), _tube_faces(*rings.shape[:2])
+    return rings.reshape(-1, 3), tube_faces(*rings.shape[:2])
 
 
 @functools.lru_cache(maxsize=8)
-def _tube_faces(r: int, n: int) -> np.ndarray:
+def tube_faces(r: int, n: int) -> np.ndarray:
     """(2 (r - 1) n, 3) int32 faces between r rings of n vertices."""
     i, j = np.meshgrid(np.arange(r - 1), np.arange(n), indexing="ij")
     a, b = (i * n + j).ravel(), (i * n + (j + 1) % n).ravel()
@@ -164,11 +211,20 @@ def _tube_faces(r: int, n: int) -> np.ndarray:
     return faces
 
 
-def _plain(shape: tuple[np.ndarray, np.ndarray], albedo: np.ndarray, gloss: np.ndarray, rest: np.ndarray) -> Mesh:
+def plain_mesh(
+    shape: tuple[np.ndarray, np.ndarray],
+    albedo: np.ndarray,
+    gloss: np.ndarray,
+    rest: np.ndarray,
+    casts_shadow: bool = True,
+) -> Mesh:
+    """A mesh of (vertices (N, 3), faces (F, 3)) that is no hand."""
     vertices, faces = shape
     f32 = np.float32
     zero = np.zeros(len(vertices), np.uint8)
-    return Mesh(vertices.astype(f32), faces, albedo.astype(f32), gloss.astype(f32), rest.astype(f32), zero)
+    return Mesh(
+        vertices.astype(f32), faces, albedo.astype(f32), gloss.astype(f32), rest.astype(f32), zero, casts_shadow
+    )
 
 
 _SPHERE_RINGS = 8
@@ -192,11 +248,11 @@ def occluder(rng: np.random.Generator, centre: np.ndarray, radius: float) -> Mes
     )
     scale = radius * (rng.uniform(0.4, 1.0, 3) if kind != 1 else np.array([0.18, 0.18, rng.uniform(1, 2.5)]))
     axes, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    vertices, faces = _tube(rings * scale)
+    vertices, faces = tube(rings * scale)
     colour = _linear(rng.uniform(0.02, 0.98, 3))
     count = len(vertices)
     gloss = np.tile([rng.uniform(0, 0.25), 0.0, rng.uniform(0, 0.2)], (count, 1))
-    return _plain((vertices @ axes.T + centre, faces), np.tile(colour, (count, 1)), gloss, vertices)
+    return plain_mesh((vertices @ axes.T + centre, faces), np.tile(colour, (count, 1)), gloss, vertices)
 
 
 def sample_lights(rng: np.random.Generator) -> tuple[Lights, str]:

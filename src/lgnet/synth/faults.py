@@ -8,8 +8,11 @@ import numpy as np
 from .background import grain_tile
 
 
-def develop(linear: np.ndarray, rng: np.random.Generator, level: float) -> np.ndarray:
-    """(H, W, 3) linear float32 -> (H, W, 3) uint8 sRGB-like picture with faults of strength `level` 0..1."""
+def develop(linear: np.ndarray, rng: np.random.Generator, level: float, toned: bool = False) -> np.ndarray:
+    """(H, W, 3) linear float32 -> (H, W, 3) uint8 sRGB-like picture with faults of strength `level` 0..1.
+
+    `toned`: with contrast and sharpness as cameras put them in.
+    """
     height, width = linear.shape[:2]
     exposure = np.exp(rng.normal(0, 0.12 + 0.3 * level))
     balance = np.exp(rng.normal(0, 0.12 * level, 3))
@@ -31,6 +34,8 @@ def develop(linear: np.ndarray, rng: np.random.Generator, level: float) -> np.nd
         grey = out @ np.array([0.299, 0.587, 0.114], np.float32)
         for k in range(3):
             out[..., k] = grey + np.float32(saturation) * (out[..., k] - grey)
+    if toned:
+        out = tone(out, rng)
     if rng.random() < 0.8 * level:
         amount = rng.uniform(1, 10) * level
         grain = grain_tile()
@@ -49,6 +54,26 @@ def develop(linear: np.ndarray, rng: np.random.Generator, level: float) -> np.nd
         if ok:
             out = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
     return out
+
+
+def tone(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A camera's own taste: darker middle tones, steeper contrast, colours kept, edges sharpened. (H, W, 3) float32, 0..255.
+
+    Without it synthetic crops have three quarters of photographs' contrast and half their fine detail
+    (benchmarks/real_vs_synthetic.py).
+    """
+    grey = picture @ np.array([0.299, 0.587, 0.114], np.float32) / 255
+    grey = np.clip(grey, 0, 1, out=grey)
+    curved = grey ** np.float32(np.exp(rng.normal(0.42, 0.3)))
+    middle = np.float32(curved.mean(dtype=np.float64))
+    curved = (curved - middle) * np.float32(rng.uniform(1.0, 1.6)) + middle - np.float32(rng.uniform(0, 0.03))
+    if rng.random() < 0.75:
+        radius = rng.uniform(0.6, 1.3) * len(grey) / 320
+        curved += np.float32(rng.uniform(0.3, 2.0)) * (curved - cv2.GaussianBlur(curved, (0, 0), max(radius, 0.4)))
+    colourful = np.float32(rng.uniform(0.5, 1.0))
+    for k in range(3):
+        picture[..., k] = 255 * curved + colourful * (picture[..., k] - 255 * grey)
+    return picture
 
 
 def _motion(rng: np.random.Generator, length: float) -> np.ndarray:

@@ -12,11 +12,14 @@ from ..config import SynthConfig
 from ..data.sample import Sample, empty_sample, project
 from ..hand_model import load_hand_model
 from ..hands import SIDES
-from .appearance import Mesh, forearm, hand_mesh, occluder, sample_lights, sample_skin
+from .appearance import Mesh, forearm, hand_mesh, occluder, sample_clothes, sample_lights, sample_skin
 from .background import sample_background
+from .body import FOREARM, Body, bystander, find_body, person_meshes
 from .faults import develop
+from .held import held_object
 from .render import Rendered, render
 from .scene import PlacedHand, Scene, sample_scene
+from .scenery import sample_photograph, sample_place
 
 BENCH_COUNT = 1000
 BENCH_SEED = 0x1B37C4
@@ -35,8 +38,10 @@ class Drawn:
     scene: Scene
     light: str  # the name of the lights' style
     meshes: tuple[Mesh, ...]  # the faces of all, one after another, are what `rendered.triangle` counts
-    hands: tuple[int | None, int | None]  # which of `meshes` is the right hand, which the left
-    objects: tuple[int, ...]  # which are neither hands nor arms
+    hands: tuple[
+        int | None, int | None
+    ]  # which of `meshes` begins with the right hand's vertices, which with the left's
+    objects: tuple[int, ...]  # which are things held or in the way: no part of anybody
     rendered: Rendered
 
 
@@ -77,8 +82,12 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
     """Draw a scene; None (unless `force`) where a hand is hidden almost wholly or an arm comes close to the camera."""
     lights, style = sample_lights(rng)
     skin = sample_skin(rng)
+    body, clothes = None, None
+    if config.people and rng.random() < config.people:
+        body, clothes = _owner(rng, scene), sample_clothes(rng)
     meshes: list[Mesh] = []
     places: list[int | None] = [None, None]
+    objects: list[int] = []
     for side, hand in enumerate(scene.hands):
         if hand is None:
             continue
@@ -90,27 +99,36 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
             hand_mesh(vertices, a["faces"], a["rest"], a["nail"], a["palm"], a["part"], a["entropy"], own, side == 1)
         )
         wrist = hand.joints[0]
-        length = rng.uniform(0.22, 0.42)
+        length = rng.uniform(0.22, 0.42) if body is None else FOREARM * body.scale
         end = wrist + hand.arm * length
         if end[2] < 0.55 * wrist[2] or end[2] < 0.12:
             if not force:
                 return None
             continue
-        meshes.extend(forearm(rng, vertices[a["loop"]], hand.arm, length, own))
+        meshes.extend(forearm(rng, vertices[a["loop"]], hand.arm, length, own, clothes if body else None))
+        if config.held and scene.kind != "interacting" and rng.random() < config.held:
+            thing = held_object(rng, hand.joints)
+            if thing is not None:
+                objects.append(len(meshes))
+                meshes.append(thing)
     there = [hand for hand in scene.hands if hand is not None]
-    of_people = len(meshes)
     if rng.random() < 0.25 * config.difficulty:
+        objects.append(len(meshes))
         meshes.append(_in_the_way(rng, there, scene))
-    background = sample_background(rng, scene.size, scene.size, style)
+    if body is not None and clothes is not None:
+        meshes += person_meshes(rng, body, skin, clothes)
+    if config.people and rng.random() < 0.5 * config.people:
+        meshes += _bystanders(rng, scene)
+    background = _background(rng, scene.size, style, config)
     rendered = render(meshes, scene.K, background, lights)
-    image = develop(rendered.linear, rng, config.difficulty * rng.uniform(0, 1.4))
+    level = config.difficulty * rng.uniform(0, 1.4)
+    image = develop(rendered.linear, rng, level, toned=bool(config.toned and rng.random() < config.toned))
     sample = empty_sample(name, scene.kind, image, scene.K.astype(np.float32))
     sample = replace(sample, parts=rendered.parts, hand_model="lgnet")
     for side, hand in enumerate(scene.hands):
         if hand is not None and not _label(sample, side, hand, scene, rendered.parts) and not force:
             return None
-    objects = tuple(range(of_people, len(meshes)))
-    return Drawn(sample, scene, style, tuple(meshes), (places[0], places[1]), objects, rendered)
+    return Drawn(sample, scene, style, tuple(meshes), (places[0], places[1]), tuple(objects), rendered)
 
 
 def _label(sample: Sample, side: int, hand: PlacedHand, scene: Scene, parts: np.ndarray) -> bool:
@@ -129,6 +147,36 @@ def _label(sample: Sample, side: int, hand: PlacedHand, scene: Scene, parts: np.
     outline = cv2.contourArea(cv2.convexHull(uv.astype(np.float32)))
     seen = int(((parts > 16 * side) & (parts <= 16 * side + 16)).sum())
     return seen > LEAST_VISIBLE * outline
+
+
+def _background(rng: np.random.Generator, size: int, style: str, config: SynthConfig) -> np.ndarray:
+    """(size, size, 3) linear: a part of one of the user's photographs, a place, or shapes and gradients."""
+    if config.backgrounds and rng.random() < 0.8:
+        return sample_photograph(rng, config.backgrounds, size, size)
+    if config.places and style != "studio" and rng.random() < config.places:
+        return sample_place(rng, size, size)
+    return sample_background(rng, size, size, style)
+
+
+def _owner(rng: np.random.Generator, scene: Scene) -> Body | None:
+    """The person whose hands these are, where one can stand behind them."""
+    hands = scene.hands
+    there = [hand for hand in hands if hand is not None]
+    if not there:
+        return None
+    wrists, arms = [h and h.joints[0] for h in hands], [h and h.arm for h in hands]
+    return find_body(rng, wrists, arms, np.concatenate([h.vertices[::20] for h in there]))
+
+
+def _bystanders(rng: np.random.Generator, scene: Scene) -> list[Mesh]:
+    """One or two people further away, hands out of sight."""
+    farthest = max((h.joints[:, 2].max() for h in scene.hands if h is not None), default=0.2)
+    meshes: list[Mesh] = []
+    for _ in range(rng.choice([1, 2], p=[0.75, 0.25])):
+        depth = farthest + np.exp(rng.uniform(np.log(0.35), np.log(3)))
+        body = bystander(rng, depth, scene.K, scene.size)
+        meshes += person_meshes(rng, body, sample_skin(rng), sample_clothes(rng))
+    return meshes
 
 
 def _in_the_way(rng: np.random.Generator, there: list[PlacedHand], scene: Scene) -> Mesh:

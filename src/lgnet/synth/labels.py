@@ -15,6 +15,7 @@ from . import raster
 from .appearance import Mesh
 from .generate import Drawn
 from .penetration import inside, surface_distance
+from .render import joined
 
 REACH = 0.02
 """Metres; distances beyond are not told."""
@@ -52,10 +53,7 @@ def _together(meshes: tuple[Mesh, ...]) -> tuple[np.ndarray, np.ndarray, np.ndar
     """Vertices (N, 3) and faces (F, 3) of all, as `render` counts them, and the first face of each."""
     if not meshes:
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32), np.zeros(0, int)
-    starts = np.cumsum([0, *(len(m.vertices) for m in meshes[:-1])])
-    first = np.cumsum([0, *(len(m.faces) for m in meshes[:-1])])
-    vertices = np.concatenate([m.vertices for m in meshes]).astype(np.float32)
-    return vertices, np.concatenate([m.faces + s for m, s in zip(meshes, starts)]).astype(np.int32), first
+    return *joined(meshes), np.cumsum([0, *(len(m.faces) for m in meshes[:-1])])
 
 
 def _lifted(u: np.ndarray, v: np.ndarray, z: np.ndarray, K: np.ndarray) -> np.ndarray:
@@ -116,7 +114,7 @@ def _visibility(drawn: Drawn, vertices: np.ndarray, faces: np.ndarray, first: np
         hand = drawn.scene.hands[side]
         if mesh is None or hand is None:
             continue
-        own = drawn.meshes[mesh].vertices
+        own = drawn.meshes[mesh].vertices[:count]
         points = np.concatenate([own, hand.joints]).astype(np.float64)
         uv = project(points, K)
         within = ((uv >= -0.5) & (uv < [width - 0.5, height - 0.5])).all(1) & (points[:, 2] > raster.NEAR)
@@ -126,11 +124,13 @@ def _visibility(drawn: Drawn, vertices: np.ndarray, faces: np.ndarray, first: np
         out["vertices_visible"][side] = free[:count]
         start = sum(len(m.vertices) for m in drawn.meshes[:mesh])
         near, radius = joint_skin()
-        arms = set(range(len(drawn.meshes))) - {*drawn.hands, *drawn.objects}
+        limbs = set(range(len(drawn.meshes))) - set(drawn.hands) - set(drawn.objects) | {mesh}
         for joint, (hit, gap) in enumerate(zip(face[count:], points[count:, 2] - z[count:])):
             at = int(np.searchsorted(first, hit, "right")) - 1
-            skin = hit >= 0 and at == mesh and near[joint, faces[hit] - start].any()
-            arm = joint == WRIST and at in arms and gap <= radius[WRIST]
+            corners = faces[hit] - start
+            of_hand = at == mesh and (corners < count).all()
+            skin = of_hand and near[joint, corners].any()
+            arm = joint == WRIST and at in limbs and not of_hand and gap <= radius[WRIST]
             out["joints_visible"][side, joint] = within[count + joint] and (gap < VISIBLE_WITHIN or skin or arm)
     return out
 
@@ -186,21 +186,22 @@ def _contact(drawn: Drawn) -> dict:
     for side, mesh in enumerate(drawn.hands):
         if mesh is None:
             continue
-        own, other = drawn.meshes[mesh].vertices, drawn.hands[1 - side]  # hands are closed at the wrist
+        own, other = drawn.meshes[mesh].vertices[:count], drawn.hands[1 - side]
         if other is not None:
-            near["hand_distance"][side] = _distance(own, drawn.meshes[other], closed=True)
+            hand = drawn.meshes[other].vertices[:count], load_hand_model("lgnet", SIDES[1 - side]).faces.numpy()  # type: ignore[arg-type]
+            near["hand_distance"][side] = _distance(own, *hand, closed=True)
         for thing in drawn.objects:
             solid = drawn.meshes[thing]
-            distance = _distance(own, solid, closed=_hole(solid.vertices, solid.faces) < 0.001)
+            distance = _distance(own, solid.vertices, solid.faces, closed=_hole(solid.vertices, solid.faces) < 0.001)
             near["object_distance"][side] = np.minimum(near["object_distance"][side], distance)
     touching = {f"contact_{name.split('_')[0]}": distance <= CONTACT for name, distance in near.items()}
     return {**near, **touching}
 
 
-def _distance(points: np.ndarray, mesh: Mesh, closed: bool) -> np.ndarray:
+def _distance(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, closed: bool) -> np.ndarray:
     """(N,) float32 metres from points to a mesh's surface, 0 inside a closed one, infinite beyond `REACH`."""
     out = np.full(len(points), np.inf, np.float32)
-    vertices, faces = mesh.vertices.astype(np.float64), mesh.faces
+    vertices = vertices.astype(np.float64)
     near = ((points > vertices.min(0) - REACH) & (points < vertices.max(0) + REACH)).all(1)
     if not near.any():
         return out

@@ -11,6 +11,8 @@ import numpy as np
 from . import raster
 from .appearance import Lights, Mesh
 
+_NO_SHADOW = np.full((1, 1), 1e9, np.float32), np.array([0, 0, 1], np.float32)
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -36,15 +38,14 @@ def render(
     if not meshes:
         blank = np.zeros((height, width), np.float32)
         return Rendered(out, blank, blank.astype(np.uint8), np.full((height, width), -1, np.int32))
-    starts = np.cumsum([0, *(len(m.vertices) for m in meshes[:-1])])
-    vertices = np.concatenate([m.vertices for m in meshes]).astype(np.float32)
-    faces = np.concatenate([m.faces + s for m, s in zip(meshes, starts)]).astype(np.int32)
+    vertices, faces = joined(meshes)
     normals = raster.vertex_normals(vertices, faces)
     part = np.concatenate([m.part for m in meshes])
     K = np.asarray(K, np.float32)
     triangle, depth = raster.rasterize(vertices, faces, K, width, height)
     basis = _light_basis(lights.key_direction)
-    near, frame = raster.shadow_map(vertices, faces, basis, shadow)
+    casting = [m for m in meshes if m.casts_shadow]
+    near, frame = raster.shadow_map(*joined(casting), basis, shadow) if casting else _NO_SHADOW
     bias = 2.5 / frame[2]
     table = np.stack([lights.fill_direction, lights.fill, lights.sky, lights.ground, [bias, 0, 0]]).astype(np.float32)
     raster.shade(
@@ -66,6 +67,13 @@ def render(
         frame,
     )
     return Rendered(out, depth, raster.labels(triangle, part[faces[:, 0]]), triangle)
+
+
+def joined(meshes: Sequence[Mesh]) -> tuple[np.ndarray, np.ndarray]:
+    """(N, 3) float32 vertices and (F, 3) int32 faces of all."""
+    starts = np.cumsum([0, *(len(m.vertices) for m in meshes[:-1])])
+    vertices = np.concatenate([m.vertices for m in meshes]).astype(np.float32)
+    return vertices, np.concatenate([m.faces + s for m, s in zip(meshes, starts)]).astype(np.int32)
 
 
 def _light_basis(travel: np.ndarray) -> np.ndarray:

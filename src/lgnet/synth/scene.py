@@ -17,6 +17,7 @@ from ..config import SynthConfig
 from ..data.sample import KINDS
 from ..hand_model import HandModel, load_hand_model, pose_hand
 from ..hands import BONES, LEFT, RIGHT
+from .gestures import gesture_pose
 from .interaction import load_bank
 from .poses import CLASPING, sample_pose, sign_pose
 from .rotations import basis, random_rotation, random_turn, rotation_about
@@ -75,9 +76,11 @@ def sample_view(rng: np.random.Generator, everyday: float) -> np.ndarray:
 
 
 def sample_gesture(rng: np.random.Generator, config: SynthConfig) -> tuple[np.ndarray, np.ndarray]:
-    """(15, 3) what a hand by itself does and (3, 3) how it is seen: a sign shown to somebody, or drawn independently."""
+    """(15, 3) what a hand by itself does and (3, 3) how it is seen: as shown to somebody, or drawn independently."""
     if config.signs and rng.random() < config.signs:
         return sign_pose(rng), sample_view(rng, 0.85)
+    if config.gestures and rng.random() < config.gestures:
+        return gesture_pose(rng), sample_view(rng, max(config.everyday, 0.6))
     return sample_pose(rng, config.everyday), sample_view(rng, config.everyday)
 
 
