@@ -240,7 +240,7 @@ def test_every_joint_has_skin_on_both_sides():
     """Within a plausible radius, before and behind the joint, and of few other fingers."""
     model = load_hand_model("lgnet", "right")
     near, radius = joint_skin()
-    assert ((radius > 0.005) & (radius < 0.035)).all()
+    assert ((radius > 0.008) & (radius < 0.04)).all()
     for joint in range(5, 21):
         z = model.template.numpy()[near[joint], 2] - model.points.numpy()[joint, 2]
         assert z.min() < 0 < z.max()

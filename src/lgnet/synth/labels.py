@@ -89,7 +89,8 @@ def _texture(side: int) -> tuple[np.ndarray, np.ndarray]:
 def joint_skin() -> tuple[np.ndarray, np.ndarray]:
     """(21, V) bool: the skin round each joint of the flat hand, as far off as the hand is thick there; (21,) that radius.
 
-    Thick: the farthest of the skin straight before and behind the joint, towards the nails and away from them.
+    Thick: the farthest of the skin straight before and behind the joint, towards the nails and away from them; of a
+    fingertip, as of the joint before it; of the wrist, half its width, since it is seen from the edge too.
     """
     model = load_hand_model("lgnet", "right")
     offset = model.template.numpy()[None] - model.points.numpy()[:, None]
@@ -98,6 +99,8 @@ def joint_skin() -> tuple[np.ndarray, np.ndarray]:
     distance = np.linalg.norm(offset, axis=-1)
     aside = np.linalg.norm(offset - (offset @ dorsal[:, :, None]) * dorsal[:, None], axis=-1)
     radius = 1.1 * np.where(aside < 0.008, distance, 0).max(1)
+    radius[4::4] = radius[3::4]
+    radius[WRIST] = distance[WRIST, model.wrist_loop.numpy()].max()
     return distance <= radius[:, None], radius
 
 
