@@ -134,7 +134,7 @@ def evaluate(
     """Measure weights on a data set: a table, DIR/metrics.json and plots.
 
     Args:
-        data: synth-bench, or realdata:FOLDER.
+        data: synth-bench, synth:FOLDER, realdata:FOLDER, or another of docs/data.md.
         out: folder of the results.
         weights: bundled weights by name, or a checkpoint by path.
         boxes: own: lgnet finds the hands itself; truth: boxes and sides are given.
@@ -155,15 +155,24 @@ def synth(
     out: Annotated[str, arg(metavar="DIR")],
     count: Whole = 100,
     seed: Annotated[int, arg(metavar="S")] = 0,
+    format: Literal["files", "webdataset", "interhand"] = "files",
+    shard_size: Whole = 500,
+    jobs: Whole = 1,
     preview: bool = False,
     config: Annotated[SynthConfig, arg(name="")] = SynthConfig(full_frame=True),
 ) -> int:
     """Draw labelled synthetic pictures; the same seed gives the same pictures on every machine.
 
+    A broken run goes on when called again with the same options.
+
     Args:
         out: folder to write into.
         count: how many pictures.
         seed: of the first picture; 0 or more.
+        format: files: loose pictures with their labels; webdataset: the same in tar shards; interhand: pictures and
+            joints in InterHand2.6M's layout.
+        shard_size: pictures of a shard, which is written by one process and is whole or not there.
+        jobs: how many processes draw; the result is the same.
         preview: write only one sheet, preview.jpg, of the pictures with their joints (right hand red, left hand blue).
         config: what they are drawn from.
     """
@@ -171,12 +180,14 @@ def synth(
         raise UsageError(f"--count is at least 1 and --seed at least 0, not {count} and {seed}")
     if config.size < 32:
         raise UsageError(f"--size is at least 32 pixels, not {config.size}")
-    from .synth.generate import write_dataset
-
+    if shard_size < 1 or jobs < 1:
+        raise UsageError(f"--shard-size and --jobs are at least 1, not {shard_size} and {jobs}")
     if preview:
         return _preview(Path(out), count, seed, config)
-    written = write_dataset(out, count, seed, config)
-    print(f"{len(written)} pictures in {out}")
+    from .synth.write import write_dataset
+
+    written = write_dataset(out, count, seed, config, format, shard_size, jobs)
+    print(f"{written} pictures in {out}")
     return 0
 
 
@@ -211,7 +222,7 @@ def data(
 
     Args:
         action: check.
-        name: realdata:FOLDER, or synth-bench.
+        name: synth:FOLDER, realdata:FOLDER, synth-bench, or another of docs/data.md.
     """
     if action != "check":
         raise UsageError(f"lgnet data can check, not {action}: lgnet data check NAME:ROOT")

@@ -43,7 +43,7 @@ class HandModel:
     points_vertex: Int[Tensor, " 21"]  # or, where not -1, a vertex of the mesh (MANO's fingertips)
     vertex_influence: Float[Tensor, "21 V"]  # mean of the vertices near each public joint: carries offsets over to it
     uvs: Float[Tensor, "T 2"]
-    uv_faces: Int[Tensor, "F2 3"]  # of the faces before the wrist's cap
+    uv_faces: Int[Tensor, "F2 3"]  # of the faces before the wrist's cap, corner by corner
     part: Int[Tensor, " V"]  # the rotation that moves the vertex most
     nail: Float[Tensor, " V"]  # 0..1
     palm: Float[Tensor, " V"]  # 0 dorsal .. 1 palmar
@@ -153,6 +153,7 @@ def mirrored(hand: HandModel) -> HandModel:
         points=flip(hand.points, 1),
         points_basis=flip(hand.points_basis, 1),
         faces=hand.faces.flip(1),
+        uv_faces=hand.uv_faces.flip(1),
         pose_basis=pose_basis,
         thumb_dorsal=flip(hand.thumb_dorsal, 0),
     )

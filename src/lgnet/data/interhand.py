@@ -116,7 +116,7 @@ def write_index(index: Index, folder: Path) -> None:
         part = folder / f"{name}.npy.part"
         with part.open("wb") as file:
             np.save(file, values)
-        sums[name] = _checksum(part)
+        sums[name] = checksum(part)
         part.replace(folder / f"{name}.npy")
     part = folder / "index.json.part"
     part.write_text(json.dumps({"version": VERSION, "sha256": sums}, indent=1))
@@ -132,10 +132,11 @@ def read_index(folder: Path) -> Index:
 def damaged(folder: Path) -> list[str]:
     """Which arrays of an index no longer have the checksum they were written with."""
     sums = json.loads((folder / "index.json").read_text())["sha256"]
-    return [name for name, value in sums.items() if _checksum(folder / f"{name}.npy") != value]
+    return [name for name, value in sums.items() if checksum(folder / f"{name}.npy") != value]
 
 
-def _checksum(path: Path) -> str:
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
     total = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

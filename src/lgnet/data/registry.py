@@ -108,6 +108,10 @@ def _missing(spec: str) -> Iterator[str]:
 
         folder = read_realdata(root).root
         yield from (f"{folder / file} is missing" for file in FILES if not (folder / file).is_file())
+    elif name == "synth":
+        from .synthetic import damaged, open_folder
+
+        yield from damaged(open_folder(Path(root)))
     elif name.startswith("interhand26m-"):
         from .interhand import damaged, find_annotations, index_folder
 
@@ -143,6 +147,15 @@ def _open_synth_bench(root: str) -> DataSet:
             raise
         raise ValueError(f"drawing synth-bench needs {error.name}; install it by pip install 'lgnet[train]'") from error
     return DataSet("synth-bench", BENCH_COUNT, bench_sample)
+
+
+def _open_synth(root: str) -> DataSet:
+    if not root:
+        raise ValueError("synthetic pictures lie in a folder: name it as synth:FOLDER")
+    from .synthetic import load_sample, open_folder
+
+    data = open_folder(Path(root))
+    return DataSet("synth", data.count, lambda index: load_sample(data, index), data.skipped)
 
 
 def _open_realdata(root: str) -> DataSet:
@@ -187,6 +200,7 @@ def _open_wholebody(root: str, split: str) -> DataSet:
 
 OPENERS: dict[str, Callable[[str], DataSet]] = {
     "realdata": _open_realdata,
+    "synth": _open_synth,
     "synth-bench": _open_synth_bench,
     **{f"coco-wholebody-{split}": partial(_open_wholebody, split=split) for split in ("train", "val")},
     **{f"freihand-{split}": partial(_open_freihand, split=split) for split in ("training", "evaluation")},

@@ -1,11 +1,9 @@
-"""Scenes -> pictures with all their labels; the fixed benchmark; `lgnet synth`."""
+"""Scenes -> pictures with their truth; the fixed benchmark. Labels of every pixel and vertex are made in labels.py."""
 
 from __future__ import annotations
 
 import functools
-import json
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -13,13 +11,13 @@ import numpy as np
 from ..config import SynthConfig
 from ..data.sample import Sample, empty_sample, project
 from ..hand_model import load_hand_model
-from ..hands import JOINT_NAMES, SIDES
+from ..hands import SIDES
 from .appearance import Mesh, forearm, hand_mesh, occluder, sample_clothes, sample_lights, sample_skin
 from .background import sample_background
 from .body import FOREARM, Body, bystander, find_body, person_meshes
 from .faults import develop
 from .held import held_object
-from .render import render
+from .render import Rendered, render
 from .scene import PlacedHand, Scene, sample_scene
 from .scenery import sample_photograph, sample_place
 
@@ -30,6 +28,21 @@ BENCH_CONFIG = SynthConfig(size=320, full_frame=True, fill=(0.3, 0.85), difficul
 
 LEAST_VISIBLE = 0.12
 """A hand of which less than this share of its outline's area shows makes a scene that is thrown away."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture with what it was drawn from: all that its labels can be made of."""
+
+    sample: Sample
+    scene: Scene
+    light: str  # the name of the lights' style
+    meshes: tuple[Mesh, ...]  # the faces of all, one after another, are what `rendered.triangle` counts
+    hands: tuple[
+        int | None, int | None
+    ]  # which of `meshes` begins with the right hand's vertices, which with the left's
+    objects: tuple[int, ...]  # which are things held or in the way: no part of anybody
+    rendered: Rendered
 
 
 @functools.lru_cache(maxsize=2)
@@ -51,16 +64,21 @@ def _arrays(side: int) -> dict[str, np.ndarray]:
 
 def make_sample(rng: np.random.Generator, config: SynthConfig, kind: str | None = None, name: str = "synth") -> Sample:
     """One picture with its truth. Scenes in which a hand can hardly be seen are drawn again (same `kind`)."""
+    return make_drawn(rng, config, kind, name).sample
+
+
+def make_drawn(rng: np.random.Generator, config: SynthConfig, kind: str | None = None, name: str = "synth") -> Drawn:
+    """As `make_sample`, with what the picture was drawn from."""
     for _ in range(8):
         scene = sample_scene(rng, config, kind)
         kind = scene.kind
-        sample = draw(rng, scene, config, name)
-        if sample is not None:
-            return sample
+        drawn = draw(rng, scene, config, name)
+        if drawn is not None:
+            return drawn
     return draw(rng, scene, config, name, force=True)  # type: ignore[return-value]
 
 
-def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str, force: bool = False) -> Sample | None:
+def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str, force: bool = False) -> Drawn | None:
     """Draw a scene; None (unless `force`) where a hand is hidden almost wholly or an arm comes close to the camera."""
     lights, style = sample_lights(rng)
     skin = sample_skin(rng)
@@ -68,12 +86,15 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
     if config.people and rng.random() < config.people:
         body, clothes = _owner(rng, scene), sample_clothes(rng)
     meshes: list[Mesh] = []
+    places: list[int | None] = [None, None]
+    objects: list[int] = []
     for side, hand in enumerate(scene.hands):
         if hand is None:
             continue
         a = _arrays(side)
         own = skin if rng.random() < 0.95 else sample_skin(rng)
         vertices = np.ascontiguousarray(hand.vertices, np.float32)
+        places[side] = len(meshes)
         meshes.append(
             hand_mesh(vertices, a["faces"], a["rest"], a["nail"], a["palm"], a["part"], a["entropy"], own, side == 1)
         )
@@ -87,9 +108,12 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
         meshes.extend(forearm(rng, vertices[a["loop"]], hand.arm, length, own, clothes if body else None))
         if config.held and scene.kind != "interacting" and rng.random() < config.held:
             thing = held_object(rng, hand.joints)
-            meshes += [] if thing is None else [thing]
+            if thing is not None:
+                objects.append(len(meshes))
+                meshes.append(thing)
     there = [hand for hand in scene.hands if hand is not None]
     if rng.random() < 0.25 * config.difficulty:
+        objects.append(len(meshes))
         meshes.append(_in_the_way(rng, there, scene))
     if body is not None and clothes is not None:
         meshes += person_meshes(rng, body, skin, clothes)
@@ -104,7 +128,7 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
     for side, hand in enumerate(scene.hands):
         if hand is not None and not _label(sample, side, hand, scene, rendered.parts) and not force:
             return None
-    return sample
+    return Drawn(sample, scene, style, tuple(meshes), (places[0], places[1]), tuple(objects), rendered)
 
 
 def _label(sample: Sample, side: int, hand: PlacedHand, scene: Scene, parts: np.ndarray) -> bool:
@@ -181,44 +205,3 @@ def bench_sample(index: int) -> Sample:
     kind = "interacting" if index < 600 else "separate" if index < 800 else "single"
     rng = np.random.Generator(np.random.PCG64([BENCH_SEED, index]))
     return make_sample(rng, BENCH_CONFIG, kind, name=f"synth-bench/{index:04d}")
-
-
-def write_dataset(out: str, count: int, seed: int = 0, config: SynthConfig | None = None) -> list[Path]:
-    """`lgnet synth`: `count` pictures with labels under `out`; the files written.
-
-    Writes `<index>.jpg`, `<index>.json` (camera, kind and for each hand side, box, joints2d, joints3d, pose, shape,
-    as in lgnet's results) and `<index>_parts.png` (0 none, 1..16 right hand, 17..32 left).
-    """
-    from rich.console import Console
-    from rich.progress import track
-
-    config = config or SynthConfig(full_frame=True)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for index in track(range(count), description="drawing", console=Console(stderr=True), transient=True):
-        sample = make_sample(training_rng(seed, 0, index), config, name=f"{index:06d}")
-        stem = folder / sample.name
-        cv2.imwrite(f"{stem}.jpg", sample.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
-        cv2.imwrite(f"{stem}_parts.png", np.asarray(sample.parts))
-        Path(f"{stem}.json").write_text(json.dumps(_labels(sample)))
-        written.append(Path(f"{stem}.jpg"))
-    (folder / "dataset.json").write_text(
-        json.dumps({"schema": "lgnet-synth/1", "count": count, "seed": seed, "joints": list(JOINT_NAMES)}, indent=1)
-    )
-    return written
-
-
-def _labels(sample: Sample) -> dict:
-    keys = ("box", "joints2d", "joints3d", "pose", "shape")
-    return {
-        "image": f"{sample.name}.jpg",
-        "kind": sample.kind,
-        "camera": dict(zip(("fx", "fy", "cx", "cy"), (float(k) for k in sample.K))) if sample.K is not None else None,
-        "hand_model": sample.hand_model,
-        "hands": [
-            {"side": SIDES[side], **{key: getattr(sample, key)[side].astype(float).round(6).tolist() for key in keys}}
-            for side in (0, 1)
-            if sample.present[side]
-        ],
-    }

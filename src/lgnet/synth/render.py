@@ -21,6 +21,7 @@ class Rendered:
     linear: np.ndarray  # (H, W, 3) float32 linear RGB
     depth: np.ndarray  # (H, W) float32 metres, 0 where nothing was drawn
     parts: np.ndarray  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left hand's
+    triangle: np.ndarray  # (H, W) int32: which face, counted through all meshes; -1 where nothing was drawn
 
 
 @functools.lru_cache(maxsize=1)
@@ -36,15 +37,15 @@ def render(
     out = background.astype(np.float32)
     if not meshes:
         blank = np.zeros((height, width), np.float32)
-        return Rendered(out, blank, blank.astype(np.uint8))
-    vertices, faces = _joined(meshes)
+        return Rendered(out, blank, blank.astype(np.uint8), np.full((height, width), -1, np.int32))
+    vertices, faces = joined(meshes)
     normals = raster.vertex_normals(vertices, faces)
     part = np.concatenate([m.part for m in meshes])
     K = np.asarray(K, np.float32)
     triangle, depth = raster.rasterize(vertices, faces, K, width, height)
     basis = _light_basis(lights.key_direction)
     casting = [m for m in meshes if m.casts_shadow]
-    near, frame = raster.shadow_map(*_joined(casting), basis, shadow) if casting else _NO_SHADOW
+    near, frame = raster.shadow_map(*joined(casting), basis, shadow) if casting else _NO_SHADOW
     bias = 2.5 / frame[2]
     table = np.stack([lights.fill_direction, lights.fill, lights.sky, lights.ground, [bias, 0, 0]]).astype(np.float32)
     raster.shade(
@@ -65,10 +66,10 @@ def render(
         near,
         frame,
     )
-    return Rendered(out, depth, raster.labels(triangle, part[faces[:, 0]]))
+    return Rendered(out, depth, raster.labels(triangle, part[faces[:, 0]]), triangle)
 
 
-def _joined(meshes: Sequence[Mesh]) -> tuple[np.ndarray, np.ndarray]:
+def joined(meshes: Sequence[Mesh]) -> tuple[np.ndarray, np.ndarray]:
     """(N, 3) float32 vertices and (F, 3) int32 faces of all."""
     starts = np.cumsum([0, *(len(m.vertices) for m in meshes[:-1])])
     vertices = np.concatenate([m.vertices for m in meshes]).astype(np.float32)

@@ -1,0 +1,255 @@
+"""`lgnet synth`: pictures and labels on disk, shard by shard, so that a broken run goes on and several processes share it.
+
+A shard is one unit of work: `--shard-size` pictures, drawn from seed and number alone. Each leaves one file, written
+aside and renamed when all of it is there, and the folder's index then holds that file's size and SHA-256:
+
+    webdataset  shard-000000.tar, the pictures with their labels
+    files       checksums/000000.txt (as sha256sum writes it) over the loose files of its pictures
+    interhand   parts/000000.json, its share of the annotations with its pictures' sums (interhand_layout.py)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .. import __version__
+from ..config import SynthConfig
+from ..data.interhand import checksum
+from ..data.labels import encode, jpeg, png
+from ..data.sample import Sample
+from ..data.synthetic import FORMATS, SCHEMA, index_file, intact, loose_name
+from ..hands import JOINT_NAMES, SIDES
+from . import interhand_layout
+from .generate import Drawn, make_drawn, training_rng
+from .labels import make_labels
+
+SHARD_SIZE = 500
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a folder is to hold; a run goes on only with the plan that it was begun with."""
+
+    schema: str
+    version: str  # of lgnet: another one may draw other pictures
+    format: str
+    count: int
+    seed: int
+    shard_size: int
+    config: dict[str, Any]
+
+
+def write_dataset(
+    out: str | Path,
+    count: int,
+    seed: int = 0,
+    config: SynthConfig | None = None,
+    form: str = "files",
+    shard_size: int = SHARD_SIZE,
+    jobs: int = 1,
+) -> int:
+    """Draw and write `count` pictures with all labels under `out`; how many are there now.
+
+    Shards that are finished and intact are left as they are. The result does not depend on `jobs`, nor on how often
+    the run was broken off.
+
+    Raises:
+        ValueError: no such format, or the folder was begun with another plan.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    if form not in FORMATS:
+        raise ValueError(f"there is no format {form!r}; there are {', '.join(FORMATS)}")
+    config = config or SynthConfig(full_frame=True)
+    plain = json.loads(json.dumps(asdict(config)))
+    plan = Plan(SCHEMA, __version__, form, count, seed, shard_size, plain)
+    folder = Path(out)
+    done = _begin(folder, plan)
+    left = [number for number in range(-(-count // shard_size)) if number not in done]
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("drawing", total=count, completed=sum(done[n]["pictures"] for n in done))
+        for number, record in _shards(folder, plan, config, left, jobs, lambda: progress.advance(task)):
+            done[number] = record
+            progress.update(task, completed=sum(done[n]["pictures"] for n in done))
+            _write_index(folder, plan, done)
+    if form == "interhand" and (left or not interhand_layout.merged(folder)):
+        interhand_layout.merge(folder, [done[number]["name"] for number in sorted(done)])
+    return sum(record["count"] for record in done.values())
+
+
+def _begin(folder: Path, plan: Plan) -> dict[int, dict[str, Any]]:
+    """The intact shards of an earlier run by number; writes the plan where there is none yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("shard-*.part"):
+        stale.unlink()
+    for name in sorted(set(map(index_file, FORMATS))):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+            shards = {int(record["number"]): record for record in before.get("shards", [])}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is damaged; delete it and the files beside it, or give another --out") from error
+        for key, wanted in asdict(plan).items():
+            if before.get(key) != wanted:
+                raise ValueError(
+                    f"{path} was begun with {key} {_brief(before.get(key), wanted)}, not {_brief(wanted, before.get(key))}; "
+                    "give the options it was begun with, or another --out"
+                )
+        return {number: record for number, record in shards.items() if intact(folder, plan.format, record)}
+    _write_index(folder, plan, {})
+    return {}
+
+
+def _brief(value: Any, other: Any) -> str:
+    """A value as told to the user: of a configuration, only what differs."""
+    if isinstance(value, dict):
+        other = other if isinstance(other, dict) else {}
+        return (
+            ", ".join(f"{key} {value[key]}" for key in sorted(value) if value[key] != other.get(key)) or "other options"
+        )
+    return "nothing" if value is None else str(value)
+
+
+def _write_index(folder: Path, plan: Plan, done: dict[int, dict[str, Any]]) -> None:
+    shards = [done[number] for number in sorted(done)]
+    content = {**asdict(plan), "joints": list(JOINT_NAMES), "shards": shards}
+    _write_aside(folder / index_file(plan.format), json.dumps(content, indent=1).encode())
+
+
+def _shards(
+    folder: Path, plan: Plan, config: SynthConfig, numbers: list[int], jobs: int, tick: Callable[[], None]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Write shards here (`tick` after each picture) or in `jobs` processes; their records in the index as they finish."""
+    tasks = [(folder, plan, config, number) for number in numbers]
+    if min(jobs, len(tasks)) <= 1:
+        for task in tasks:
+            yield _write_shard(task, tick)
+        return
+    with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks))) as pool:
+        yield from pool.imap_unordered(_write_shard, tasks)
+
+
+def _write_shard(
+    task: tuple[Path, Plan, SynthConfig, int], tick: Callable[[], None] = lambda: None
+) -> tuple[int, dict[str, Any]]:
+    """Draw one shard; its number and its record in the index."""
+    folder, plan, config, number = task
+    indices = range(number * plan.shard_size, min(plan.count, (number + 1) * plan.shard_size))
+    pictures = _pictures(plan, config, indices, tick)
+    with _one_thread():
+        if plan.format == "interhand":
+            name, count = interhand_layout.write_part(folder, number, pictures)
+        else:
+            files = ((drawn.sample.name, picture_files(plan.seed, index, drawn)) for index, drawn in pictures)
+            name = (_write_tar if plan.format == "webdataset" else _write_files)(folder, number, files)
+            count = len(indices)
+    record = {"number": number, "name": name, "pictures": len(indices), "count": count}
+    return number, {**record, "bytes": (folder / name).stat().st_size, "sha256": checksum(folder / name)}
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums of torch come out the same whether one process draws or many."""
+    import torch
+
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
+def _pictures(plan: Plan, config: SynthConfig, indices: range, tick: Callable[[], None]) -> Iterator[tuple[int, Drawn]]:
+    for index in indices:
+        yield index, make_drawn(training_rng(plan.seed, 0, index), config, name=f"{index:06d}")
+        tick()
+
+
+def picture_files(seed: int, index: int, drawn: Drawn) -> dict[str, bytes]:
+    """A picture and its labels as files, by the end of their names: jpg, json, parts.png and data.labels.MAPS."""
+    labels = make_labels(drawn)
+    description = describe(seed, index, drawn, labels.joints_visible)
+    return {
+        "jpg": jpeg(drawn.sample.image),
+        "json": json.dumps(description).encode(),
+        "parts.png": png(np.asarray(drawn.sample.parts)),
+        **encode(labels),
+    }
+
+
+def describe(seed: int, index: int, drawn: Drawn, joints_visible: np.ndarray) -> dict[str, Any]:
+    """What stands in a picture's .json: hands as in lgnet's results, with the visibility of their joints."""
+    sample: Sample = drawn.sample
+    keys = ("box", "joints2d", "joints3d", "pose", "shape")
+    return {
+        "image": f"{sample.name}.jpg",
+        "seed": seed,
+        "index": index,
+        "kind": sample.kind,
+        "light": drawn.light,
+        "camera": dict(zip(("fx", "fy", "cx", "cy"), map(float, np.asarray(sample.K)))),
+        "hand_model": sample.hand_model,
+        "hands": [
+            {
+                "side": SIDES[side],
+                **{key: getattr(sample, key)[side].astype(float).round(6).tolist() for key in keys},
+                "joints_visible": joints_visible[side].tolist(),
+            }
+            for side in (0, 1)
+            if sample.present[side]
+        ],
+    }
+
+
+def _write_tar(folder: Path, number: int, pictures: Iterator[tuple[str, dict[str, bytes]]]) -> str:
+    """A WebDataset shard; its name. Headers hold no time and no owner, so the same pictures are the same bytes."""
+    name = f"shard-{number:06d}.tar"
+    part = folder / f"{name}.{os.getpid()}.part"  # not that of a process which a killed run has left behind
+    with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for stem, files in pictures:
+            for end, content in files.items():
+                header = tarfile.TarInfo(f"{stem}.{end}")
+                header.size = len(content)
+                tar.addfile(header, io.BytesIO(content))
+    part.replace(folder / name)
+    return name
+
+
+def _write_files(folder: Path, number: int, pictures: Iterator[tuple[str, dict[str, bytes]]]) -> str:
+    """Loose files; the name of the list of their checksums."""
+    name, sums = f"checksums/{number:06d}.txt", []
+    for stem, files in pictures:
+        for end, content in files.items():
+            path = folder / loose_name(stem, end)
+            _write_aside(path, content)
+            sums.append(f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")
+    (folder / "checksums").mkdir(exist_ok=True)
+    _write_aside(folder / name, "".join(sums).encode())
+    return name
+
+
+def _write_aside(path: Path, content: bytes) -> None:
+    """Write beside the file, then rename, so that a broken run leaves no half file."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    part.replace(path)
