@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from lgnet import evaluate as evaluate_module
 from lgnet import plots
 from lgnet.data.registry import DataSet, open_data
 from lgnet.data.sample import Sample, empty_sample
-from lgnet.evaluate import badness, evaluate, table, true_vertices
+from lgnet.evaluate import evaluate, table, true_vertices
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
-from lgnet.metrics import score_picture
+from lgnet.scoring import cases
+from lgnet.scoring.score import score_picture
 
 KEYS = {
     "data", "boxes", "weights", "count", "skipped", "presence_accuracy", "handedness_accuracy", "protocols",
@@ -158,22 +158,18 @@ def test_table(tmp_path):
     assert rows["MPVPE mm, protocol C"][0].strip() == "-"
 
 
-def test_the_worst_pictures_are_kept_in_order(monkeypatch):
-    monkeypatch.setattr(evaluate_module, "WORST", 3)
-    worst = []
+def test_the_worst_and_the_median_pictures_are_chosen():
+    nothing = TwoHands(None, None, 160, 120, Camera(1, 1, 1, 1))
+    scores = []
     for index, shift in enumerate((0.001, 0.02, 0.005, 0.01, 0.0)):
         sample = make(index)
-        hands = Knowing(shift).predict(sample.image, None, None, None)
-        score = score_picture(sample, hands)
-        worst = evaluate_module._keep_worst(worst, sample, hands, score)
-    kept = [bad for bad, _ in worst]
-    assert len(kept) == 3
-    assert kept == sorted(kept, reverse=True)
-    assert all(tile.shape == (evaluate_module.TILE, evaluate_module.TILE, 3) for _, tile in worst)
-    sample = make(0)
-    missed = score_picture(sample, TwoHands(None, None, 160, 120, Camera(1, 1, 1, 1)))
-    assert badness(missed) == 1
-    assert badness(score_picture(make(5), TwoHands(None, None, 160, 120, Camera(1, 1, 1, 1)))) == 0
+        scores.append(score_picture(sample, Knowing(shift).predict(sample.image, None, None, None)))
+    scores.append(score_picture(make(5), nothing))  # a picture without hands
+    assert cases.worst_and_median(scores, 3, 1) == ([1, 3, 2], [0 + 2])
+    assert cases.worst_and_median(scores, 9, 9)[0][:5] == [1, 3, 2, 0, 4]
+    assert sorted(cases.worst_and_median(scores, 9, 9)[1]) == [0, 1, 2, 3, 4]
+    assert cases.badness(score_picture(make(0), nothing)) == 1
+    assert cases.badness(scores[5]) == 0
 
 
 def test_the_tile_shows_truth_green_and_prediction_red():
@@ -183,7 +179,7 @@ def test_the_tile_shows_truth_green_and_prediction_red():
         replace(Knowing().predict(make(2).image, None, None, None).right, joints2d=sample.joints2d[0] + (25, 0)),
         None, 160, 120, Camera(1, 1, 1, 1),
     )  # fmt: skip
-    tile = evaluate_module._tile(sample, hands, score_picture(sample, hands)).astype(int)
+    tile = cases.tile(sample, score_picture(sample, hands)).astype(int)
     green = (tile[..., 1] > 180) & (tile[..., 0] < 90)
     red = (tile[..., 0] > 200) & (tile[..., 1] < 110)
     assert green.sum() > 50

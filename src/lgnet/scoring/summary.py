@@ -111,18 +111,11 @@ def totals(scores: Scores, chosen: np.ndarray | None = None) -> Figures:
 
     def of_hands(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of (H,) or (H, 21), NaN: not counted."""
-        values = values[rows].reshape(len(of_picture), -1)
-        known = ~np.isnan(values)
-        sums = np.where(known, values, 0).sum(1)
-        return np.bincount(of_picture, sums, count), np.bincount(of_picture, known.sum(1), count)
-
-    def of_pictures(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        values = values.reshape(count, -1)
-        known = ~np.isnan(values)
-        return np.where(known, values, 0).sum(1), known.sum(1).astype(np.float64)
+        sums, known = row_totals(values[rows])
+        return np.bincount(of_picture, sums, count), np.bincount(of_picture, known, count)
 
     out: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {
-        ("presence_accuracy",): of_pictures(pictures["presence"]),
+        ("presence_accuracy",): row_totals(pictures["presence"]),
         ("handedness_accuracy",): of_hands(hands["right_side"]),
     }
     for name in PROTOCOLS:
@@ -132,7 +125,7 @@ def totals(scores: Scores, chosen: np.ndarray | None = None) -> Figures:
     out["pa_mpjpe",], out["pa_mpvpe",] = of_hands(hands["pa_mpjpe"]), of_hands(hands["pa_mpvpe"])
     for limit in F_LIMITS:
         out[f"f_{limit:g}",] = of_hands(hands[f"f_{limit:g}"])
-    out["mrrpe",] = of_pictures(pictures["mrrpe"])
+    out["mrrpe",] = row_totals(pictures["mrrpe"])
     deep, flat = hands[f"errors3d_{PCK_PROTOCOL}"], hands["errors2d"]
     for start in AUC_STARTS:
         out[f"auc_{start:g}_{AUC_LIMIT:g}",] = of_hands(right_share(deep, AUC_LIMIT, start))
@@ -141,17 +134,24 @@ def totals(scores: Scores, chosen: np.ndarray | None = None) -> Figures:
     out["hands_found",] = of_hands(hands["found"])
     out["error2d_px",] = of_hands(hands["error2d_px"])
     out["mask_iou",] = of_hands(hands["mask_iou"])
-    out["penetration", "depth"] = of_pictures(pictures["depth"])
-    out["penetration", "volume"] = of_pictures(pictures["volume"])
-    out["penetration", "contact"] = of_pictures(pictures["touching"])
-    out["penetration", "true_contact"] = of_pictures(pictures["true_touching"])
+    out["penetration", "depth"] = row_totals(pictures["depth"])
+    out["penetration", "volume"] = row_totals(pictures["volume"])
+    out["penetration", "contact"] = row_totals(pictures["touching"])
+    out["penetration", "true_contact"] = row_totals(pictures["true_touching"])
     agree = np.where(
         np.isnan(pictures["touching"] + pictures["true_touching"]),
         np.nan,
         pictures["touching"] == pictures["true_touching"],
     )
-    out["penetration", "contact_accuracy"] = of_pictures(agree)
+    out["penetration", "contact_accuracy"] = row_totals(agree)
     return out
+
+
+def row_totals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and count (N,) of what is not NaN in each row of values (N,) or (N, K)."""
+    values = values if values.ndim == 2 else values[:, None]
+    known = ~np.isnan(values)
+    return np.where(known, values, 0).sum(1), known.sum(1).astype(np.float64)
 
 
 def hand_means(errors: np.ndarray) -> np.ndarray:
@@ -227,7 +227,7 @@ def summarise(scores: Scores) -> dict[str, Any]:
 def breakdown(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
     """Figures by hand, finger and joint, by closeness and pose difference of two hands, by how much of a hand is seen.
 
-    Parts that no hand falls into are left out; "joint" and "finger" have `joint_figures`, the others `figures`.
+    Empty where nothing is known to go by; "joint" and "finger" have `joint_figures`, the others `figures`.
     """
     hands, pictures = scores.hands, scores.pictures
     of = hands["picture"]
@@ -239,7 +239,9 @@ def breakdown(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
         "visible": _bins(hands["visible"], VISIBLE_BINS, "seen"),
     }
     out = {
-        name: {label: figures(scores, hands=chosen) for label, chosen in parts.items() if chosen.any()}
+        name: {label: figures(scores, hands=chosen) for label, chosen in parts.items()}
+        if any(chosen.any() for chosen in parts.values())
+        else {}
         for name, parts in choices.items()
     }
     out["joint"] = {name: joint_figures(scores, [j]) for j, name in enumerate(JOINT_NAMES)}
