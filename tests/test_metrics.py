@@ -8,12 +8,17 @@ from hypothesis.extra.numpy import arrays
 from lgnet.geometry import procrustes, rotvec_to_matrix
 from lgnet.metrics import (
     PROTOCOLS,
+    acceleration_error,
     area_under_pck,
     can_score,
+    f_scores,
+    hands_distance,
+    mask_iou,
     match_hands,
     mpjpe,
     pa_error,
     pck,
+    pose_difference,
     relative_error,
     rooted_errors,
     similarity_aligned,
@@ -171,3 +176,78 @@ def test_match_hands():
     assert match_hands(np.array([[0.3], [0.2]])) == [1]
     # both together beat the best single one: 0.2 + 0.3 < 0.1 + nothing
     assert match_hands(np.array([[0.1, 0.2], [0.3, 2.0]])) == [1, 0]
+
+
+def test_the_upper_part_of_the_area_by_hand():
+    # from 20 to 50 mm an error is right from itself on: 30, 30, 25, 0 and 0 of the 30 mm
+    assert area_under_pck(np.array([0.0, 10, 25, 60, np.inf]), start=20) == pytest.approx(85 / 150)
+
+
+def on_a_line(*millimetres: float) -> np.ndarray:
+    return np.array([[x / 1000, 0, 0] for x in millimetres])
+
+
+def test_f_scores_by_hand():
+    # within 5 mm: one of three predicted, one of three true; within 15 mm: two of each
+    assert f_scores(on_a_line(3, 110, 500), on_a_line(0, 100, 200)) == pytest.approx((1 / 3, 2 / 3))
+    # both predicted points lie at one true point of three: precision 1, recall 1/3
+    assert f_scores(on_a_line(3, 0), on_a_line(0, 100, 200)) == pytest.approx((0.5, 0.5))
+    assert f_scores(on_a_line(500), on_a_line(0)) == (0, 0)
+
+
+def test_f_scores_agree_with_a_slow_version():
+    generator = np.random.default_rng(5)
+    points, true = generator.normal(size=(60, 3)) * 0.02, generator.normal(size=(70, 3)) * 0.02
+    for limit, fast in zip((5, 15), f_scores(points, true)):
+        near = [[np.linalg.norm(p - t) * 1000 <= limit for t in true] for p in points]
+        precision = sum(any(row) for row in near) / 60
+        recall = sum(any(row[i] for row in near) for i in range(70)) / 70
+        assert fast == pytest.approx(2 * precision * recall / (precision + recall), abs=1e-9)
+
+
+def test_acceleration_error_by_hand():
+    true = np.zeros((4, 21, 3))
+    moved = true.copy()
+    moved[3, 8, 1] = 0.021  # at frame 2 its acceleration is 21 mm per frame squared; at frame 1 it is none
+    valid = np.ones((4, 21), bool)
+    assert acceleration_error(moved, true, valid) == pytest.approx(21 / 42)
+    valid[0] = False  # frame 2 is left
+    assert acceleration_error(moved, true, valid) == pytest.approx(1)
+    valid[2] = False
+    assert acceleration_error(moved, true, valid) is None
+    assert acceleration_error(moved[:2], true[:2], valid[:2]) is None
+    steady = true + np.arange(4)[:, None, None] * (0.01, 0, 0) + 1  # off, and drifting evenly
+    assert acceleration_error(steady, true, np.ones((4, 21), bool)) == pytest.approx(0, abs=1e-9)
+
+
+def flat_hand() -> np.ndarray:
+    """(21, 3) a right hand in the plane z = 0, every finger straight along y."""
+    joints = np.zeros((21, 3))
+    for finger in range(5):
+        for bone in range(4):
+            joints[4 * finger + 1 + bone] = 0.02 * finger - 0.05, 0.03 + 0.05 * (finger > 0) + 0.025 * bone, 0
+    return joints
+
+
+def test_pose_difference_by_hand():
+    right = flat_hand()
+    left = right * (-1, 1, 1)
+    turn = rotvec_to_matrix(torch.tensor([0.3, -1.0, 0.5], dtype=torch.float64)).numpy()
+    assert pose_difference(right, left) == pytest.approx(0, abs=1e-5)
+    assert pose_difference(right, 1.3 * left @ turn.T + (0.2, 0.1, 1)) == pytest.approx(0, abs=1e-5)
+    bent = left.copy()
+    bent[6:9] = bent[5] + np.array([[0, 0, 0.025], [0, 0, 0.05], [0, 0, 0.075]])  # a finger square to the palm
+    assert pose_difference(right, bent @ turn.T) == pytest.approx(3 * 90 / 15)
+    one = left.copy()
+    one[20] = one[19] + 0.025 * np.array([np.sin(np.pi / 6), np.cos(np.pi / 6), 0])  # one bone by 30 degrees
+    assert pose_difference(right, one) == pytest.approx(2)
+    # the same shape on both sides is not the same pose: turned palm onto palm, the finger points the other way
+    assert pose_difference(bent, bent) == pytest.approx(3 * 180 / 15)
+
+
+def test_hands_distance_and_masks_by_hand():
+    assert hands_distance(on_a_line(0, 10), np.array([[0.013, 0.004, 0], [1, 1, 1]])) == pytest.approx(5)
+    a, b = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
+    assert mask_iou(a, b) is None
+    a[:, :2], b[:2] = True, True
+    assert mask_iou(a, b) == pytest.approx(4 / 12)

@@ -2,11 +2,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import trimesh
 
 from lgnet.data.sample import Sample, empty_sample
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
 from lgnet.scoring.score import score_picture
-from lgnet.scoring.summary import summarise, tabulate
+from lgnet.scoring.summary import confidence, figures, read_scores, resampled, summarise, tabulate, to_npz
 
 K = np.array([500.0, 500.0, 320.0, 240.0])
 
@@ -218,3 +219,147 @@ def test_no_pictures():
     assert figures["count"] == 0
     assert figures["presence_accuracy"] is None
     assert figures["auc_0_50"] is None
+
+
+# --- meshes and masks
+
+
+def square(left: float, top: float, side: float) -> np.ndarray:
+    """(4, 3) metres: a square half a metre before the camera that covers `side` x `side` pixels from (left, top) on."""
+    u, v = np.array([left, left + side, left + side, left]) - 0.5, np.array([top, top, top + side, top + side]) - 0.5
+    return np.stack([(u - K[2]) / 1000, (v - K[3]) / 1000, np.full(4, 0.5)], 1)
+
+
+SQUARE = np.array([[0, 1, 2], [0, 2, 3]])
+
+
+def test_mask_iou_and_share_seen_by_hand():
+    sample, placed = scene("single", (0,))
+    parts = np.zeros((480, 640), np.uint8)
+    parts[100:200, 100:150] = 3  # of a hand of 100 x 100 pixels the left half is seen,
+    parts[100:200, 150:160] = 20  # beside it a bit of a left hand
+    sample = replace(sample, parts=parts)
+    truth = square(100, 100, 100)
+    predicted = replace(hand(0, placed[0], truth), faces=SQUARE)
+    score = score_picture(sample, two(predicted), (truth, None), (SQUARE, None)).hands[0]
+    assert score.visible == pytest.approx(0.5)
+    assert score.mask_iou == pytest.approx(0.5)
+    aside = replace(predicted, vertices=square(125, 100, 100))
+    # 25 columns in common of 50 + 100 - 25
+    assert score_picture(sample, two(aside)).hands[0].mask_iou == pytest.approx(25 / 125)
+    missed = score_picture(sample, two(), (truth, None), (SQUARE, None)).hands[0]
+    assert (missed.mask_iou, missed.visible) == (None, pytest.approx(0.5))
+    assert score_picture(sample, two(hand(0, placed[0])), (truth, None)).hands[0].visible is None
+
+
+@pytest.mark.parametrize(
+    ("shift", "depth", "volume", "touching"), [(0.055, 5, 2000, True), (0.063, 0, 0, True), (0.068, 0, 0, False)]
+)
+def test_touch_by_hand(shift, depth, volume, touching):
+    pytest.importorskip("numba")
+    sample, placed = scene()
+    big, small = trimesh.creation.box(extents=(0.1,) * 3), trimesh.creation.box(extents=(0.02,) * 3)
+    meshes = [np.asarray(big.vertices) + (0, 0, 0.5), np.asarray(small.vertices) + (shift, 0.013, 0.507)]
+    faces = [np.asarray(big.faces), np.asarray(small.faces)]
+    hands = [replace(hand(s, placed[s], meshes[s]), faces=faces[s]) for s in (0, 1)]
+    score = score_picture(sample, two(*hands), meshes, faces)
+    assert score.touch == score.true_touch
+    assert score.touch.depth == pytest.approx(depth)
+    assert score.touch.volume == pytest.approx(volume, rel=0.25)  # counted on a grid of 2 mm
+    assert score.touch.touching is touching
+    assert score_picture(sample, two(hands[0]), meshes, faces).touch is None
+    apart = score_picture(sample, two(hands[0], replace(hands[1], vertices=meshes[1] + (1, 0, 0))), meshes, faces)
+    told = summary([score, apart])["penetration"]
+    assert told["contact"] == (0.5 if touching else 0)
+    assert told["true_contact"] == float(touching)
+    assert told["contact_accuracy"] == (0.5 if touching else 1)
+    assert told["depth"] == pytest.approx(depth / 2)
+
+
+def test_f_scores_of_vertices_are_after_alignment():
+    sample, placed = scene("single", (0,))
+    mesh = np.random.default_rng(1).normal(size=(40, 3)) * 0.05
+    moved = replace(hand(0, placed[0], mesh * 1.5 + 0.2))  # larger and elsewhere, but the same shape
+    figures = summary([score_picture(sample, two(moved), (mesh, None))])
+    assert figures["f_5"] == figures["f_15"] == 1
+    assert figures["pa_mpvpe"] == pytest.approx(0, abs=1e-6)
+
+
+# --- parts of the whole
+
+
+def test_by_joint_and_finger():
+    sample, placed = scene("single", (0,))
+    off = placed[0].copy()
+    off[4] += 0, 0, 0.05
+    told = summary([score_picture(sample, two(hand(0, off)))])
+    assert told["by_joint"]["thumb_tip"]["protocols"]["C"]["mpjpe"] == pytest.approx(50, abs=1e-3)
+    assert told["by_joint"]["thumb_tip"]["auc_0_50"] == pytest.approx(0, abs=1e-4)
+    assert told["by_finger"]["thumb"]["protocols"]["A"]["mpjpe"] == pytest.approx(12.5, abs=1e-3)
+    assert told["by_finger"]["index"]["protocols"]["A"]["mpjpe"] == pytest.approx(0, abs=1e-3)
+    assert told["by_hand"]["right"]["protocols"]["C"]["mpjpe"] == pytest.approx(50 / 21, abs=1e-3)
+    assert told["by_hand"]["left"]["protocols"]["C"]["mpjpe"] is None
+    assert told["by_visible"] == told["by_closeness"] == {}  # nothing known to go by
+    missed = summary([score_picture(sample, two())])
+    assert missed["by_joint"]["thumb_tip"]["protocols"]["C"]["mpjpe"] is None
+    assert missed["by_joint"]["thumb_tip"]["pck2d"]["0.2"] == 0
+
+
+def test_by_closeness_and_pose_difference():
+    sample, _ = scene()
+    sample.joints3d[0] = grid_hand() + (0, 0, 0.5)
+    sample.joints3d[1] = grid_hand() * (-1, 1, 1) + (2, 0, 0.5)
+    far = score_picture(sample, two(hand(0, sample.joints3d[0].astype(float))))
+    sample.joints3d[1] = sample.joints3d[0] + (0, 0, 0.004)
+    near = score_picture(sample, two())
+    assert far.pose_difference == pytest.approx(0, abs=1e-2)  # truth is stored in single precision
+    told = summary([far, near])
+    assert {label: own["hands"] for label, own in told["by_closeness"].items()} == {
+        "0-10 mm": 2, "10-25 mm": 0, "25-50 mm": 0, "50-100 mm": 0, "over 100 mm": 2,
+    }  # fmt: skip
+    assert told["by_pose_difference"]["0-14.1 degrees"]["hands"] == 2
+    assert told["by_closeness"]["over 100 mm"]["pck2d"]["0.2"] < 1
+
+
+# --- intervals
+
+
+def off_by(millimetres: float, name: str):
+    """A picture of one right hand of which 20 joints are that much off, as in protocol C."""
+    sample, placed = scene("single", (0,))
+    joints = placed[0].copy()
+    joints[1:] += 0, 0, millimetres / 1000
+    return score_picture(replace(sample, name=name), two(hand(0, joints)))
+
+
+def test_resampling_agrees_with_a_slow_version():
+    columns = np.random.default_rng(2).normal(size=(7, 3))
+    drawn = np.random.default_rng(4).integers(0, 7, (5, 7))
+    np.testing.assert_allclose(resampled(columns, 5, seed=4), [sum(columns[i] for i in row) for row in drawn])
+
+
+def test_intervals():
+    errors = np.random.default_rng(0).normal(20, 3, 400)
+    told = confidence(tabulate([off_by(e, str(i)) for i, e in enumerate(errors)]))
+    assert (told["level"], told["resamples"]) == (0.95, 1000)
+    low, high = told["figures"]["protocols"]["C"]["mpjpe"]
+    mean, half = errors.mean() * 20 / 21, 1.96 * errors.std() / 20 * 20 / 21  # the root is never off
+    assert low == pytest.approx(mean - half, abs=0.1 * half)
+    assert high == pytest.approx(mean + half, abs=0.1 * half)
+    assert told["figures"]["mrrpe"] is None
+    assert told["figures"]["hands_found"] == [1, 1]
+    assert confidence(tabulate([off_by(5, "a")]))["figures"]["pa_mpjpe"] is None  # one picture tells nothing of spread
+
+
+def test_scores_as_a_file(tmp_path):
+    scores = tabulate([off_by(5, "a"), off_by(7, "b")])
+    (tmp_path / "scores.npz").write_bytes(to_npz(scores))
+    assert figures(read_scores(tmp_path / "scores.npz")) == figures(scores)
+    (tmp_path / "scores.npz").write_bytes(b"PK no more")
+    with pytest.raises(ValueError, match=r"scores.npz is damaged"):
+        read_scores(tmp_path / "scores.npz")
+    with pytest.raises(ValueError, match="there is no"):
+        read_scores(tmp_path / "none.npz")
+    np.savez(tmp_path / "other.npz", a=1)
+    with pytest.raises(ValueError, match="holds no scores"):
+        read_scores(tmp_path / "other.npz")
