@@ -144,9 +144,10 @@ def f_scores(points: np.ndarray, true_points: np.ndarray, limits: tuple[float, .
     """
     middle = true_points.mean(0)
     p, t = ((x - middle).astype(np.float32) * np.float32(MM) for x in (points, true_points))
-    squares = p @ (-2 * t.T)
-    squares += (p * p).sum(1)[:, None]
-    squares += (t * t).sum(1)
+    one_p, one_t = np.ones((len(p), 1), np.float32), np.ones((len(t), 1), np.float32)
+    left = np.concatenate([p, (p * p).sum(1, keepdims=True), one_p], 1)
+    right = np.concatenate([-2 * t, one_t, (t * t).sum(1, keepdims=True)], 1)
+    squares = left @ right.T  # |p|^2 - 2 p.t + |t|^2
     to_true, to_predicted = squares.min(1), squares.min(0)
     out = []
     for limit in limits:

@@ -35,6 +35,8 @@ def measure_contact(
     """
     a, b = (np.ascontiguousarray(mesh, np.float64) for mesh in (first, second))
     fa, fb = (np.ascontiguousarray(faces, np.int64) for faces in (first_faces, second_faces))
+    if (np.maximum(a.min(0), b.min(0)) - np.minimum(a.max(0), b.max(0)) > reach).any():
+        return Contact(np.inf, 0.0, 0.0)
     deepest = 0.0
     for points, mesh, faces in ((a, b, fb), (b, a, fa)):
         near = points[((points > mesh.min(0)) & (points < mesh.max(0))).all(1)]
@@ -54,9 +56,12 @@ def _nearest(points: np.ndarray, mesh: np.ndarray, faces: np.ndarray, reach: flo
     """The least distance, asked only of the few hundred points that may have it; infinite where beyond `reach`."""
     if np.isfinite(reach):
         points = points[((points > mesh.min(0) - reach) & (points < mesh.max(0) + reach)).all(1)]
-        corners = mesh[faces]
-        low, high = (points.min(0), points.max(0)) if len(points) else (np.full(3, np.inf), np.full(3, -np.inf))
-        faces = faces[((corners.max(1) > low - reach) & (corners.min(1) < high + reach)).all(1)]
+        if not len(points):
+            return np.inf
+        a, b, c = (mesh[faces[:, corner]] for corner in range(3))
+        above = np.maximum(np.maximum(a, b), c) > points.min(0) - reach
+        below = np.minimum(np.minimum(a, b), c) < points.max(0) + reach
+        faces = faces[(above & below).all(1)]
         if not len(faces):
             return np.inf
         found = float(surface_distance(points, mesh, faces).min())
