@@ -12,6 +12,7 @@ from lgnet.hands import TwoHands
 from lgnet.scoring.compare import compare_runs, sentence, sentences
 from lgnet.scoring.tables import to_latex, to_markdown
 
+pytestmark = pytest.mark.usefixtures("no_plots")
 OFF = 16 / 21 * 3**0.5 * 10
 """Millimetres: MPJPE of protocol C where 16 of 21 joints are off by 10 mm in x, y and z."""
 

@@ -83,7 +83,7 @@ def test_files_and_keys(tmp_path, capsys):
     assert metrics["protocols"]["C"]["mpvpe"] is None  # no mesh is known
     assert metrics["hands_scored_3d"] == 6
     assert metrics["hands"] == 7
-    for name in ("pck.png", "worst/worst.png"):
+    for name in ("pck.png", "joints.png", "asymmetry.png", "cases.jpg", "worst/worst.png"):
         assert cv2.imread(str(tmp_path / "out" / name)) is not None
     assert not list((tmp_path / "out").rglob("*.part"))
     out, err = capsys.readouterr()
@@ -91,6 +91,7 @@ def test_files_and_keys(tmp_path, capsys):
     assert err == ""  # no progress bar where there is no terminal
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_nothing_leaks_with_own_boxes(tmp_path):
     predictor = Knowing()
     metrics = evaluate(predictor, DATA, tmp_path, quiet=True)
@@ -104,6 +105,7 @@ def test_nothing_leaks_with_own_boxes(tmp_path):
         assert camera == (None if index == 4 else Camera(150, 150, 80, 60))
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_true_boxes_are_given_where_there_are_hands(tmp_path):
     predictor = Knowing()
     metrics = evaluate(predictor, DATA, tmp_path, boxes="truth", quiet=True)
@@ -115,6 +117,7 @@ def test_true_boxes_are_given_where_there_are_hands(tmp_path):
     assert metrics["presence_accuracy"] == 1
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_predictor_that_finds_nothing(tmp_path):
     metrics = evaluate(Knowing(hands=False), DATA, tmp_path, quiet=True)
     # sides told rightly: the absent ones of three single pictures, and both of the empty one: 5 of 12
@@ -125,6 +128,7 @@ def test_a_predictor_that_finds_nothing(tmp_path):
     assert metrics["protocols"]["A"]["mpjpe"] is metrics["mrrpe"] is metrics["handedness_accuracy"] is None
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_limit_takes_pictures_from_all_over(tmp_path):
     predictor = Knowing()
     assert evaluate(predictor, DATA, tmp_path, limit=3, quiet=True)["count"] == 3
@@ -144,6 +148,7 @@ def test_errors(tmp_path, monkeypatch):
     assert predictor.asked == []  # said before the work, not after it
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_table(tmp_path):
     metrics = evaluate(Knowing(shift=0.01), DATA, tmp_path, quiet=True)
     page = io.StringIO()
@@ -209,6 +214,15 @@ def test_pck_plot(tmp_path):
     path = plots.plot_pck({"all": errors}, {"all": np.zeros(0)}, tmp_path / "deep" / "pck.png", "title", paper=True)
     assert cv2.imread(str(path)) is not None
     assert [p.name for p in path.parent.iterdir()] == ["pck.png"]
+
+
+def test_plots_by_joint_and_pose_difference(tmp_path):
+    of = {"protocols": {name: {"mpjpe": error} for name, error in zip("ABC", (5.0, None, 7.0))}, "hands": 4}
+    nothing = {"protocols": {name: {"mpjpe": None} for name in "ABC"}, "hands": 0}
+    for plot in (plots.plot_joints, plots.plot_asymmetry):
+        for parts in ({"0-14.1 degrees": of, "14.1-16.2 degrees": nothing}, {"0-14.1 degrees": nothing}, {}):
+            path = plot(parts, tmp_path / "plot.png", "title")
+            assert cv2.imread(str(path)) is not None
 
 
 def test_learning_curves(tmp_path):
