@@ -315,7 +315,7 @@ def test_by_closeness_and_pose_difference():
     assert far.pose_difference == pytest.approx(0, abs=1e-2)  # truth is stored in single precision
     told = summary([far, near])
     assert {label: own["hands"] for label, own in told["by_closeness"].items()} == {
-        "0-10 mm": 2, "10-25 mm": 0, "25-50 mm": 0, "50-100 mm": 0, "over 100 mm": 2,
+        "0-20 mm": 2, "20-35 mm": 0, "35-60 mm": 0, "60-100 mm": 0, "over 100 mm": 2,
     }  # fmt: skip
     assert told["by_pose_difference"]["0-14.1 degrees"]["hands"] == 2
     assert told["by_closeness"]["over 100 mm"]["pck2d"]["0.2"] < 1

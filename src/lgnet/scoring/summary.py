@@ -29,8 +29,9 @@ RESAMPLES, LEVEL = 1000, 0.95
 POSE_BINS = (14.1, 16.2, 33.5, 39.1, 43.1, 102.3)
 """Degrees: upper ends of the paper's six bins of pose difference. **choice**: its plot's labels are taken as upper ends,
 and as degrees (it says neither); what lies above the last belongs to it."""
-DISTANCE_BINS = (10.0, 25.0, 50.0, 100.0, np.inf)
-"""Millimetres between the nearest joints of two hands: upper ends."""
+DISTANCE_BINS = (20.0, 35.0, 60.0, 100.0, np.inf)
+"""Millimetres between the nearest joints of two hands: upper ends. Joints lie within the flesh: fingers that touch have
+theirs some 15 mm apart."""
 VISIBLE_BINS = (0.5, 0.75, 0.9, 1.0)
 """Share of the hand's pixels that is seen: upper ends."""
 

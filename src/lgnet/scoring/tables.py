@@ -90,6 +90,10 @@ _BREAKDOWNS = (
 )
 
 
+def _label(name: str, metrics: dict[str, Any]) -> str:
+    return f"{name} (told)" if metrics["boxes"] == "truth" and name in _TOLD else name
+
+
 def look_up(figures: dict[str, Any], path: tuple[str, ...]) -> Any:
     """The figure at a path; None where there is none."""
     for key in path:
@@ -105,9 +109,7 @@ def table(metrics: dict[str, Any]) -> Table:
         cells = [look_up(column, path) for column in columns.values()]
         if all(cell is None for cell in cells) and path[0] in ("mask_iou", "penetration"):
             continue
-        if metrics["boxes"] == "truth" and name in _TOLD:
-            name += " (told)"
-        result.add_row(name, *("-" if cell is None else format(cell, form) for cell in cells))
+        result.add_row(_label(name, metrics), *("-" if cell is None else format(cell, form) for cell in cells))
     return result
 
 
@@ -162,7 +164,7 @@ def sheets(metrics: dict[str, Any]) -> tuple[str, list[Sheet]]:
     out.append(Sheet("Area under PCK of 3D joints", ("method", "protocol", "AUC 0-50 mm", "AUC 20-50 mm"), rows))
     skip = {"count", "protocols", "auc_0_50", "auc_20_50"}
     rows = [
-        (name, _told(metrics, path, form))
+        (_label(name, metrics), _told(metrics, path, form))
         for name, path, form in _ROWS
         if path[0] not in skip and look_up(metrics, path) is not None
     ]
@@ -207,10 +209,7 @@ def _told(metrics: dict[str, Any], path: tuple[str, ...], form: str = ".2f") -> 
 
 def _heading(metrics: dict[str, Any]) -> str:
     kept = metrics["confidence"]
-    text = f"{metrics['count']} pictures of {_title(metrics)}; in brackets {100 * kept['level']:g} % intervals over pictures."
-    if metrics["boxes"] == "truth":
-        text += " Presence, handedness and hands found were told, not found."
-    return text
+    return f"{metrics['count']} pictures of {_title(metrics)}; in brackets {100 * kept['level']:g} % intervals over pictures."
 
 
 def to_markdown(metrics: dict[str, Any]) -> str:
