@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1] / "src" / "lgnet"
 
 LAYERS = (
     {"hands", "config"},
-    {"geometry", "penetration"},
+    {"geometry", "penetration", "zbuffer"},
     {"hand_model", "mano", "anatomy", "crop", "data.sample", "image_io"},
     {"model"},
     {"losses", "metrics", "checkpoint", "detect", "side", "place", "data", "synth"},
@@ -129,7 +129,7 @@ def test_heavy_and_optional_packages_stay_where_they_belong():
         if "matplotlib" in packages:
             assert name == "plots"
             assert "matplotlib" not in imports(name, whole=False)
-        assert "numba" not in packages or name.startswith("synth") or name == "penetration", name
+        assert "numba" not in packages or name.startswith("synth") or name in ("penetration", "zbuffer"), name
         assert not packages & {"pickle", "torchvision"} or name == "mano", name
 
 

@@ -147,8 +147,11 @@ def f_scores(points: np.ndarray, true_points: np.ndarray, limits: tuple[float, .
     one_p, one_t = np.ones((len(p), 1), np.float32), np.ones((len(t), 1), np.float32)
     left = np.concatenate([p, (p * p).sum(1, keepdims=True), one_p], 1)
     right = np.concatenate([-2 * t, one_t, (t * t).sum(1, keepdims=True)], 1)
-    squares = left @ right.T  # |p|^2 - 2 p.t + |t|^2
-    to_true, to_predicted = squares.min(1), squares.min(0)
+    to_true, to_predicted = np.empty(len(p), np.float32), np.full(len(t), np.inf, np.float32)
+    for start in range(0, len(p), 128):  # few rows at a time stay in the cache
+        squares = left[start : start + 128] @ right.T  # |p|^2 - 2 p.t + |t|^2
+        squares.min(1, out=to_true[start : start + 128])
+        np.minimum(to_predicted, squares.min(0), out=to_predicted)
     out = []
     for limit in limits:
         precision, recall = (float((side <= limit * limit).mean()) for side in (to_true, to_predicted))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,8 +28,6 @@ from ..metrics import (
     rooted_errors,
     similarity_aligned,
 )
-from ..rasterize import rasterize
-from ..visualize import mask
 
 TOUCH = 0.005
 """Metres: hands nearer than this are in contact."""
@@ -233,21 +231,31 @@ def _mask_ious(sample: Sample, prediction: TwoHands) -> list[float | None]:
     """Right and left: how well the visible pixels agree; None for a missed hand, and where masks or meshes are unknown."""
     if sample.parts is None or not prediction.hands or not all(len(hand.faces) for hand in prediction.hands):
         return [None, None]
-    height, width = sample.parts.shape
-    drawn = mask(replace(prediction, width=width, height=height))
-    predicted = (prediction.right, prediction.left)
-    return [
-        None if predicted[side] is None else mask_iou(drawn == side + 1, _part_of(sample.parts, side))
-        for side in (RIGHT, LEFT)
-    ]
+    hands = prediction.hands
+    starts = np.cumsum([0, *(len(hand.vertices) for hand in hands)])
+    faces = np.concatenate([hand.faces + start for hand, start in zip(hands, starts)])
+    shown = _draw(np.concatenate([hand.vertices for hand in hands]), faces, prediction.camera.K, sample.parts.shape)
+    ends = np.cumsum([0, *(len(hand.faces) for hand in hands)])
+    out: list[float | None] = [None, None]
+    for hand, low, high in zip(hands, ends, ends[1:]):
+        side = SIDES.index(hand.side)
+        out[side] = mask_iou((shown >= low) & (shown < high), _part_of(sample.parts, side))
+    return out
+
+
+def _draw(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """(H, W) int32: the face that each pixel shows, -1 where none."""
+    from ..zbuffer import rasterize  # numba: not before it is needed
+
+    points, triangles = np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32)
+    return rasterize(points, triangles, np.asarray(K, np.float32), size[1], size[0])[0]
 
 
 def _visible(sample: Sample, side: int, vertices: np.ndarray | None, faces: np.ndarray | None) -> float | None:
     """Of the pixels that the true mesh alone would take, the share that show it."""
     if sample.parts is None or sample.K is None or vertices is None or faces is None:
         return None
-    height, width = sample.parts.shape
-    alone = rasterize(vertices, faces, sample.K, width, height)[0] >= 0
+    alone = _draw(vertices, faces, sample.K, sample.parts.shape) >= 0
     return float((alone & _part_of(sample.parts, side)).sum() / alone.sum()) if alone.any() else None
 
 
