@@ -8,6 +8,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from ..zbuffer import NEAR as NEAR
 from ..zbuffer import draw_triangle
 from ..zbuffer import rasterize as rasterize
 
