@@ -27,7 +27,7 @@ from .scoring.cases import sheet, tile, worst_and_median
 from .scoring.predictions import Reader, open_predictions, write_prediction
 from .scoring.score import PictureScore, score_picture
 from .scoring.summary import Scores, confidence, summarise, tabulate, to_npz
-from .scoring.tables import group_table, table, to_latex, to_markdown
+from .scoring.tables import PUBLISHED_DATA, group_table, table, to_latex, to_markdown
 
 WORST = 24
 """Pictures of worst/worst.png."""
@@ -176,6 +176,7 @@ def _write(folder: Path, metrics: dict[str, Any], scores: Scores) -> None:
         {name: _known(flat[rows]) for name, rows in chosen.items()},
         folder / "pck.png",
         title=title,
+        paper=metrics["data"] == PUBLISHED_DATA,
     )
     plots.plot_joints(metrics["by_joint"], folder / "joints.png", title)
     plots.plot_asymmetry(metrics["by_pose_difference"], folder / "asymmetry.png", title)
