@@ -21,8 +21,8 @@ from lgnet.anatomy import LIMITS
 from lgnet.config import PRESETS
 from lgnet.hand_model import load_hand_model
 from lgnet.hands import SIDES
+from lgnet.penetration import measure_contact
 from lgnet.synth.generate import training_rng
-from lgnet.synth.penetration import measure_contact
 from lgnet.synth.poses import LIBRARY, sample_pose, sign_pose
 from lgnet.synth.scene import sample_scene
 

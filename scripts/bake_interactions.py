@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.progress import track
 
 from lgnet.hand_model import load_hand_model
+from lgnet.penetration import measure_contact
 from lgnet.synth.contact import pose_points, solve, start
 from lgnet.synth.interaction import BANK, pack
 from lgnet.synth.pairs import PAIRS
-from lgnet.synth.penetration import measure_contact
 
 DEEPEST, FARTHEST = 0.003, 0.005
 BATCH = 64

@@ -8,11 +8,11 @@ from lgnet.anatomy import LIMITS
 from lgnet.config import SynthConfig
 from lgnet.hand_model import load_hand_model
 from lgnet.hands import SIDES
+from lgnet.penetration import measure_contact
 from lgnet.synth import scene
 from lgnet.synth.contact import pose_points, proxy, solve, spots, start
 from lgnet.synth.interaction import load_bank, pack
 from lgnet.synth.pairs import PAIRS
-from lgnet.synth.penetration import measure_contact
 from lgnet.synth.poses import FOR_TWO, LIBRARY
 
 torch.set_num_threads(1)
@@ -44,7 +44,7 @@ def test_spots_lie_where_their_names_say():
 def test_proxy_spheres_are_inside_the_hand_and_fill_it():
     own = proxy("right")
     balls = own.hand.template[own.parts[3]].numpy()
-    from lgnet.synth.penetration import inside, surface_distance
+    from lgnet.penetration import inside, surface_distance
 
     skin = HANDS[0].template.double().numpy()
     assert inside(balls.astype(np.float64), skin, FACES[0]).mean() > 0.97

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from lgnet import evaluate as evaluate_module
 from lgnet import plots
 from lgnet.data.registry import DataSet, open_data
 from lgnet.data.sample import Sample, empty_sample
-from lgnet.evaluate import badness, evaluate, table, true_vertices
+from lgnet.evaluate import evaluate, table, true_vertices
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
-from lgnet.metrics import score_picture
+from lgnet.scoring import cases
+from lgnet.scoring.score import score_picture
 
 KEYS = {
     "data", "boxes", "weights", "count", "skipped", "presence_accuracy", "handedness_accuracy", "protocols",
@@ -83,7 +83,7 @@ def test_files_and_keys(tmp_path, capsys):
     assert metrics["protocols"]["C"]["mpvpe"] is None  # no mesh is known
     assert metrics["hands_scored_3d"] == 6
     assert metrics["hands"] == 7
-    for name in ("pck.png", "worst/worst.png"):
+    for name in ("pck.png", "joints.png", "asymmetry.png", "cases.jpg", "worst/worst.png"):
         assert cv2.imread(str(tmp_path / "out" / name)) is not None
     assert not list((tmp_path / "out").rglob("*.part"))
     out, err = capsys.readouterr()
@@ -91,6 +91,7 @@ def test_files_and_keys(tmp_path, capsys):
     assert err == ""  # no progress bar where there is no terminal
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_nothing_leaks_with_own_boxes(tmp_path):
     predictor = Knowing()
     metrics = evaluate(predictor, DATA, tmp_path, quiet=True)
@@ -104,6 +105,7 @@ def test_nothing_leaks_with_own_boxes(tmp_path):
         assert camera == (None if index == 4 else Camera(150, 150, 80, 60))
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_true_boxes_are_given_where_there_are_hands(tmp_path):
     predictor = Knowing()
     metrics = evaluate(predictor, DATA, tmp_path, boxes="truth", quiet=True)
@@ -115,6 +117,7 @@ def test_true_boxes_are_given_where_there_are_hands(tmp_path):
     assert metrics["presence_accuracy"] == 1
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_predictor_that_finds_nothing(tmp_path):
     metrics = evaluate(Knowing(hands=False), DATA, tmp_path, quiet=True)
     # sides told rightly: the absent ones of three single pictures, and both of the empty one: 5 of 12
@@ -125,6 +128,7 @@ def test_a_predictor_that_finds_nothing(tmp_path):
     assert metrics["protocols"]["A"]["mpjpe"] is metrics["mrrpe"] is metrics["handedness_accuracy"] is None
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_limit_takes_pictures_from_all_over(tmp_path):
     predictor = Knowing()
     assert evaluate(predictor, DATA, tmp_path, limit=3, quiet=True)["count"] == 3
@@ -144,6 +148,7 @@ def test_errors(tmp_path, monkeypatch):
     assert predictor.asked == []  # said before the work, not after it
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_table(tmp_path):
     metrics = evaluate(Knowing(shift=0.01), DATA, tmp_path, quiet=True)
     page = io.StringIO()
@@ -158,22 +163,18 @@ def test_table(tmp_path):
     assert rows["MPVPE mm, protocol C"][0].strip() == "-"
 
 
-def test_the_worst_pictures_are_kept_in_order(monkeypatch):
-    monkeypatch.setattr(evaluate_module, "WORST", 3)
-    worst = []
+def test_the_worst_and_the_median_pictures_are_chosen():
+    nothing = TwoHands(None, None, 160, 120, Camera(1, 1, 1, 1))
+    scores = []
     for index, shift in enumerate((0.001, 0.02, 0.005, 0.01, 0.0)):
         sample = make(index)
-        hands = Knowing(shift).predict(sample.image, None, None, None)
-        score = score_picture(sample, hands)
-        worst = evaluate_module._keep_worst(worst, sample, hands, score)
-    kept = [bad for bad, _ in worst]
-    assert len(kept) == 3
-    assert kept == sorted(kept, reverse=True)
-    assert all(tile.shape == (evaluate_module.TILE, evaluate_module.TILE, 3) for _, tile in worst)
-    sample = make(0)
-    missed = score_picture(sample, TwoHands(None, None, 160, 120, Camera(1, 1, 1, 1)))
-    assert badness(missed) == 1
-    assert badness(score_picture(make(5), TwoHands(None, None, 160, 120, Camera(1, 1, 1, 1)))) == 0
+        scores.append(score_picture(sample, Knowing(shift).predict(sample.image, None, None, None)))
+    scores.append(score_picture(make(5), nothing))  # a picture without hands
+    assert cases.worst_and_median(scores, 3, 1) == ([1, 3, 2], [0 + 2])
+    assert cases.worst_and_median(scores, 9, 9)[0][:5] == [1, 3, 2, 0, 4]
+    assert sorted(cases.worst_and_median(scores, 9, 9)[1]) == [0, 1, 2, 3, 4]
+    assert cases.badness(score_picture(make(0), nothing)) == 1
+    assert cases.badness(scores[5]) == 0
 
 
 def test_the_tile_shows_truth_green_and_prediction_red():
@@ -183,7 +184,7 @@ def test_the_tile_shows_truth_green_and_prediction_red():
         replace(Knowing().predict(make(2).image, None, None, None).right, joints2d=sample.joints2d[0] + (25, 0)),
         None, 160, 120, Camera(1, 1, 1, 1),
     )  # fmt: skip
-    tile = evaluate_module._tile(sample, hands, score_picture(sample, hands)).astype(int)
+    tile = cases.tile(sample, score_picture(sample, hands)).astype(int)
     green = (tile[..., 1] > 180) & (tile[..., 0] < 90)
     red = (tile[..., 0] > 200) & (tile[..., 1] < 110)
     assert green.sum() > 50
@@ -213,6 +214,15 @@ def test_pck_plot(tmp_path):
     path = plots.plot_pck({"all": errors}, {"all": np.zeros(0)}, tmp_path / "deep" / "pck.png", "title", paper=True)
     assert cv2.imread(str(path)) is not None
     assert [p.name for p in path.parent.iterdir()] == ["pck.png"]
+
+
+def test_plots_by_joint_and_pose_difference(tmp_path):
+    of = {"protocols": {name: {"mpjpe": error} for name, error in zip("ABC", (5.0, None, 7.0))}, "hands": 4}
+    nothing = {"protocols": {name: {"mpjpe": None} for name in "ABC"}, "hands": 0}
+    for plot in (plots.plot_joints, plots.plot_asymmetry):
+        for parts in ({"0-14.1 degrees": of, "14.1-16.2 degrees": nothing}, {"0-14.1 degrees": nothing}, {}):
+            path = plot(parts, tmp_path / "plot.png", "title")
+            assert cv2.imread(str(path)) is not None
 
 
 def test_learning_curves(tmp_path):

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -7,22 +5,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from lgnet.data.sample import Sample, empty_sample
 from lgnet.geometry import procrustes, rotvec_to_matrix
-from lgnet.hands import SIDES, Camera, Hand, TwoHands
 from lgnet.metrics import (
     PROTOCOLS,
+    acceleration_error,
     area_under_pck,
     can_score,
+    f_scores,
+    hands_distance,
+    mask_iou,
     match_hands,
     mpjpe,
     pa_error,
     pck,
+    pose_difference,
     relative_error,
     rooted_errors,
-    score_picture,
     similarity_aligned,
-    summarise,
 )
 
 settings.register_profile("lgnet", deadline=None)  # a busy machine is no failure
@@ -30,7 +29,6 @@ settings.load_profile("lgnet")
 
 A, B, C = (PROTOCOLS[name] for name in "ABC")
 ALL = np.ones(21, bool)
-K = np.array([500.0, 500.0, 320.0, 240.0])
 
 
 def grid_hand() -> np.ndarray:
@@ -39,41 +37,6 @@ def grid_hand() -> np.ndarray:
     joints[0] = 0
     joints[9] = 0, 0.1, 0
     return joints
-
-
-def hand(side: int, joints: np.ndarray, vertices: np.ndarray | None = None, rough: np.ndarray | None = None) -> Hand:
-    vertices = joints[:5] if vertices is None else vertices
-    return Hand(
-        side=SIDES[side],
-        score=1.0,
-        box=np.zeros(4),
-        joints2d=joints[:, :2] / joints[:, 2:] * K[:2] + K[2:],
-        joints3d=joints,
-        vertices=vertices,
-        vertices_rough=vertices if rough is None else rough,
-        faces=np.zeros((1, 3), int),
-        pose=np.zeros((16, 3)),
-        shape=np.zeros(10),
-        translation=joints[0],
-    )
-
-
-def two(*hands: Hand) -> TwoHands:
-    slots = {h.side: h for h in hands}
-    return TwoHands(slots.get("right"), slots.get("left"), 640, 480, Camera(*K))
-
-
-def scene(kind: str = "separate", sides: tuple[int, ...] = (0, 1)) -> tuple[Sample, list[np.ndarray]]:
-    """A sample with hands at x = -0.15 and 0.15, half a metre before the camera, with all truth but meshes."""
-    sample = replace(empty_sample("scene", kind, np.zeros((480, 640, 3), np.uint8), K))
-    placed = [grid_hand() + (-0.15, 0, 0.5), grid_hand() * (-1, 1, 1) + (0.15, 0, 0.5)]
-    for side in sides:
-        sample.present[side] = True
-        sample.joints3d[side] = placed[side]
-        sample.joints3d_valid[side] = True
-        sample.joints2d[side] = placed[side][:, :2] / placed[side][:, 2:] * K[:2] + K[2:]
-        sample.joints2d_valid[side] = True
-    return sample, placed
 
 
 # --- one hand
@@ -215,163 +178,76 @@ def test_match_hands():
     assert match_hands(np.array([[0.1, 0.2], [0.3, 2.0]])) == [1, 0]
 
 
-# --- whole pictures
+def test_the_upper_part_of_the_area_by_hand():
+    # from 20 to 50 mm an error is right from itself on: 30, 30, 25, 0 and 0 of the 30 mm
+    assert area_under_pck(np.array([0.0, 10, 25, 60, np.inf]), start=20) == pytest.approx(85 / 150)
 
 
-def test_a_perfect_picture():
-    sample, placed = scene()
-    meshes = [np.random.default_rng(1).normal(size=(9, 3)) for _ in range(2)]
-    score = score_picture(sample, two(*(hand(s, placed[s], meshes[s], meshes[s] + 0.003) for s in (0, 1))), meshes)
-    figures = summarise([score])
-    assert figures["presence_accuracy"] == figures["handedness_accuracy"] == figures["hands_found"] == 1
-    assert figures["auc_0_50"] == pytest.approx(1, abs=1e-4)
-    assert figures["pck2d"] == {"0.1": 1, "0.2": 1}
-    for name in "ABC":
-        values = figures["protocols"][name]
-        assert values["mpjpe"] == pytest.approx(0, abs=1e-3)  # truth is stored in single precision
-        assert values["mpvpe"] == pytest.approx(0, abs=1e-3)
-        assert values["mpvpe_rough"] == pytest.approx(3 * 3**0.5, abs=1e-3)
-    assert figures["mrrpe"] == pytest.approx(0, abs=1e-3)
-    assert figures["pa_mpjpe"] == pytest.approx(0, abs=1e-3)
-    assert figures["by"]["separate"]["count"] == 1
-    assert figures["by"]["single"]["count"] == 0
-    assert figures["by"]["single"]["pa_mpjpe"] is None
-    assert figures["by"]["single"]["protocols"]["A"] == {"mpjpe": None, "mpvpe": None, "mpvpe_rough": None}
+def on_a_line(*millimetres: float) -> np.ndarray:
+    return np.array([[x / 1000, 0, 0] for x in millimetres])
 
 
-def test_groups_are_pictures_of_two_hands_and_folders():
-    sample, placed = scene()
-    both = replace(score_picture(sample, two(hand(0, placed[0]), hand(1, placed[1]))), name="a/1.jpg")
-    missed = replace(score_picture(sample, two()), name="b/1.jpg")
-    lone = replace(both, name="b/2.jpg", hands=both.hands[:1])
-    groups = summarise([both, missed, lone])["groups"]
-    assert {name: (own["count"], own["hands_found"]) for name, own in groups.items()} == {
-        "two hands": (2, 0.5),
-        "a": (1, 1),
-        "b": (2, pytest.approx(1 / 3)),
-    }
-    assert set(summarise([lone])["groups"]) == set()
+def test_f_scores_by_hand():
+    # within 5 mm: one of three predicted, one of three true; within 15 mm: two of each
+    assert f_scores(on_a_line(3, 110, 500), on_a_line(0, 100, 200)) == pytest.approx((1 / 3, 2 / 3))
+    # both predicted points lie at one true point of three: precision 1, recall 1/3
+    assert f_scores(on_a_line(3, 0), on_a_line(0, 100, 200)) == pytest.approx((0.5, 0.5))
+    assert f_scores(on_a_line(500), on_a_line(0)) == (0, 0)
 
 
-def test_a_missed_hand_counts_in_presence_pck_and_auc_but_not_in_millimetres():
-    sample, placed = scene()
-    figures = summarise([score_picture(sample, two(hand(0, placed[0])))])
-    assert figures["presence_accuracy"] == 0.5
-    assert figures["hands_found"] == 0.5
-    assert figures["pck2d"] == {"0.1": 0.5, "0.2": 0.5}
-    assert figures["auc_0_50"] == pytest.approx(0.5, abs=1e-4)
-    assert figures["protocols"]["C"]["mpjpe"] == pytest.approx(0, abs=1e-3)
-    assert figures["mrrpe"] is None
-    assert (figures["hands"], figures["hands_scored_3d"]) == (2, 1)
+def test_f_scores_agree_with_a_slow_version():
+    generator = np.random.default_rng(5)
+    points, true = generator.normal(size=(60, 3)) * 0.02, generator.normal(size=(70, 3)) * 0.02
+    for limit, fast in zip((5, 15), f_scores(points, true)):
+        near = [[np.linalg.norm(p - t) * 1000 <= limit for t in true] for p in points]
+        precision = sum(any(row) for row in near) / 60
+        recall = sum(any(row[i] for row in near) for i in range(70)) / 70
+        assert fast == pytest.approx(2 * precision * recall / (precision + recall), abs=1e-9)
 
 
-def test_an_invented_hand_counts_in_presence():
-    sample, placed = scene("single", (0,))
-    figures = summarise([score_picture(sample, two(hand(0, placed[0]), hand(1, placed[1])))])
-    assert figures["presence_accuracy"] == 0.5
-    assert figures["hands_found"] == 1
-    assert figures["mrrpe"] is None
-    unknown = replace(sample, present_known=np.array([True, False]))  # another hand may be in this picture, unlabelled
-    figures = summarise([score_picture(unknown, two(hand(0, placed[0]), hand(1, placed[1])))])
-    assert figures["presence_accuracy"] == 1
+def test_acceleration_error_by_hand():
+    true = np.zeros((4, 21, 3))
+    moved = true.copy()
+    moved[3, 8, 1] = 0.021  # at frame 2 its acceleration is 21 mm per frame squared; at frame 1 it is none
+    valid = np.ones((4, 21), bool)
+    assert acceleration_error(moved, true, valid) == pytest.approx(21 / 42)
+    valid[0] = False  # frame 2 is left
+    assert acceleration_error(moved, true, valid) == pytest.approx(1)
+    valid[2] = False
+    assert acceleration_error(moved, true, valid) is None
+    assert acceleration_error(moved[:2], true[:2], valid[:2]) is None
+    steady = true + np.arange(4)[:, None, None] * (0.01, 0, 0) + 1  # off, and drifting evenly
+    assert acceleration_error(steady, true, np.ones((4, 21), bool)) == pytest.approx(0, abs=1e-9)
 
 
-def test_an_empty_picture():
-    sample, placed = scene("none", ())
-    assert summarise([score_picture(sample, two())])["presence_accuracy"] == 1
-    figures = summarise([score_picture(sample, two(hand(0, placed[0])))])
-    assert figures["presence_accuracy"] == 0.5
-    assert figures["hands"] == 0
-    assert figures["hands_found"] is None
+def flat_hand() -> np.ndarray:
+    """(21, 3) a right hand in the plane z = 0, every finger straight along y."""
+    joints = np.zeros((21, 3))
+    for finger in range(5):
+        for bone in range(4):
+            joints[4 * finger + 1 + bone] = 0.02 * finger - 0.05, 0.03 + 0.05 * (finger > 0) + 0.025 * bone, 0
+    return joints
 
 
-def test_the_wrong_side_is_not_found_but_stands_there():
-    sample, placed = scene("single", (0,))
-    figures = summarise([score_picture(sample, two(hand(1, placed[0])))])
-    assert figures["handedness_accuracy"] == 0
-    assert figures["hands_found"] == 0
-    assert figures["presence_accuracy"] == 0
-    assert figures["pck2d"]["0.2"] == 0
+def test_pose_difference_by_hand():
+    right = flat_hand()
+    left = right * (-1, 1, 1)
+    turn = rotvec_to_matrix(torch.tensor([0.3, -1.0, 0.5], dtype=torch.float64)).numpy()
+    assert pose_difference(right, left) == pytest.approx(0, abs=1e-5)
+    assert pose_difference(right, 1.3 * left @ turn.T + (0.2, 0.1, 1)) == pytest.approx(0, abs=1e-5)
+    bent = left.copy()
+    bent[6:9] = bent[5] + np.array([[0, 0, 0.025], [0, 0, 0.05], [0, 0, 0.075]])  # a finger square to the palm
+    assert pose_difference(right, bent @ turn.T) == pytest.approx(3 * 90 / 15)
+    one = left.copy()
+    one[20] = one[19] + 0.025 * np.array([np.sin(np.pi / 6), np.cos(np.pi / 6), 0])  # one bone by 30 degrees
+    assert pose_difference(right, one) == pytest.approx(2)
+    # the same shape on both sides is not the same pose: turned palm onto palm, the finger points the other way
+    assert pose_difference(bent, bent) == pytest.approx(3 * 180 / 15)
 
 
-def test_swapped_hands():
-    sample, placed = scene()
-    figures = summarise([score_picture(sample, two(hand(0, placed[1]), hand(1, placed[0])))])
-    assert figures["handedness_accuracy"] == 0
-    assert figures["presence_accuracy"] == 1  # both are there
-    assert figures["hands_found"] == 0
-
-
-def test_a_hand_nowhere_near_says_nothing_of_handedness():
-    sample, placed = scene("single", (0,))
-    figures = summarise([score_picture(sample, two(hand(0, placed[0] + (3.0, 0, 0))))])
-    assert figures["handedness_accuracy"] is None
-    assert figures["hands_found"] == 0
-
-
-def test_missing_truth_is_null_never_zero():
-    sample, placed = scene()
-    sample.joints3d_valid[:] = False
-    sample.joints3d[:] = 0
-    figures = summarise([score_picture(sample, two(hand(0, placed[0]), hand(1, placed[1])))])
-    assert all(v is None for values in figures["protocols"].values() for v in values.values())
-    assert figures["pa_mpjpe"] is figures["pa_mpvpe"] is figures["mrrpe"] is figures["auc_0_50"] is None
-    assert figures["pck2d"]["0.1"] == 1
-    # and beside a picture with truth it does not dilute that one's error
-    known, places = scene()
-    off = [places[0].copy(), places[1]]
-    off[0][4] += 0, 0, 0.021
-    pictures = [
-        score_picture(sample, two(hand(0, placed[0]), hand(1, placed[1]))),
-        score_picture(known, two(hand(0, off[0]), hand(1, off[1]))),
-    ]
-    assert summarise(pictures)["protocols"]["C"]["mpjpe"] == pytest.approx(0.5, abs=1e-3)  # (21 / 21 + 0) / 2
-
-
-def test_joints_without_2d_truth_are_not_scored():
-    sample, placed = scene("single", (0,))
-    sample.joints2d_valid[0, 5:] = False
-    sample.joints2d[0, 5:] = 0
-    score = score_picture(sample, two(hand(0, placed[0])))
-    assert len(score.hands[0].errors2d) == 5
-    assert summarise([score])["pck2d"]["0.1"] == 1
-    sample.joints2d_valid[:] = False
-    figures = summarise([score_picture(sample, two(hand(0, placed[0])))])
-    assert figures["pck2d"] == {"0.1": None, "0.2": None}
-    assert figures["hands_found"] is None
-    assert figures["handedness_accuracy"] is None
-    assert figures["presence_accuracy"] == 1
-
-
-def test_2d_errors_are_shares_of_the_larger_side_of_the_box():
-    sample, placed = scene("single", (0,))
-    predicted = replace(hand(0, placed[0]), joints2d=sample.joints2d[0] + (0, 15))
-    side = np.ptp(sample.joints2d[0], 0).max()
-    errors = score_picture(sample, two(predicted)).hands[0].errors2d
-    np.testing.assert_allclose(errors, 15 / side, rtol=1e-4)
-    boxed = replace(sample, score_box=np.array([[0, 0, 60, 100], [0, 0, 0, 0.0]]))
-    score = score_picture(boxed, two(predicted))
-    np.testing.assert_allclose(score.hands[0].errors2d, 0.15, rtol=1e-4)
-    assert summarise([score])["pck2d"] == {"0.1": 0, "0.2": 1}
-
-
-def test_another_models_mesh_is_not_compared():
-    sample, placed = scene("single", (0,))
-    score = score_picture(sample, two(hand(0, placed[0])), (np.zeros((778, 3)), None))
-    assert score.hands[0].mpvpe == {}
-    assert score.hands[0].pa_mpvpe is None
-
-
-def test_a_number_that_is_not_finite_is_an_error():
-    sample, placed = scene("single", (0,))
-    broken = placed[0].copy()
-    broken[3, 0] = np.nan
-    with pytest.raises(ValueError, match="right hand predicted for scene"):
-        score_picture(sample, two(hand(0, broken)))
-
-
-def test_no_pictures():
-    figures = summarise([])
-    assert figures["count"] == 0
-    assert figures["presence_accuracy"] is None
-    assert figures["auc_0_50"] is None
+def test_hands_distance_and_masks_by_hand():
+    assert hands_distance(on_a_line(0, 10), np.array([[0.013, 0.004, 0], [1, 1, 1]])) == pytest.approx(5)
+    a, b = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
+    assert mask_iou(a, b) is None
+    a[:, :2], b[:2] = True, True
+    assert mask_iou(a, b) == pytest.approx(4 / 12)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from lgnet.synth.penetration import fill, inside, measure_contact, surface_distance
+from lgnet.penetration import close_mesh, fill, inside, measure_contact, surface_distance
 
 
 def box(middle, size):
@@ -15,6 +15,27 @@ def test_boxes_apart():
     contact = measure_contact(*first, *second)
     assert contact.distance == pytest.approx(0.01)
     assert contact.depth == contact.volume == 0
+
+
+def test_meshes_beyond_reach_are_infinitely_far_apart():
+    first, second = box((0, 0, 0), (0.1, 0.1, 0.1)), box((0.07, 0.013, 0.007), (0.02, 0.02, 0.02))
+    assert measure_contact(*first, *second, reach=0.011).distance == pytest.approx(0.01)
+    assert measure_contact(*first, *second, reach=0.009).distance == np.inf
+    far = box((0.5, 0, 0), (0.02, 0.02, 0.02))
+    assert measure_contact(*first, *far, reach=0.009).distance == np.inf
+
+
+def test_a_box_without_a_lid_is_closed_again():
+    vertices, faces = box((0, 0, 0), (0.2, 0.1, 0.1))
+    assert close_mesh(faces).tolist() == faces.tolist()
+    lid = (vertices[faces][:, :, 2] > 0).all(1)
+    assert lid.sum() == 2
+    closed = close_mesh(faces[~lid])
+    assert len(closed) == 12
+    mesh = trimesh.Trimesh(vertices, closed, process=False)
+    assert mesh.is_watertight
+    assert mesh.volume == pytest.approx(0.002)
+    assert close_mesh(np.concatenate([faces, faces[:1]])) is None  # an edge that two faces run along the same way
 
 
 def test_boxes_in_one_another():

@@ -1,29 +1,30 @@
-"""What is measured of a prediction: pure functions, then the scores of one picture, then their summary.
+"""What is measured of a prediction: pure functions on arrays. `scoring/` applies them to pictures and data sets.
 
 Three protocols, never mixed: A has its root at the middle finger's MCP (joint 9) and scales the predicted hand by true
 over predicted length of bone 0-9; B the same scale and its root at the wrist; C the wrist and no scale. Vertices are
 rooted and scaled by the joints, as these. The root's own error, zero, is part of means and of PCK, as in the published
 codes.
 
-Joints and vertices come in metres, camera frame; errors go out in millimetres. 2D errors are shares of the larger side
-of the hand's box. What has no truth is None (or is not in a list), never zero.
+Joints and vertices come in metres, camera frame; errors go out in millimetres. What has no truth is None, never zero.
+docs/evaluation.md says the same in words for those who read the figures.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from .data.sample import KINDS, Sample
-from .hands import LEFT, MIDDLE_MCP, RIGHT, SIDES, WRIST, Hand, TwoHands
+from .hands import LEFT, MIDDLE_MCP, RIGHT, WRIST
 
 MM = 1000.0
 AUC_LIMIT = 50.0
-"""Millimetres: PCK is integrated from 0 to here and divided by it."""
+"""Millimetres: PCK is integrated up to here."""
+AUC_STARTS = (0.0, 20.0)
+"""Millimetres: and from each of these on, divided by what lies between."""
+F_LIMITS = (5.0, 15.0)
+"""Millimetres: F@5 and F@15."""
 FOUND_LIMIT = 0.5
 """A hand is found where its mean 2D error is below this share of its box."""
 PCK2D_LIMITS = (0.1, 0.2)
@@ -119,17 +120,98 @@ def pck(errors: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return (np.asarray(errors)[None] <= np.asarray(thresholds)[:, None]).mean(1)
 
 
-def area_under_pck(errors: np.ndarray, limit: float = AUC_LIMIT) -> float:
-    """0..1: the area under the PCK curve of errors (N,) from 0 to `limit`, over `limit`; exact, without bins."""
-    return float(np.clip(1 - np.asarray(errors) / limit, 0, None).mean())
+def area_under_pck(errors: np.ndarray, limit: float = AUC_LIMIT, start: float = 0.0) -> float:
+    """0..1: the area under the PCK curve of errors (N,) from `start` to `limit`, over its width; exact, no steps."""
+    return float(right_share(errors, limit, start).mean())
 
 
-def box_side(sample: Sample, side: int) -> float:
-    """Pixels: the larger side of the box that 2D errors of this hand are told in; 0 where there is none."""
-    if sample.score_box is not None:
-        return float(max(sample.score_box[side, 2:]))
-    seen = sample.joints2d[side][sample.joints2d_valid[side]]
-    return float(np.ptp(seen, 0).max()) if len(seen) else 0.0
+def right_share(errors: np.ndarray, limit: float = AUC_LIMIT, start: float = 0.0) -> np.ndarray:
+    """The share of thresholds from `start` to `limit` at which each error (of any shape) counts as right."""
+    return np.clip(limit - np.maximum(errors, start), 0, None) / (limit - start)
+
+
+def f_scores(points: np.ndarray, true_points: np.ndarray, limits: tuple[float, ...] = F_LIMITS) -> tuple[float, ...]:
+    """F at each limit, 0..1: harmonic mean of precision and recall of one cloud of points in the other.
+
+    Precision is the share of predicted points with a true one within the limit, recall the share of true points with
+    a predicted one (Knapitsch et al., Tanks and Temples, 2017; for hands FreiHAND, 2019). In single precision: a
+    distance is right to a ten-thousandth of a millimetre.
+
+    Args:
+        points: (N, 3) metres, already aligned as wanted.
+        true_points: (M, 3) metres, same frame.
+        limits: millimetres.
+    """
+    middle = true_points.mean(0)
+    p, t = ((x - middle).astype(np.float32) * np.float32(MM) for x in (points, true_points))
+    one_p, one_t = np.ones((len(p), 1), np.float32), np.ones((len(t), 1), np.float32)
+    left = np.concatenate([p, (p * p).sum(1, keepdims=True), one_p], 1)
+    right = np.concatenate([-2 * t, one_t, (t * t).sum(1, keepdims=True)], 1)
+    to_true, to_predicted = np.empty(len(p), np.float32), np.full(len(t), np.inf, np.float32)
+    for start in range(0, len(p), 128):  # few rows at a time stay in the cache
+        squares = left[start : start + 128] @ right.T  # |p|^2 - 2 p.t + |t|^2
+        squares.min(1, out=to_true[start : start + 128])
+        np.minimum(to_predicted, squares.min(0), out=to_predicted)
+    out = []
+    for limit in limits:
+        precision, recall = (float((side <= limit * limit).mean()) for side in (to_true, to_predicted))
+        out.append(2 * precision * recall / max(precision + recall, 1e-12))
+    return tuple(out)
+
+
+def acceleration_error(joints: np.ndarray, true_joints: np.ndarray, valid: np.ndarray) -> float | None:
+    """Mean error of the joints' acceleration over a sequence, mm per frame squared (Kanazawa et al., CVPR 2019).
+
+    Acceleration is x[t-1] - 2 x[t] + x[t+1]; a joint counts at t where it has truth at all three frames.
+
+    Args:
+        joints, true_joints: (T, 21, 3) metres, successive frames; both in the camera frame, or both rooted.
+        valid: (T, 21) bool: joints with truth.
+
+    Returns:
+        None where no joint has truth at three successive frames.
+    """
+    both = valid[:-2] & valid[1:-1] & valid[2:]
+    if not both.any():
+        return None
+    off = joints - true_joints
+    return float(np.linalg.norm(off[:-2] - 2 * off[1:-1] + off[2:], axis=-1)[both].mean() * MM)
+
+
+_PALM = np.array([0, 1, 5, 9, 13, 17])
+_FINGER_BONES = np.array([(j, j + 1) for j in range(1, 20) if j % 4])
+
+
+def pose_difference(right: np.ndarray, left: np.ndarray) -> float:
+    """How differently two hands are posed, degrees: mean angle between the finger bones of right and mirrored left.
+
+    The left hand is mirrored and its palm (wrist, thumb CMC and four MCPs) turned onto the right one's in least squares,
+    so neither where the hands are nor how they are turned or how large they are counts; then the angles between
+    corresponding bones of the five fingers, 15 in all, are averaged. **choice**: LGNet and EANet do not say how theirs
+    is measured; this needs joints only and spans the range of the paper's bins.
+
+    Args:
+        right, left: (21, 3) metres.
+    """
+    mirrored = left * (-1.0, 1.0, 1.0)
+    source, target = (hand[_PALM] - hand[_PALM].mean(0) for hand in (mirrored, right))
+    u, _, vh = np.linalg.svd(target.T @ source)
+    u[:, 2] *= np.sign(np.linalg.det(u) * np.linalg.det(vh))
+    turned = mirrored @ (u @ vh).T
+    a, b = (hand[_FINGER_BONES[:, 1]] - hand[_FINGER_BONES[:, 0]] for hand in (right, turned))
+    cosine = (a * b).sum(1) / np.maximum(np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1), 1e-12)
+    return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))).mean())
+
+
+def hands_distance(right: np.ndarray, left: np.ndarray) -> float:
+    """Millimetres between the nearest joints of two hands (N, 3) and (M, 3), metres."""
+    return float(np.linalg.norm(right[:, None] - left[None], axis=-1).min() * MM)
+
+
+def mask_iou(mask: np.ndarray, true_mask: np.ndarray) -> float | None:
+    """Intersection over union of two (H, W) bool pictures; None where both are empty."""
+    either = int((mask | true_mask).sum())
+    return float((mask & true_mask).sum() / either) if either else None
 
 
 def match_hands(errors: np.ndarray, limit: float = FOUND_LIMIT) -> list[int | None]:
@@ -153,176 +235,3 @@ def match_hands(errors: np.ndarray, limit: float = FOUND_LIMIT) -> list[int | No
             continue
         best = min(best, (sum(costs), choice), key=lambda pair: pair[0])
     return list(best[1])
-
-
-@dataclass(frozen=True)
-class HandScore:
-    """One true hand. Lists are empty and dictionaries lack a key where there is no truth, or nothing was predicted."""
-
-    side: int
-    predicted: bool  # there is a prediction of this side
-    found: bool | None  # and it lies where the hand is; None: no visible joint to tell by
-    right_side: bool | None  # of a hand found by position, whatever its side: is it the right one; None: not found
-    errors2d: np.ndarray  # (n,) of joints that may be scored; shares of the box; infinite where missed
-    errors3d: np.ndarray  # (m,) mm, protocol B; infinite where missed: what PCK and AUC count
-    mpjpe: dict[str, float]  # by protocol, mm, of predicted hands
-    mpvpe: dict[str, float]
-    mpvpe_rough: dict[str, float]
-    pa_mpjpe: float | None
-    pa_mpvpe: float | None
-
-
-@dataclass(frozen=True)
-class PictureScore:
-    """One picture."""
-
-    name: str
-    kind: str
-    hands: tuple[HandScore, ...]
-    presence: tuple[bool, ...]  # for each side of which presence is known: was it told rightly
-    mrrpe: float | None  # mm
-
-
-def score_picture(
-    sample: Sample, prediction: TwoHands, true_vertices: Sequence[np.ndarray | None] = (None, None)
-) -> PictureScore:
-    """Compare one picture's prediction with its truth.
-
-    Args:
-        sample: the truth.
-        prediction: what was reconstructed from the sample's picture.
-        true_vertices: right and left (V, 3) metres, camera frame; None where they are not known.
-
-    Raises:
-        ValueError: the prediction has a number that is not finite.
-    """
-    predicted = (prediction.right, prediction.left)
-    for hand in prediction.hands:
-        if not all(np.isfinite(x).all() for x in (hand.joints2d, hand.joints3d, hand.vertices, hand.vertices_rough)):
-            raise ValueError(f"the {hand.side} hand predicted for {sample.name} has a number that is not finite")
-    right_side = _sides_by_position(sample, prediction)
-    scores = tuple(
-        _score_hand(sample, side, predicted[side], true_vertices[side], right_side[side])
-        for side in (RIGHT, LEFT)
-        if sample.present[side]
-    )
-    known = np.ones(2, bool) if sample.present_known is None else sample.present_known
-    presence = tuple(bool((predicted[s] is not None) == sample.present[s]) for s in (RIGHT, LEFT) if known[s])
-    mrrpe = None
-    if prediction.right and prediction.left and sample.present.all() and sample.joints3d_valid[:, WRIST].all():
-        wrists = np.stack([prediction.right.joints3d[WRIST], prediction.left.joints3d[WRIST]])
-        mrrpe = relative_error(wrists, sample.joints3d[:, WRIST])
-    return PictureScore(sample.name, sample.kind, scores, presence, mrrpe)
-
-
-def errors2d(sample: Sample, side: int, hand: Hand | None) -> np.ndarray:
-    """(n,) 2D errors of the joints that may be scored, shares of the hand's box; infinite where there is no `hand`."""
-    valid, scale = sample.joints2d_valid[side], box_side(sample, side)
-    if not valid.any() or scale <= 0:
-        return np.zeros(0)
-    if hand is None:
-        return np.full(int(valid.sum()), np.inf)
-    return np.linalg.norm(hand.joints2d[valid] - sample.joints2d[side][valid], axis=-1) / scale
-
-
-def _sides_by_position(sample: Sample, prediction: TwoHands) -> list[bool | None]:
-    """For right and left: of a true hand that some prediction stands at, whether that prediction's side is right."""
-    out: list[bool | None] = [None, None]
-    truths = [s for s in (RIGHT, LEFT) if sample.present[s] and len(errors2d(sample, s, None))]
-    if not truths or not prediction.hands:
-        return out
-    errors = np.array([[errors2d(sample, side, hand).mean() for side in truths] for hand in prediction.hands])
-    for side, match in zip(truths, match_hands(errors)):
-        if match is not None:
-            out[side] = prediction.hands[match].side == SIDES[side]
-    return out
-
-
-def _score_hand(
-    sample: Sample, side: int, hand: Hand | None, true_vertices: np.ndarray | None, right_side: bool | None
-) -> HandScore:
-    flat = errors2d(sample, side, hand)
-    truth, valid = sample.joints3d[side].astype(np.float64), sample.joints3d_valid[side]
-    errors3d, joints, vertices, rough = np.zeros(0), {}, {}, {}
-    pa_joints = pa_vertices = None
-    if can_score(PROTOCOLS[PCK_PROTOCOL], truth, valid):
-        errors3d = np.full(int(valid.sum()), np.inf)
-        if hand is not None:
-            own = hand.joints3d
-            errors3d = rooted_errors(own, truth, own, truth, PROTOCOLS[PCK_PROTOCOL])[valid]
-    if hand is not None:
-        pa_joints = pa_error(hand.joints3d, truth, valid)
-        if true_vertices is not None and true_vertices.shape != hand.vertices.shape:
-            true_vertices = None  # another hand model's mesh
-        if true_vertices is not None:
-            pa_vertices = pa_error(hand.vertices, true_vertices)
-        for name, protocol in PROTOCOLS.items():
-            error = mpjpe(hand.joints3d, truth, valid, protocol)
-            if error is None:
-                continue
-            joints[name] = error
-            if true_vertices is not None:
-                for into, mesh in ((vertices, hand.vertices), (rough, hand.vertices_rough)):
-                    into[name] = float(rooted_errors(mesh, true_vertices, hand.joints3d, truth, protocol).mean())
-    found = None
-    if len(flat):
-        found = bool(flat.mean() < FOUND_LIMIT)
-    return HandScore(
-        side, hand is not None, found, right_side, flat, errors3d, joints, vertices, rough, pa_joints, pa_vertices
-    )
-
-
-def pooled(pictures: Iterable[PictureScore], what: str) -> np.ndarray:
-    """(N,) all joints' "errors2d" or "errors3d", for curves."""
-    parts = [getattr(hand, what) for picture in pictures for hand in picture.hands]
-    return np.concatenate([np.zeros(0), *parts])
-
-
-def summarise(pictures: Sequence[PictureScore]) -> dict[str, Any]:
-    """The figures of metrics.json, `by` kind of picture and for `groups`; None where there is no truth.
-
-    Groups are the pictures with two true hands, and those of each folder where the data set has several.
-
-    3D errors are means over hands of each hand's mean over its joints, of hands that were predicted; PCK and AUC are
-    over all joints of all hands, missed ones wrong; MRRPE over pictures with both hands; presence over sides.
-    """
-    kinds = [kind for kind in KINDS if kind != "none"]
-    by = {kind: _figures([p for p in pictures if p.kind == kind]) for kind in kinds}
-    groups = {"two hands": [p for p in pictures if len(p.hands) == 2]}
-    folders = sorted({p.name.split("/")[0] for p in pictures})
-    if len(folders) > 1:
-        groups |= {folder: [p for p in pictures if p.name.split("/")[0] == folder] for folder in folders}
-    return {
-        **_figures(pictures),
-        "by": by,
-        "groups": {name: _figures(chosen) for name, chosen in groups.items() if chosen},
-    }
-
-
-def _figures(pictures: Sequence[PictureScore]) -> dict[str, Any]:
-    hands = [hand for picture in pictures for hand in picture.hands]
-    flat, deep = pooled(pictures, "errors2d"), pooled(pictures, "errors3d")
-    return {
-        "count": len(pictures),
-        "hands": len(hands),
-        "hands_scored_3d": sum(bool(hand.mpjpe) for hand in hands),
-        "presence_accuracy": _mean(flag for picture in pictures for flag in picture.presence),
-        "handedness_accuracy": _mean(hand.right_side for hand in hands),
-        "protocols": {
-            name: {
-                key: _mean(getattr(hand, key).get(name) for hand in hands) for key in ("mpjpe", "mpvpe", "mpvpe_rough")
-            }
-            for name in PROTOCOLS
-        },
-        "pa_mpjpe": _mean(hand.pa_mpjpe for hand in hands),
-        "pa_mpvpe": _mean(hand.pa_mpvpe for hand in hands),
-        "mrrpe": _mean(picture.mrrpe for picture in pictures),
-        "auc_0_50": area_under_pck(deep) if len(deep) else None,
-        "pck2d": {str(limit): float((flat <= limit).mean()) if len(flat) else None for limit in PCK2D_LIMITS},
-        "hands_found": _mean(hand.found for hand in hands),
-    }
-
-
-def _mean(values: Iterable[float | bool | None]) -> float | None:
-    known = [float(value) for value in values if value is not None]
-    return float(np.mean(known)) if known else None

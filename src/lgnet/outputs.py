@@ -211,6 +211,14 @@ def to_png(picture: np.ndarray) -> bytes:
     return coded.tobytes()
 
 
+def to_jpeg(picture: np.ndarray) -> bytes:
+    """A picture (H, W, 3) uint8 RGB as JPEG of quality 90."""
+    ok, coded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    if not ok:
+        raise ValueError("the picture could not be coded as JPEG")
+    return coded.tobytes()
+
+
 def names(stem: str | Path, kinds: Sequence[str]) -> list[Path]:
     """Every file that `save` may write."""
     stem = Path(stem)

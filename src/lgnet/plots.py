@@ -1,4 +1,7 @@
-"""Figures: PCK curves and learning curves. matplotlib comes with the extra `train` and is imported only here."""
+"""Figures: PCK curves, errors by joint and by pose difference, learning curves.
+
+matplotlib comes with the extra `train` and is imported only here.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .metrics import AUC_LIMIT, PCK_PROTOCOL, area_under_pck, pck
+from .metrics import AUC_LIMIT, PCK_PROTOCOL, PROTOCOLS, area_under_pck, pck
 
 LGNET_PCK = ((5, 10, 15, 20, 25, 30), (0.38, 0.67, 0.83, 0.92, 0.94, 0.97))
 """Millimetres and share of joints, read off the paper's plot: InterHand2.6M, protocol B."""
@@ -75,6 +78,64 @@ def _curves(axes: Any, errors: Mapping[str, np.ndarray], thresholds: np.ndarray,
         axes.legend(loc="lower right", fontsize="small")
     else:
         axes.text(0.5, 0.5, "no truth", ha="center", va="center", transform=axes.transAxes)
+
+
+def plot_joints(by_joint: Mapping[str, Any], out: str | Path, title: str = "") -> Path:
+    """Bars of the mean error of each joint, one a protocol.
+
+    Args:
+        by_joint: "by_joint" of metrics.json.
+        out: the PNG to write.
+        title: over it.
+    """
+    pyplot = require_matplotlib()
+    figure, axes = pyplot.subplots(figsize=(10, 4), constrained_layout=True)
+    names = list(by_joint)
+    drawn = False
+    for number, protocol in enumerate(PROTOCOLS):
+        errors = [by_joint[name]["protocols"][protocol]["mpjpe"] for name in names]
+        if any(error is not None for error in errors):
+            heights = [np.nan if error is None else error for error in errors]
+            axes.bar(np.arange(len(names)) + 0.27 * (number - 1), heights, 0.27, label=f"protocol {protocol}")
+            drawn = True
+    axes.set_xticks(range(len(names)), [name.replace("_", " ") for name in names], rotation=60, ha="right")
+    return _finish(pyplot, figure, axes, drawn, out, title)
+
+
+def plot_asymmetry(bins: Mapping[str, Any], out: str | Path, title: str = "") -> Path:
+    """MPJPE over the pose difference of the two hands, a line a protocol, as in LGNet's figure of robustness.
+
+    Args:
+        bins: "by_pose_difference" of metrics.json.
+        out: the PNG to write.
+        title: over it.
+    """
+    pyplot = require_matplotlib()
+    figure, axes = pyplot.subplots(figsize=(6, 4), constrained_layout=True)
+    drawn = False
+    for protocol in PROTOCOLS:
+        points = [(k, own["protocols"][protocol]["mpjpe"]) for k, own in enumerate(bins.values())]
+        points = [point for point in points if point[1] is not None]
+        if points:
+            axes.plot(*zip(*points), marker="o", label=f"protocol {protocol}")
+            drawn = True
+    labels = [f"{name.removesuffix(' degrees')}\n{own['hands']} hands" for name, own in bins.items()]
+    axes.set_xticks(range(len(labels)), labels, fontsize="small")
+    axes.set_xlabel("pose difference of the two hands, degrees")
+    axes.set_ylim(bottom=0)
+    return _finish(pyplot, figure, axes, drawn, out, title)
+
+
+def _finish(pyplot: Any, figure: Any, axes: Any, drawn: bool, out: str | Path, title: str) -> Path:
+    axes.set_ylabel("MPJPE, mm")
+    axes.grid(alpha=0.3, axis="y")
+    if drawn:
+        axes.legend(fontsize="small")
+    else:
+        axes.text(0.5, 0.5, "no truth", ha="center", va="center", transform=axes.transAxes)
+    if title:
+        axes.set_title(title)
+    return _save(pyplot, figure, Path(out))
 
 
 def plot_learning_curves(

@@ -1,6 +1,6 @@
 """Z-buffer in plain NumPy: which triangle each pixel shows and how far away it is.
 
-The same contract as the numba one of the training pictures (`synth/raster.py`), for installs without numba. Camera frame
+The same contract as the numba one (`zbuffer.py`), for installs without numba. Camera frame
 x right, y down, z forward, metres; pixel (u, v) = (fx x/z + cx, fy y/z + cy), the centre of the top-left pixel (0, 0).
 """
 

@@ -25,6 +25,8 @@ class DataSet:
     load: Callable[[int], Sample]
     skipped: dict[str, int] = field(default_factory=dict)
     """What of the source is not among the samples, or is only partly scored, counted by reason."""
+    whole: bool = True
+    """Whether these are all samples there are, not some spread over them."""
 
     def __len__(self) -> int:
         return self.count
@@ -74,7 +76,7 @@ def open_data(spec: str, limit: int | None = None) -> DataSet:
 def spread(data: DataSet, limit: int) -> DataSet:
     """`limit` samples of a data set, at even distances."""
     chosen = np.linspace(0, len(data) - 1, limit).round().astype(int)
-    return DataSet(data.name, limit, lambda index: data.load(int(chosen[index])), data.skipped)
+    return DataSet(data.name, limit, lambda index: data.load(int(chosen[index])), data.skipped, False)
 
 
 def check_data(spec: str) -> DataReport:

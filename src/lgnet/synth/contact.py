@@ -19,8 +19,8 @@ from torch import Tensor
 from ..anatomy import LIMITS, rotations_from_angles
 from ..geometry import rotvec_to_matrix
 from ..hand_model import HandModel, farthest_points, load_hand_model, mirrored, pose_hand, vertex_normals
+from ..penetration import inside, surface_distance
 from .pairs import PAIRS, PairPose
-from .penetration import inside, surface_distance
 from .poses import FOR_TWO, LIBRARY, _vary
 from .rotations import basis, random_turn
 

@@ -11,10 +11,10 @@ from ..data.labels import Labels
 from ..data.sample import project
 from ..hand_model import load_hand_model
 from ..hands import NUM_JOINTS, SIDES, WRIST
+from ..penetration import inside, surface_distance
 from . import raster
 from .appearance import Mesh
 from .generate import Drawn
-from .penetration import inside, surface_distance
 from .render import joined
 
 REACH = 0.02

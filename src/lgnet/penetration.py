@@ -24,10 +24,19 @@ def measure_contact(
     second: Float[np.ndarray, "W 3"],
     second_faces: Int[np.ndarray, "G 3"],
     voxel: float = 0.002,
+    reach: float = np.inf,
 ) -> Contact:
-    """Both meshes must be closed, in one frame, faces counter-clockwise from outside; `voxel` is the grid of the volume."""
+    """How two meshes of one frame stand to each other, all in metres.
+
+    Args:
+        first, first_faces, second, second_faces: closed, faces counter-clockwise from outside; see `close_mesh`.
+        voxel: edge of the grid that the volume is counted on.
+        reach: meshes that are known to be farther apart than this have the distance infinity: much quicker.
+    """
     a, b = (np.ascontiguousarray(mesh, np.float64) for mesh in (first, second))
     fa, fb = (np.ascontiguousarray(faces, np.int64) for faces in (first_faces, second_faces))
+    if (np.maximum(a.min(0), b.min(0)) - np.minimum(a.max(0), b.max(0)) > reach).any():
+        return Contact(np.inf, 0.0, 0.0)
     deepest = 0.0
     for points, mesh, faces in ((a, b, fb), (b, a, fa)):
         near = points[((points > mesh.min(0)) & (points < mesh.max(0))).all(1)]
@@ -35,7 +44,7 @@ def measure_contact(
         if len(within):
             deepest = max(deepest, float(surface_distance(within, mesh, faces).max()))
     if deepest == 0.0:
-        gap = min(_nearest(a, b, fb), _nearest(b, a, fa))
+        gap = min(_nearest(a, b, fb, reach), _nearest(b, a, fa, reach))
         return Contact(gap, 0.0, 0.0)
     low, high = np.maximum(a.min(0), b.min(0)), np.minimum(a.max(0), b.max(0))
     shape = np.maximum(np.ceil((high - low) / voxel), 1).astype(np.int64)
@@ -43,10 +52,49 @@ def measure_contact(
     return Contact(0.0, deepest, float(both.sum()) * voxel**3)
 
 
-def _nearest(points: np.ndarray, mesh: np.ndarray, faces: np.ndarray) -> float:
-    """The least distance, asked only of the few hundred points that may have it."""
+def _nearest(points: np.ndarray, mesh: np.ndarray, faces: np.ndarray, reach: float) -> float:
+    """The least distance, asked only of the few hundred points that may have it; infinite where beyond `reach`."""
+    if np.isfinite(reach):
+        points = points[((points > mesh.min(0) - reach) & (points < mesh.max(0) + reach)).all(1)]
+        if not len(points):
+            return np.inf
+        a, b, c = (mesh[faces[:, corner]] for corner in range(3))
+        above = np.maximum(np.maximum(a, b), c) > points.min(0) - reach
+        below = np.minimum(np.minimum(a, b), c) < points.max(0) + reach
+        faces = faces[(above & below).all(1)]
+        if not len(faces):
+            return np.inf
+        found = float(surface_distance(points, mesh, faces).min())
+        return found if found <= reach else np.inf
     rough = np.sqrt(((points[:, None, :] - mesh[None, ::4, :]) ** 2).sum(-1).min(1))
     return float(surface_distance(points[np.argsort(rough)[:300]], mesh, faces).min())
+
+
+def close_mesh(faces: Int[np.ndarray, "F 3"]) -> Int[np.ndarray, "G 3"] | None:
+    """The faces, and a fan over every hole; None where the edges form no surface with plain holes.
+
+    MANO's mesh, for one, is open at the wrist, and nothing is inside an open mesh.
+    """
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
+    size = int(edges.max(initial=0)) + 1
+    forward, backward = edges @ [size, 1], edges @ [1, size]
+    if len(np.unique(forward)) < len(forward):
+        return None
+    rim = edges[~np.isin(forward, backward)]
+    after = {int(b): int(a) for a, b in rim}  # a hole's own edges run against those of the faces beside it
+    if len(after) < len(rim):
+        return None
+    fans = []
+    while after:
+        start, at = after.popitem()
+        loop = [start]
+        while at != start:
+            loop.append(at)
+            if at not in after:
+                return None
+            at = after.pop(at)
+        fans += [(loop[0], loop[i], loop[i + 1]) for i in range(1, len(loop) - 1)]
+    return np.concatenate([faces, np.array(fans, faces.dtype).reshape(-1, 3)])
 
 
 @numba.njit(cache=True)

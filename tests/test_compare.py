@@ -1,0 +1,126 @@
+"""Paired comparison of two evaluations, and the tables of one."""
+
+import json
+
+import pytest
+from test_evaluate import DATA, Knowing, make
+
+from lgnet import cli
+from lgnet.data.registry import DataSet
+from lgnet.evaluate import evaluate
+from lgnet.hands import TwoHands
+from lgnet.scoring.compare import compare_runs, sentence, sentences
+from lgnet.scoring.tables import to_latex, to_markdown
+
+pytestmark = pytest.mark.usefixtures("no_plots")
+OFF = 16 / 21 * 3**0.5 * 10
+"""Millimetres: MPJPE of protocol C where 16 of 21 joints are off by 10 mm in x, y and z."""
+
+
+class Partly(Knowing):
+    """Off by nothing, but it has no right hand in picture 0."""
+
+    def predict(self, image, camera, boxes, given):
+        hands = super().predict(image, camera, boxes, given)
+        lame = int(image[0, 0, 0]) == 0
+        return TwoHands(None if lame else hands.right, hands.left, 160, 120, hands.camera, None, hands.model)
+
+
+def test_difference_by_hand(tmp_path):
+    evaluate(Knowing(), DATA, tmp_path / "a", quiet=True)
+    evaluate(Knowing(shift=0.01), DATA, tmp_path / "b", quiet=True)
+    result = compare_runs(tmp_path / "a", tmp_path / "b")
+    assert (result["pictures"], result["only_first"], result["only_second"]) == (6, 0, 0)
+    own = result["figures"]["protocols.C.mpjpe"]
+    assert own["first"] == pytest.approx(0, abs=1e-3)
+    assert own["difference"] == pytest.approx(OFF, abs=1e-3)
+    assert own["interval"] == pytest.approx([OFF, OFF], abs=1e-3)  # every hand is off by the same
+    assert own["better"] == "first"
+    assert own["pictures"] == 4  # with 3D truth and hands
+    assert result["figures"]["auc_0_50"]["better"] == "first"  # although larger is better there
+    assert result["figures"]["presence_accuracy"]["better"] is None
+    back = compare_runs(tmp_path / "b", tmp_path / "a")["figures"]["protocols.C.mpjpe"]
+    assert back["difference"] == pytest.approx(-OFF, abs=1e-3)
+    assert back["better"] == "second"
+    assert sentence("MPJPE", back).endswith("the second run is better.")
+    assert "no difference can be told" in sentence("presence", result["figures"]["presence_accuracy"])
+
+
+def test_a_hand_that_one_run_missed_counts_in_pck_but_not_in_millimetres(tmp_path):
+    evaluate(Partly(), DATA, tmp_path / "a", quiet=True)
+    evaluate(Knowing(shift=0.01), DATA, tmp_path / "b", quiet=True)
+    figures = compare_runs(tmp_path / "a", tmp_path / "b")["figures"]
+    assert figures["protocols.C.mpjpe"]["difference"] == pytest.approx(OFF, abs=1e-3)
+    assert figures["pa_mpjpe"]["pictures"] == 4  # picture 0 by its left hand
+    assert figures["mrrpe"]["pictures"] == 1  # picture 0 has no pair in the first run
+    assert figures["hands_found"]["first"] == pytest.approx(6 / 7)
+    assert figures["presence_accuracy"]["difference"] == pytest.approx(1 / 12)
+
+
+def test_only_common_pictures_are_compared(tmp_path):
+    evaluate(Knowing(), DATA, tmp_path / "a", quiet=True)
+    evaluate(Knowing(), DATA, tmp_path / "b", limit=3, boxes="truth", quiet=True)
+    result = compare_runs(tmp_path / "a", tmp_path / "b")
+    assert (result["pictures"], result["only_first"], result["only_second"]) == (3, 3, 0)
+    assert sentences(result)[:2] == [
+        "Mind: the first had boxes own, the second truth.",
+        "3 pictures are in the first run only and left out.",
+    ]
+
+
+def test_what_cannot_be_compared_is_told(tmp_path, capsys):
+    evaluate(Knowing(), DATA, tmp_path / "a", quiet=True)
+    with pytest.raises(ValueError, match=r"there is no .*metrics.json"):
+        compare_runs(tmp_path / "a", tmp_path)
+    evaluate(Knowing(), DataSet("other", 6, make), tmp_path / "b", quiet=True)
+    with pytest.raises(ValueError, match="same data"):
+        compare_runs(tmp_path / "a", tmp_path / "b")
+    for folder, picture in (("c", 0), ("d", 1)):
+        evaluate(Knowing(), DataSet("toy", 1, lambda index, p=picture: make(p)), tmp_path / folder, quiet=True)
+    with pytest.raises(ValueError, match="no picture in common"):
+        compare_runs(tmp_path / "c", tmp_path / "d")
+    evaluate(Knowing(), DataSet("toy", 2, lambda index: make(0)), tmp_path / "e", quiet=True)
+    with pytest.raises(ValueError, match="two pictures of one name"):
+        compare_runs(tmp_path / "a", tmp_path / "e")
+    assert cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "c"), "--out", str(tmp_path / "x" / "c.json")]) == 0
+    assert json.loads((tmp_path / "x" / "c.json").read_text())["pictures"] == 1
+    assert "protocols.C.mpjpe: second minus first is" in capsys.readouterr().out
+    (tmp_path / "c" / "metrics.json").write_text("{")
+    assert cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "c")]) == 2
+    assert "metrics.json is damaged" in capsys.readouterr().err
+
+
+# --- tables
+
+
+def sections(markdown: str) -> dict[str, str]:
+    return {part.split("\n", 1)[0]: part for part in markdown.split("\n## ")[1:]}
+
+
+def test_published_figures_stand_under_their_protocol_and_beside_their_data_only(tmp_path):
+    metrics = evaluate(Knowing(shift=0.01), DATA, tmp_path, quiet=True)
+    text = (tmp_path / "table.md").read_text()
+    assert text == to_markdown(metrics)
+    assert "No published figures stand here" in text
+    assert "EANet" not in text
+    parts = sections(text)
+    row = next(line for line in parts["Protocol C: root wrist, no scale"].splitlines() if line.startswith("| lgnet"))
+    assert row == f"| lgnet, knowing | C | {OFF:.2f} ({OFF:.2f} to {OFF:.2f}) | - | 0.00 (0.00 to 0.00) |"
+    parts = sections(to_markdown({**metrics, "data": "interhand26m-test-two"}))
+    by_letter = {title[9]: part for title, part in parts.items() if title.startswith("Protocol ")}
+    assert set(by_letter) == set("ABC")
+    for method, letter in (("EANet", "A"), ("IntagHand", "A"), ("DIR", "B"), ("InterNet", "C")):
+        assert [method in by_letter[name] for name in "ABC"] == [name == letter for name in "ABC"]
+    assert "| EANet | A | 5.88 | 5.45 | 28.54 |" in by_letter["A"]
+    assert "ACR" not in str(parts) and "A2P" not in str(parts)  # known at second hand only
+    assert "EANet" not in to_markdown({**metrics, "data": "interhand26m-test"})  # single hands are in that
+
+
+def test_latex(tmp_path):
+    metrics = evaluate(Knowing(), DATA, tmp_path, quiet=True)
+    text = to_latex({**metrics, "weights": "my_net & 5 %"})
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == len(sections(to_markdown(metrics)))
+    assert r"my\_net \& 5 \%" in text
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(rows) > 20
+    assert (tmp_path / "table.tex").read_text() == to_latex(metrics)
