@@ -124,6 +124,8 @@ class SynthConfig:
     """Share of interacting pairs from the bank of two-hand poses (synth/pairs.py); the rest are put together at random."""
     difficulty: float = 0.5
     """0 clean, 1 hard: blur, noise, odd colours, occluders."""
+    looks: float = 0.0
+    """Share of pictures with detailed skin, things worn, and more kinds of light and cameras (docs/data.md, "Looks")."""
     fill: tuple[float, float] = (0.42, 0.75)
     """Least and greatest share of the picture's side that the hands' common box takes."""
     full_frame: bool = False

@@ -20,6 +20,8 @@ class Mesh:
     gloss: np.ndarray  # (N, 3) specular strength, terminator softness, mottle
     rest: np.ndarray  # (N, 3) metres, ties the texture to the surface
     part: np.ndarray  # (N,) uint8: 0 not a hand, 1..16 right hand's joint + 1, 17..32 left hand's
+    corner: np.ndarray | None = None  # (F, 3, 2) texels of the skin's detail, -1 where there is none
+    amounts: np.ndarray | None = None  # material of the new looks, see skin_shader.AMOUNTS
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Lights:
     fill: np.ndarray
     sky: np.ndarray
     ground: np.ndarray
+    soft: float = 1.0  # how far the shadow's border is blurred, in cells of its map; only in the new looks
 
 
 @dataclass(frozen=True)
@@ -151,11 +154,11 @@ def forearm(rng: np.random.Generator, loop: np.ndarray, outward: np.ndarray, len
 
 def _tube(rings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(R, L, 3) rings -> vertices (R L, 3) and faces."""
-    return rings.reshape(-1, 3), _tube_faces(*rings.shape[:2])
+    return rings.reshape(-1, 3), tube_faces(*rings.shape[:2])
 
 
 @functools.lru_cache(maxsize=8)
-def _tube_faces(r: int, n: int) -> np.ndarray:
+def tube_faces(r: int, n: int) -> np.ndarray:
     """(2 (r - 1) n, 3) int32 faces between r rings of n vertices."""
     i, j = np.meshgrid(np.arange(r - 1), np.arange(n), indexing="ij")
     a, b = (i * n + j).ravel(), (i * n + (j + 1) % n).ravel()

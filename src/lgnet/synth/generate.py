@@ -16,9 +16,12 @@ from ..hand_model import load_hand_model
 from ..hands import JOINT_NAMES, SIDES
 from .appearance import Mesh, forearm, hand_mesh, occluder, sample_lights, sample_skin
 from .background import sample_background
-from .faults import develop
+from .faults import develop, film, monochrome
+from .lighting import sample_backdrop, sample_setting
+from .person import ROWS, Person, arm_rings, hand_and_arm, sample_person
 from .render import render
 from .scene import PlacedHand, Scene, sample_scene
+from .worn import worn_by
 
 BENCH_COUNT = 1000
 BENCH_SEED = 0x1B37C4
@@ -59,6 +62,8 @@ def make_sample(rng: np.random.Generator, config: SynthConfig, kind: str | None 
 
 def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str, force: bool = False) -> Sample | None:
     """Draw a scene; None (unless `force`) where a hand is hidden almost wholly or an arm comes close to the camera."""
+    if config.looks and rng.random() < config.looks:
+        return _draw_looks(rng, scene, config, name, force)
     lights, style = sample_lights(rng)
     skin = sample_skin(rng)
     meshes: list[Mesh] = []
@@ -85,10 +90,54 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
     background = sample_background(rng, scene.size, scene.size, style)
     rendered = render(meshes, scene.K, background, lights)
     image = develop(rendered.linear, rng, config.difficulty * rng.uniform(0, 1.4))
-    sample = empty_sample(name, scene.kind, image, scene.K.astype(np.float32))
-    sample = replace(sample, parts=rendered.parts, hand_model="lgnet")
+    return _labelled(name, scene, image, rendered.parts, force)
+
+
+def _draw_looks(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str, force: bool) -> Sample | None:
+    """`draw` with the new looks."""
+    lights, style = sample_setting(rng)
+    person = sample_person(rng)
+    meshes: list[Mesh] = []
     for side, hand in enumerate(scene.hands):
-        if hand is not None and not _label(sample, side, hand, scene, rendered.parts) and not force:
+        if hand is None:
+            continue
+        own = person if rng.random() < 0.95 else sample_person(rng)
+        dressed = _dressed(rng, hand, side, own, force)
+        if dressed is None:
+            return None
+        meshes.extend(dressed)
+    there = [hand for hand in scene.hands if hand is not None]
+    if rng.random() < 0.25 * config.difficulty:
+        meshes.append(_in_the_way(rng, there, scene))
+    rendered = render(meshes, scene.K, sample_backdrop(rng, scene.size, scene.size, style), lights)
+    level = config.difficulty * rng.uniform(0, 1.4)
+    image = develop(film(rendered.linear, rng, style, level), rng, level)
+    if rng.random() < 0.08:
+        image = monochrome(image, rng)
+    return _labelled(name, scene, image, rendered.parts, force)
+
+
+def _dressed(rng: np.random.Generator, hand: PlacedHand, side: int, person: Person, force: bool) -> list[Mesh] | None:
+    """A hand, its arm and what they wear; None where the arm comes close to the camera (`force`: without it)."""
+    a = _arrays(side)
+    vertices = np.ascontiguousarray(hand.vertices, np.float32)
+    wrist, length, widen = hand.joints[0], rng.uniform(0.22, 0.42), rng.uniform(0.15, 0.6)
+    end = wrist + hand.arm * length
+    if end[2] < 0.55 * wrist[2] or end[2] < 0.12:
+        return [hand_and_arm(vertices, a, person, side == 1, None)] if force else None
+    loop = vertices[a["loop"]].astype(np.float64)
+    arm = arm_rings(loop, hand.arm, length, widen, ROWS)
+    back = -hand.rotations[0][:, 2].astype(np.float64)
+    worn = worn_by(rng, person, vertices, loop, back, hand.arm, length, widen)
+    return [hand_and_arm(vertices, a, person, side == 1, arm), *worn]
+
+
+def _labelled(name: str, scene: Scene, image: np.ndarray, parts: np.ndarray, force: bool) -> Sample | None:
+    """The picture with its truth; None (unless `force`) where a hand can hardly be seen."""
+    sample = empty_sample(name, scene.kind, image, scene.K.astype(np.float32))
+    sample = replace(sample, parts=parts, hand_model="lgnet")
+    for side, hand in enumerate(scene.hands):
+        if hand is not None and not _label(sample, side, hand, scene, parts) and not force:
             return None
     return sample
 
