@@ -24,9 +24,9 @@ def sample_setting(rng: np.random.Generator) -> tuple[Lights, str]:
     travel = np.array([np.cos(azimuth) * np.cos(height), np.sin(height), np.sin(azimuth) * np.cos(height)])
     fill_to = rng.normal(size=3) * [1, 0.5, 0.5] + [0, -0.3, -0.6]
     white = np.array([1.0, rng.uniform(0.88, 1.0), rng.uniform(0.75, 1.0)])
-    if style == "studio":  # InterHand2.6M's: many lamps about, all dim and yellow-green
-        tint = np.array([rng.uniform(0.85, 1.0), 1.0, rng.uniform(0.5, 0.75)])
-        level = np.exp(rng.uniform(np.log(0.06), np.log(0.3)))
+    if style == "studio":  # as InterHand2.6M: dim, yellow-green, lamps in sight
+        tint = np.array([rng.uniform(0.72, 0.95), 1.0, rng.uniform(0.28, 0.5)])
+        level = np.exp(rng.uniform(np.log(0.1), np.log(0.4)))
         key, fill, sky = tint * level * 0.8, tint * level * 0.5, tint * level * 0.5
         return _lights(travel, key, fill_to, fill, sky, 0.45, soft=2.0), style
     if style == "window":  # large and from one side
@@ -57,7 +57,7 @@ def sample_backdrop(rng: np.random.Generator, height: int, width: int, style: st
     """(height, width, 3) float32 linear RGB that goes with the lights' style."""
     scale = height / 256
     if style == "studio":
-        level = rng.uniform(0.0, 0.012)
+        level = rng.uniform(0.0, 0.006)
         picture = np.full((height, width, 3), level, np.float32) * np.array([0.9, 1.0, 0.8], np.float32)
         if rng.random() < 0.75:
             _lamps(rng, picture, int(rng.integers(3, 26)), (0.9 * scale, 2.4 * scale), (1.0, 0.95, 0.8))

@@ -41,13 +41,13 @@ def sample_person(rng: np.random.Generator) -> Person:
     melanin = float(np.exp(rng.uniform(np.log(0.12), np.log(2.6))))
     blood, warmth, age = rng.uniform(0.14, 0.34), rng.uniform(0.82, 1.0), rng.random()
     under = 0.10 + 0.2 * melanin  # the palm has little melanin, so that nails and palm stay light
-    nail = skin_colour(0.8 * under, blood + rng.uniform(0.1, 0.2), warmth)
+    nail = skin_colour(0.8 * under + 0.2 * melanin, blood + rng.uniform(0.12, 0.26), warmth)
     varnish = rng.random() < 0.1
     if varnish:
         nail = rng.uniform(0.02, 0.8, 3) ** 2
     spots, hairy = rng.random(2)
     amount = {
-        "crease": rng.uniform(0.55, 0.9) + 0.5 * age,
+        "crease": rng.uniform(0.45, 0.8) + 0.5 * age,
         "relief": rng.uniform(0.1, 0.4) + 0.6 * age**2,
         "vein": rng.uniform(0.1, 0.7) * (0.5 + age) / (1 + melanin),
         "blood": rng.uniform(0.5, 1.2),

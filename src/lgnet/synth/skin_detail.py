@@ -8,7 +8,7 @@ Lengths within this module are millimetres; "distal" is towards the fingertip.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numba
@@ -77,6 +77,8 @@ def detail_maps() -> tuple[np.ndarray, ...]:
     _palm_lines(layers, texels, rng)
     _tendons_and_veins(layers, texels, model)
     _blood(layers, texels, model)
+    uneven = 0.75 + 0.45 * _noise(texels.place, 7.0, 6.0)  # no crease is as deep all along
+    layers["crease"] *= np.clip(uneven, 0.25, 1)
     _nails(layers, texels, model)
     _freckles(layers, texels, rng)
     images = _spread(texels, layers)
@@ -145,16 +147,29 @@ def _noise(place: np.ndarray, wave: float, offset: float = 0.0) -> np.ndarray:
     return raster.noise_at(raster.noise_table(), place / wave + offset)
 
 
-def _groove(layers: dict[str, np.ndarray], distance: np.ndarray, strength: np.ndarray, depth: float, width: float):
-    """Cut a line: `distance` (N,) mm from it, `strength` (N,) 0..1, `depth` and half `width` in mm."""
-    _cut(layers["height"], layers["crease"], distance, strength, depth, min(1.0, depth / 0.45), width)
+def _pick(texels: Texels, where: np.ndarray) -> Texels:
+    """Those texels alone."""
+    return Texels(*(getattr(texels, f.name)[where] for f in fields(texels)))
+
+
+def _groove(
+    layers: dict[str, np.ndarray],
+    where: np.ndarray,
+    distance: np.ndarray,
+    strength: np.ndarray,
+    depth: float,
+    width: float,
+):
+    """Cut a line into the texels `where` (n,): `distance` (n,) mm from it, `strength` (n,) 0..1, `depth` and half `width` mm."""
+    _cut(layers["height"], layers["crease"], where, distance, strength, depth, min(1.0, depth / 0.45), width)
 
 
 @numba.njit(cache=True)
-def _cut(height, crease, distance, strength, depth, dark, width):
-    for i in range(len(height)):
-        if strength[i] > 0 and abs(distance[i]) < 3 * width:
-            profile = strength[i] * np.exp(-((distance[i] / width) ** 2))
+def _cut(height, crease, where, distance, strength, depth, dark, width):
+    for k in range(len(where)):
+        if strength[k] > 0 and abs(distance[k]) < 3 * width:
+            i = where[k]
+            profile = strength[k] * np.exp(-((distance[k] / width) ** 2))
             height[i] -= depth * profile
             crease[i] = max(crease[i], dark * profile)
 
@@ -170,15 +185,17 @@ def _finger_creases(layers: dict[str, np.ndarray], texels: Texels, model: HandMo
     """Flexion creases on the palm's side at each joint and the web; wrinkles over the knuckles on the back."""
     axes = joint_axes(model).numpy().astype(np.float64)
     centres = model.centres.numpy()[1:] * 1000.0
-    palmar, dorsal = _step(texels.palm, 0.35, 0.75), _step(texels.palm, 0.3, 0.02)
-    wobble = 0.5 * _noise(texels.place, 5.0, 3.0)
     for finger in range(5):
-        of_finger = _step(texels.finger[:, finger + 1], 0.45, 0.8)
+        where = np.flatnonzero(texels.finger[:, finger + 1] > 0.45)
+        own = _pick(texels, where)
+        palmar, dorsal = _step(own.palm, 0.35, 0.75), _step(own.palm, 0.3, 0.02)
+        wobble = 0.5 * _noise(own.place, 5.0, 3.0)
+        of_finger = _step(own.finger[:, finger + 1], 0.45, 0.8)
         chain = centres[3 * finger : 3 * finger + 3]
         for joint in range(3):
             flex, _, bone = axes[3 * finger + joint]
-            along = (texels.place - chain[joint]) @ bone + wobble
-            across = (texels.place - chain[joint]) @ flex
+            along = (own.place - chain[joint]) @ bone + wobble
+            across = (own.place - chain[joint]) @ flex
             lines: list[tuple[float, float, float]]  # place along the bone, depth, half width
             if joint == 0:
                 web = 0.42 * np.linalg.norm(chain[1] - chain[0])
@@ -188,7 +205,7 @@ def _finger_creases(layers: dict[str, np.ndarray], texels: Texels, model: HandMo
             else:
                 lines = [(-1.0, 0.42, 0.75)] if finger else [(-1.2, 0.42, 0.8), (1.8, 0.22, 0.7)]
             for place, depth, width in lines:
-                _groove(layers, along - place + 0.012 * across**2, palmar * of_finger, depth, width)
+                _groove(layers, where, along - place + 0.012 * across**2, palmar * of_finger, depth, width)
             if joint == 0 or (finger == 0 and joint == 1):
                 continue
             last = joint == 2
@@ -197,7 +214,7 @@ def _finger_creases(layers: dict[str, np.ndarray], texels: Texels, model: HandMo
             places = (-2.4, -0.6, 1.3) if last else (-5.6, -3.7, -1.9, 0.0, 1.9, 4.2)
             for place in places:
                 depth = (0.13 if last else 0.22) * (1 - 0.07 * abs(place))
-                _groove(layers, along - place * narrow, fade, depth, 0.6)
+                _groove(layers, where, along - place * narrow, fade, depth, 0.6)
 
 
 # (x, y) mm on the flat right palm, x to the thumb, y to the fingers; drawn after anatomy books' plain diagrams
@@ -252,6 +269,8 @@ def _to_curve(place, line, reach):
 
 def _palm_lines(layers: dict[str, np.ndarray], texels: Texels, rng: np.random.Generator) -> None:
     """The three main lines of the palm, some minor ones and those before the wrist."""
+    where = np.flatnonzero((texels.palm > 0.4) & (texels.finger[:, 0] > 0.1))
+    texels = _pick(texels, where)
     palmar = _step(texels.palm, 0.4, 0.8) * _step(texels.finger[:, 0], 0.1, 0.4)
     xy = texels.place[:, :2] + 0.5 * np.stack([_noise(texels.place, 6.0, 1.0), _noise(texels.place, 6.0, 9.0)], 1)
     groups = ((tuple(PALM_LINES.values()), 0.5, 0.85), (_MINOR_LINES, 0.15, 0.6), (_WRIST_LINES, 0.25, 0.7))
@@ -259,14 +278,14 @@ def _palm_lines(layers: dict[str, np.ndarray], texels: Texels, rng: np.random.Ge
         for points in lines:
             distance, along = _to_curve(xy, curve(points), 4.0)
             ends = _step(along, -0.05, 0.08) * _step(along, 1.0, 0.75)
-            _groove(layers, distance, palmar * ends, depth, width)
+            _groove(layers, where, distance, palmar * ends, depth, width)
     for _ in range(40):  # short scratches in all directions
         start = rng.uniform([-38, 5], [34, 85])
         way = rng.uniform(0, np.pi)
         end = start + rng.uniform(5, 12) * np.array([np.cos(way), np.sin(way)])
         middle = (start + end) / 2 + rng.normal(0, 0.8, 2)
         distance, along = _to_curve(xy, curve(np.stack([start, middle, end]), 4), 3.0)
-        _groove(layers, distance, palmar * _step(along, 0, 0.2) * _step(along, 1, 0.8), rng.uniform(0.05, 0.11), 0.5)
+        _groove(layers, where, distance, palmar * _step(along, 0, 0.2) * _step(along, 1, 0.8), rng.uniform(0.05, 0.11), 0.5)
 
 
 # (x, y) mm, seen through the hand from the palm's side: the net of the back
@@ -283,22 +302,26 @@ _VEINS = (
 
 def _tendons_and_veins(layers: dict[str, np.ndarray], texels: Texels, model: HandModel) -> None:
     """Extensor tendons fan out from the wrist to the knuckles; veins wind over them."""
+    where = np.flatnonzero((texels.palm < 0.25) & (texels.finger[:, 0] > 0.15))
+    texels = _pick(texels, where)
     dorsal = _step(texels.palm, 0.25, 0.0) * _step(texels.finger[:, 0], 0.15, 0.5)
+    relief, vein = np.zeros(len(where)), np.zeros(len(where))
     xy = texels.place[:, :2]
     knuckles = model.points.numpy()[[5, 9, 13, 17], :2] * 1000.0
     for k, knuckle in enumerate(knuckles):
         start = np.array([5.0 - 3.5 * k, 14.0])
         distance, along = _to_curve(xy, np.stack([start, knuckle]), 12.0)
-        layers["relief"] += 0.7 * dorsal * np.exp(-((distance / 2.6) ** 2)) * _step(along, 0.15, 0.5)
+        relief += 0.7 * dorsal * np.exp(-((distance / 2.6) ** 2)) * _step(along, 0.15, 0.5)
         # knuckles stand out, with a dip between them
         bump = np.exp(-((np.linalg.norm(xy - knuckle, axis=1) / 6.5) ** 2))
-        layers["relief"] += 0.9 * dorsal * bump
+        relief += 0.9 * dorsal * bump
     bent = xy + 1.3 * np.stack([_noise(texels.place, 13.0, 2.0), _noise(texels.place, 13.0, 7.0)], 1)
     for points in _VEINS:
         distance, along = _to_curve(bent, curve(points), 7.0)
         strength = dorsal * _step(along, -0.05, 0.1) * _step(along, 1.0, 0.7)
-        layers["relief"] += 0.5 * strength * np.exp(-((distance / 1.6) ** 2))
-        layers["vein"] = np.maximum(layers["vein"], strength * np.exp(-((distance / 1.9) ** 2)))
+        relief += 0.5 * strength * np.exp(-((distance / 1.6) ** 2))
+        vein = np.maximum(vein, strength * np.exp(-((distance / 1.9) ** 2)))
+    layers["relief"][where], layers["vein"][where] = relief, vein
 
 
 def _blood(layers: dict[str, np.ndarray], texels: Texels, model: HandModel) -> None:
@@ -308,16 +331,17 @@ def _blood(layers: dict[str, np.ndarray], texels: Texels, model: HandModel) -> N
     palmar = _step(texels.palm, 0.3, 0.8)
     blood = 0.22 * _noise(texels.place, 9.0, 4.0) + 0.16 * _noise(texels.place, 3.5, 8.0)
 
-    def spot(place: np.ndarray, radius: float) -> np.ndarray:
-        return np.exp(-(((texels.place - place) ** 2).sum(1) / radius**2))
-
     for finger in range(5):
-        blood += 0.65 * spot(points[4 * finger + 4], 13.0)
-        for joint in range(3):
-            blood += (0.2, 0.45, 0.35)[joint] * (1 - palmar) * spot(centres[3 * finger + 1 + joint], 11.0)
+        where = np.flatnonzero(texels.finger[:, finger + 1] > 0.01)
+        place, back = texels.place[where], 1 - palmar[where]
+        spots = [(points[4 * finger + 4], 13.0, 0.65)]
+        spots += [(centres[3 * finger + 1 + joint], 11.0, (0.2, 0.45, 0.35)[joint] * back) for joint in range(3)]
+        for middle, radius, amount in spots:
+            x, y, z = (place - middle).T
+            blood[where] += amount * np.exp(-(x * x + y * y + z * z) / radius**2)
     xy = texels.place[:, :2]
     for x, y, radius, amount in ((22, 40, 18, 0.4), (-26, 34, 19, 0.4), (-6, 78, 30, 0.25), (-3, 48, 14, -0.35)):
-        blood += amount * palmar * texels.finger[:, 0] * np.exp(-(((xy - [x, y]) ** 2).sum(1) / radius**2))
+        blood += amount * palmar * texels.finger[:, 0] * np.exp(-((xy[:, 0] - x) ** 2 + (xy[:, 1] - y) ** 2) / radius**2)
     layers["blood"] = blood
 
 
@@ -334,24 +358,25 @@ def _nails(layers: dict[str, np.ndarray], texels: Texels, model: HandModel) -> N
         side = axes[last - 1, 0]
         own = template[(part == last) & (mask > 0)] - centre
         low, high = (own @ bone / length).min() - 0.3, min((own @ bone / length).max() + 0.6, 0.97 * length)
-        half = np.abs(own @ side - (own @ side).mean()).max() * 1.02
-        local = texels.place - centre
+        half = np.abs(own @ side - (own @ side).mean()).max() * 0.94
+        where = np.flatnonzero((texels.finger[:, finger + 1] > 0.5) & (texels.palm < 0.3))
+        where = where[(texels.place[where] - centre) @ bone > 0]
+        local = texels.place[where] - centre
         x = (local @ side - (own @ side).mean()) / half
         y = (local @ bone / length - (low + high) / 2) / ((high - low) / 2)  # -1 at the moon, 1 at the free edge
         # millimetres inside a rounded rectangle, about
-        inside = (1 - (x**4 + np.where(y < 0, y * y, y**4)) ** 0.25) * half
-        here = (texels.finger[:, finger + 1] > 0.5) & (texels.palm < 0.3) & (local @ bone > 0)
-        inside = np.where(here, inside, -9.0)
+        x2, y2 = x * x, y * y
+        inside = (1 - np.sqrt(np.sqrt(x2 * x2 + np.where(y < 0, y2, y2 * y2)))) * half
         plate = _step(inside, -0.35, 0.35)
-        layers["nail"] = np.maximum(layers["nail"], plate)
-        layers["crease"] *= 1 - plate
-        layers["height"] *= 1 - plate
+        layers["nail"][where] = plate
+        layers["crease"][where] *= 1 - plate
+        layers["height"][where] *= 1 - plate
         border = np.exp(-((inside / 0.6) ** 2)) * np.where(y > 0.75, 0.3, 1.0)
-        layers["height"] -= 0.3 * border
-        layers["crease"] = np.maximum(layers["crease"], 0.5 * border * (1 - plate))
+        layers["height"][where] -= 0.3 * border
+        layers["crease"][where] = np.maximum(layers["crease"][where], 0.5 * border * (1 - plate))
         moon = 0.55 * _step(np.hypot(x / 0.62, (y + 1.0) / 0.42), 1.1, 0.85) * plate
-        edge = 0.8 * _step(y + 0.10 * x**2, 0.76, 0.86) * plate
-        layers["nail_light"] += moon + edge - 0.7 * border * plate * (1 - edge)
+        edge = 0.8 * _step(y + 0.10 * x**2, 0.84, 0.92) * plate
+        layers["nail_light"][where] = moon + edge - 0.7 * border * plate * (1 - edge)
 
 
 def _freckles(layers: dict[str, np.ndarray], texels: Texels, rng: np.random.Generator) -> None:

@@ -99,6 +99,11 @@ def shade_looks(
             fine = value_noise(table, rx * 420 + 7, ry * 420, rz * 420)
             nx += 0.35 * mottle * fine
             ny += 0.35 * mottle * broad
+            # shadows are looked up a little off the skin, so that the map's cells don't print on it
+            off = 1.3 / frame[2] / (np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9)
+            if nx * px + ny * py + nz * z > 0:
+                off = -off
+            ox, oy, oz = px + off * nx, py + off * ny, z + off * nz
             m = material[f]
             red = wa * albedo[a, 0] + wb * albedo[b, 0] + wc * albedo[c, 0]
             green = wa * albedo[a, 1] + wb * albedo[b, 1] + wc * albedo[c, 1]
@@ -132,9 +137,9 @@ def shade_looks(
                 nx, ny, nz = nx - tame * gx, ny - tame * gy, nz - tame * gz
                 crease = amounts[m, 0] * d[4]
                 nail = amounts[m, 6] * d[8]
-                cavity = 1.0 - 0.35 * min(crease, 1.0)
-                h = amounts[m, 3] * 0.35 * d[6] * (1 - nail) + 0.55 * crease + amounts[m, 2] * 0.1 * d[5]
-                p = amounts[m, 4] * d[7] + 0.12 * crease + amounts[m, 5] * d[10] * (1 - nail)
+                cavity = 1.0 - 0.3 * min(crease, 1.0)
+                h = amounts[m, 3] * 0.35 * d[6] * (1 - nail) + 0.22 * crease + amounts[m, 2] * 0.1 * d[5]
+                p = amounts[m, 4] * d[7] + 0.1 * crease + 0.5 * amounts[m, 5] * d[10] * (1 - nail)
                 red *= _fade(p * melanin[0] + h * blood[0] + 0.22 * amounts[m, 2] * d[5])
                 green *= _fade(p * melanin[1] + h * blood[1])
                 blue *= _fade(p * melanin[2] + h * blood[2] - 0.06 * amounts[m, 2] * d[5])
@@ -160,9 +165,9 @@ def shade_looks(
             # the key light, its shadow in nine taps, and how deep in the flesh the light has come
             lx, ly, lz = -basis[2, 0], -basis[2, 1], -basis[2, 2]
             lit, thick = 0.0, 0.0
-            sp = (basis[0, 0] * px + basis[0, 1] * py + basis[0, 2] * z - frame[0]) * frame[2]
-            sq = (basis[1, 0] * px + basis[1, 1] * py + basis[1, 2] * z - frame[1]) * frame[2]
-            sd = basis[2, 0] * px + basis[2, 1] * py + basis[2, 2] * z - lights[4, 0]
+            sp = (basis[0, 0] * ox + basis[0, 1] * oy + basis[0, 2] * oz - frame[0]) * frame[2]
+            sq = (basis[1, 0] * ox + basis[1, 1] * oy + basis[1, 2] * oz - frame[1]) * frame[2]
+            sd = basis[2, 0] * ox + basis[2, 1] * oy + basis[2, 2] * oz - lights[4, 0]
             blur = lights[4, 1]
             for tap in range(9):
                 tp = int(sp + 0.5 + blur * (tap % 3 - 1))
@@ -178,9 +183,9 @@ def shade_looks(
             key_term = max(facing, 0.0) * lit * cavity
             red_term = max(wrap, 0.0) * (0.25 + 0.75 * lit) - key_term
             through = 0.0
-            if amounts[m, 11] > 0 and facing < 0.3:
+            if amounts[m, 11] > 0 and facing < 0.15:
                 t = (thick + lights[4, 0]) / 0.0045  # light falls off within about 4.5 mm of flesh
-                through = amounts[m, 11] * min(1.0, 0.8 - facing) / (1.0 + t * t * t)
+                through = amounts[m, 11] * min(1.0, 1.2 * (0.15 - facing)) / (1.0 + t * t * t)
             fill_term = max(nx * lights[0, 0] + ny * lights[0, 1] + nz * lights[0, 2], 0.0) * cavity
             up = 0.5 - 0.5 * ny
             hx, hy, hz = lx + vx, ly + vy, lz + vz

@@ -76,7 +76,8 @@ def band(loop: np.ndarray, half_width: float, half_height: float, clearance: flo
     axis /= np.linalg.norm(axis)
     spoke = spoke - (spoke @ axis)[:, None] * axis
     radius = np.linalg.norm(spoke, axis=1, keepdims=True)
-    round_ = np.maximum(radius, 0.6 * radius + 0.4 * radius.max()) + clearance
+    around = (np.roll(radius, 1, 0) + 2 * radius + np.roll(radius, -1, 0)) / 4
+    round_ = np.maximum(radius, around) + clearance
     profile = np.arange(9) / 8 * 2 * np.pi
     out, along = half_height * (1 - np.cos(profile)), half_width * np.sin(profile)
     unit = spoke / radius
