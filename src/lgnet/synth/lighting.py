@@ -12,7 +12,7 @@ from .appearance import Lights, sample_lights
 from .background import sample_background
 
 STYLES = ("plain", "studio", "window", "sun", "coloured", "night")
-SHARES = (0.30, 0.20, 0.17, 0.15, 0.08, 0.10)
+SHARES = (0.34, 0.16, 0.18, 0.16, 0.06, 0.10)
 
 
 def sample_setting(rng: np.random.Generator) -> tuple[Lights, str]:
@@ -25,7 +25,7 @@ def sample_setting(rng: np.random.Generator) -> tuple[Lights, str]:
     fill_to = rng.normal(size=3) * [1, 0.5, 0.5] + [0, -0.3, -0.6]
     white = np.array([1.0, rng.uniform(0.88, 1.0), rng.uniform(0.75, 1.0)])
     if style == "studio":  # as InterHand2.6M: dim, yellow-green, lamps in sight
-        tint = np.array([rng.uniform(0.72, 0.95), 1.0, rng.uniform(0.28, 0.5)])
+        tint = np.array([rng.uniform(0.72, 0.95), 1.0, rng.uniform(0.3, 0.6)])
         level = np.exp(rng.uniform(np.log(0.1), np.log(0.4)))
         key, fill, sky = tint * level * 0.8, tint * level * 0.5, tint * level * 0.5
         return _lights(travel, key, fill_to, fill, sky, 0.45, soft=2.0), style
@@ -39,7 +39,7 @@ def sample_setting(rng: np.random.Generator) -> tuple[Lights, str]:
         key = np.array([1.0, rng.uniform(0.85, 0.97), rng.uniform(0.65, 0.9)]) * rng.uniform(1.0, 1.9)
         return _lights(travel, key, fill_to, sky * 0.2, sky, rng.uniform(0.4, 0.9), soft=0.5), style
     if style == "coloured":  # lamps of two colours
-        one, two = (0.25 + 0.75 * rng.random((2, 3))) ** 2
+        one, two = (0.45 + 0.55 * rng.random((2, 3))) ** 2
         sky = 0.3 * (one + two) * rng.uniform(0.15, 0.5)
         return _lights(travel, one * rng.uniform(0.6, 1.3), fill_to, two * rng.uniform(0.3, 0.8), sky, 0.7, 1.5), style
     lamp = np.array([1.0, 0.75, 0.45]) if rng.random() < 0.6 else np.array([0.6, 0.75, 1.0])  # a bulb or a screen

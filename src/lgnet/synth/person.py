@@ -150,7 +150,8 @@ def _joined(left: bool, hand: int, around: int) -> tuple[np.ndarray, np.ndarray]
     tube = tube_faces(len(ROWS), around) + hand - around
     loop = model.wrist_loop.numpy()
     tube = np.where(tube < hand, loop[np.minimum(tube - hand + around, around - 1)], tube)
-    # the loop is written in the right hand's sense: seen from outside, as the hand's own faces
-    faces = np.concatenate([model.faces.numpy()[:count], tube[:, ::-1] if left else tube]).astype(np.int32)
+    # a face's label is that of its first corner: the arm's own, not the loop's, which is the hand's
+    tube = tube[:, [2, 1, 0]] if left else tube[:, [2, 0, 1]]
+    faces = np.concatenate([model.faces.numpy()[:count], tube]).astype(np.int32)
     corner = np.concatenate([_corners(left)[:count], np.full((len(tube), 3, 2), -1, np.float32)])
     return faces, corner

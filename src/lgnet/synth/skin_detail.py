@@ -124,7 +124,8 @@ def _spread(texels: Texels, layers: dict[str, np.ndarray]) -> dict[str, np.ndarr
     """Layers (N,) -> pictures (SIZE, SIZE); texels off the skin take the value of the nearest one on it."""
     empty = np.ones((SIZE, SIZE), np.uint8)
     empty[texels.row, texels.column] = 0
-    _, label = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    _, labels = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    label = labels.astype(np.int64)
     of_label = np.zeros(label.max() + 1, np.int64)
     of_label[label[texels.row, texels.column]] = np.arange(len(texels.row))
     return {name: values[of_label[label]] for name, values in layers.items()}
@@ -285,7 +286,9 @@ def _palm_lines(layers: dict[str, np.ndarray], texels: Texels, rng: np.random.Ge
         end = start + rng.uniform(5, 12) * np.array([np.cos(way), np.sin(way)])
         middle = (start + end) / 2 + rng.normal(0, 0.8, 2)
         distance, along = _to_curve(xy, curve(np.stack([start, middle, end]), 4), 3.0)
-        _groove(layers, where, distance, palmar * _step(along, 0, 0.2) * _step(along, 1, 0.8), rng.uniform(0.05, 0.11), 0.5)
+        _groove(
+            layers, where, distance, palmar * _step(along, 0, 0.2) * _step(along, 1, 0.8), rng.uniform(0.05, 0.11), 0.5
+        )
 
 
 # (x, y) mm, seen through the hand from the palm's side: the net of the back
@@ -341,7 +344,9 @@ def _blood(layers: dict[str, np.ndarray], texels: Texels, model: HandModel) -> N
             blood[where] += amount * np.exp(-(x * x + y * y + z * z) / radius**2)
     xy = texels.place[:, :2]
     for x, y, radius, amount in ((22, 40, 18, 0.4), (-26, 34, 19, 0.4), (-6, 78, 30, 0.25), (-3, 48, 14, -0.35)):
-        blood += amount * palmar * texels.finger[:, 0] * np.exp(-((xy[:, 0] - x) ** 2 + (xy[:, 1] - y) ** 2) / radius**2)
+        blood += (
+            amount * palmar * texels.finger[:, 0] * np.exp(-((xy[:, 0] - x) ** 2 + (xy[:, 1] - y) ** 2) / radius**2)
+        )
     layers["blood"] = blood
 
 

@@ -147,7 +147,9 @@ def shade_looks(
                 red += nail * (amounts[m, 7] * (1 + 0.6 * light_nail) - red)
                 green += nail * (amounts[m, 8] * (1 + light_nail) - green)
                 blue += nail * (amounts[m, 9] * (1 + light_nail) - blue)
-                strength += nail * (0.10 + 0.12 * amounts[m, 10]) - strength * amounts[m, 13] * 0.6 * min(slope * 2, 1.0)
+                strength += nail * (0.10 + 0.12 * amounts[m, 10]) - strength * amounts[m, 13] * 0.6 * min(
+                    slope * 2, 1.0
+                )
                 mottle *= 1 - nail
             length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
             nx, ny, nz = nx / length, ny / length, nz / length
@@ -172,9 +174,7 @@ def shade_looks(
             for tap in range(9):
                 tp = int(sp + 0.5 + blur * (tap % 3 - 1))
                 tq = int(sq + 0.5 + blur * (tap // 3 - 1))
-                if tp < 0 or tq < 0 or tp >= size or tq >= size:
-                    lit += 1.0 / 9
-                elif near[tq, tp] > sd:
+                if tp < 0 or tq < 0 or tp >= size or tq >= size or near[tq, tp] > sd:
                     lit += 1.0 / 9
                 else:
                     thick += (sd - near[tq, tp]) / 9

@@ -117,7 +117,9 @@ def finger_ring(rng: np.random.Generator, vertices: np.ndarray, finger: int) -> 
         size = rng.uniform(0.0014, 0.003)
         at = centre + back * (1 + (2 * high + 0.4 * size) / np.linalg.norm(back))
         polar, around = np.linspace(0, np.pi, 6)[:, None], np.arange(10) / 10 * 2 * np.pi
-        sphere = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar) + 0 * around], 2)
+        sphere = np.stack(
+            [np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar) + 0 * around], 2
+        )
         colour = rng.uniform(0.0, 0.9, 3) ** 2
         meshes.append(_mesh(at + sphere * size, colour, (0.6, 0.0, 0.0), amounts(metal=0.3)))
     return meshes
@@ -161,7 +163,12 @@ def on_wrist(
     turn = (np.arange(sides) + 0.5) / sides * 2 * np.pi
     rim = np.cos(turn)[:, None] * across + np.sin(turn)[:, None] * outward
     middle = (centres[1, 0] + centres[2, 0]) / 2
-    level = [(radius, top - 0.004), (radius, top + high), (0.86 * radius, top + high), (0.84 * radius, top + 0.9 * high)]
+    level = [
+        (radius, top - 0.004),
+        (radius, top + high),
+        (0.86 * radius, top + high),
+        (0.84 * radius, top + 0.9 * high),
+    ]
     rings = np.stack([middle + rim * r + normal * h for r, h in [*level, (1e-4, top + 0.9 * high)]])
     face = np.full(3, rng.uniform(0.005, 0.04)) if rng.random() < 0.6 else rng.uniform(0.3, 0.9, 3)
     case = _metal(rng)
