@@ -40,7 +40,7 @@ def sample_person(rng: np.random.Generator) -> Person:
     """Any skin from very light to very dark, any grown-up age; now and then painted nails, seldom gloves."""
     melanin = float(np.exp(rng.uniform(np.log(0.12), np.log(2.6))))
     blood, warmth, age = rng.uniform(0.14, 0.34), rng.uniform(0.82, 1.0), rng.random()
-    under = 0.10 + 0.2 * melanin  # the palm has little melanin, so that nails and palm stay light
+    under = 0.10 + 0.27 * melanin  # the palm has little melanin, so that nails and palm stay light
     nail = skin_colour(0.8 * under + 0.2 * melanin, blood + rng.uniform(0.12, 0.26), warmth)
     varnish = rng.random() < 0.1
     if varnish:

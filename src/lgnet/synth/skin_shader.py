@@ -104,6 +104,10 @@ def shade_looks(
             if nx * px + ny * py + nz * z > 0:
                 off = -off
             ox, oy, oz = px + off * nx, py + off * ny, z + off * nz
+            lean_p = basis[0, 0] * nx + basis[0, 1] * ny + basis[0, 2] * nz
+            lean_q = basis[1, 0] * nx + basis[1, 1] * ny + basis[1, 2] * nz
+            lean_d = basis[2, 0] * nx + basis[2, 1] * ny + basis[2, 2] * nz
+            leans = -1.0 / lean_d if abs(lean_d) > 0.15 else 0.0
             m = material[f]
             red = wa * albedo[a, 0] + wb * albedo[b, 0] + wc * albedo[c, 0]
             green = wa * albedo[a, 1] + wb * albedo[b, 1] + wc * albedo[c, 1]
@@ -171,13 +175,16 @@ def shade_looks(
             sq = (basis[1, 0] * ox + basis[1, 1] * oy + basis[1, 2] * oz - frame[1]) * frame[2]
             sd = basis[2, 0] * ox + basis[2, 1] * oy + basis[2, 2] * oz - lights[4, 0]
             blur = lights[4, 1]
+            # taps aside are compared with the depth that the surface's own plane has there
+            step = blur / frame[2] * leans
             for tap in range(9):
                 tp = int(sp + 0.5 + blur * (tap % 3 - 1))
                 tq = int(sq + 0.5 + blur * (tap // 3 - 1))
-                if tp < 0 or tq < 0 or tp >= size or tq >= size or near[tq, tp] > sd:
+                own = sd + step * ((tap % 3 - 1) * lean_p + (tap // 3 - 1) * lean_q)
+                if tp < 0 or tq < 0 or tp >= size or tq >= size or near[tq, tp] > own:
                     lit += 1.0 / 9
                 else:
-                    thick += (sd - near[tq, tp]) / 9
+                    thick += (own - near[tq, tp]) / 9
             facing = nx * lx + ny * ly + nz * lz
             wrap = (facing + soft) / (1 + soft)
             key_term = max(facing, 0.0) * lit * cavity
