@@ -42,6 +42,36 @@ def _fade(depth):
     return 1.0 / (1.0 + depth + 0.5 * depth * depth)
 
 
+_PAIRS = np.array([[0.006, 0], [0, 0.006], [0.010, 0.010], [-0.010, 0.010], [0.003, 0.005], [-0.003, 0.005]], np.float32)
+"""Metres across the line of sight."""
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _openness(depth, x, y, z, focal):
+    """1 in the open, less in a hollow or close behind something: pairs of opposite points 6 and 14 mm away, on average
+    nearer to the camera than this one, take light away. After Luft et al. 2006, who sharpen the depth buffer."""
+    height, width = depth.shape
+    hidden = np.float32(0.0)
+    scale = focal / z
+    for pair in range(6):
+        dx = int(_PAIRS[pair, 0] * scale + np.float32(1000.5)) - 1000
+        dy = int(_PAIRS[pair, 1] * scale + np.float32(1000.5)) - 1000
+        if x - abs(dx) < 0 or y - dy < 0 or x + abs(dx) >= width or y + dy >= height:
+            continue
+        one, two = depth[y + dy, x + dx], depth[y - dy, x - dx]
+        if one == 0 or two == 0:  # at the outline the other side is not known
+            continue
+        reach = np.float32(0.014) if 2 <= pair < 4 else np.float32(0.006)
+        one, two = z - one, z - two
+        # what is far before this point belongs to something else and shuts out little
+        if one > 3 * reach:
+            one = max(np.float32(0), 6 * reach - one)
+        if two > 3 * reach:
+            two = max(np.float32(0), 6 * reach - two)
+        hidden += min(np.float32(1.0), max(np.float32(0.0), (one + two) / (2 * reach) - np.float32(0.05)))
+    return np.float32(1.0) - np.float32(0.7 / 6) * hidden
+
+
 @numba.njit(cache=True, nogil=True)
 def shade_looks(
     out, triangle, depth, vertices, faces, normals, albedo, gloss, rest, K, table, key, lights, basis, near, frame,
@@ -168,6 +198,8 @@ def shade_looks(
                 else:
                     nx, ny, nz = -nx, -ny, -nz
                 sees = max(-sees, 0.0)
+            opened = _openness(depth, x, y, z, K[0])
+            cavity *= opened
             # the key light, its shadow in nine taps, and how deep in the flesh the light has come
             lx, ly, lz = -basis[2, 0], -basis[2, 1], -basis[2, 2]
             lit, thick = 0.0, 0.0
