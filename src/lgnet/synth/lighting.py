@@ -26,7 +26,7 @@ def sample_setting(rng: np.random.Generator) -> tuple[Lights, str]:
     white = np.array([1.0, rng.uniform(0.88, 1.0), rng.uniform(0.75, 1.0)])
     if style == "studio":  # as InterHand2.6M: dim, yellow-green, lamps in sight
         tint = np.array([rng.uniform(0.72, 0.95), 1.0, rng.uniform(0.3, 0.6)])
-        level = np.exp(rng.uniform(np.log(0.1), np.log(0.4)))
+        level = np.exp(rng.uniform(np.log(0.15), np.log(0.4)))
         key, fill, sky = tint * level * 0.8, tint * level * 0.5, tint * level * 0.5
         return _lights(travel, key, fill_to, fill, sky, 0.45, soft=2.0), style
     if style == "window":  # large and from one side
@@ -43,7 +43,7 @@ def sample_setting(rng: np.random.Generator) -> tuple[Lights, str]:
         sky = 0.3 * (one + two) * rng.uniform(0.15, 0.5)
         return _lights(travel, one * rng.uniform(0.6, 1.3), fill_to, two * rng.uniform(0.3, 0.8), sky, 0.7, 1.5), style
     lamp = np.array([1.0, 0.75, 0.45]) if rng.random() < 0.6 else np.array([0.6, 0.75, 1.0])  # a bulb or a screen
-    level = np.exp(rng.uniform(np.log(0.08), np.log(0.5)))
+    level = np.exp(rng.uniform(np.log(0.14), np.log(0.6)))
     sky = np.array([0.8, 0.85, 1.0]) * level * rng.uniform(0.1, 0.35)
     return _lights(travel, lamp * level, fill_to, sky * 0.5, sky, 0.7, 1.5), style
 

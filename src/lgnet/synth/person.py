@@ -51,7 +51,7 @@ def sample_person(rng: np.random.Generator) -> Person:
         "relief": rng.uniform(0.1, 0.4) + 0.6 * age**2,
         "vein": rng.uniform(0.1, 0.7) * (0.5 + age) / (1 + melanin),
         "blood": rng.uniform(0.5, 1.2),
-        "freckle": rng.uniform(0.1, 0.5) if spots < 0.15 + 0.35 * age else 0.0,
+        "freckle": rng.uniform(0.1, 0.35) if spots < 0.15 + 0.35 * age else 0.0,
         "hair": rng.uniform(0.2, 0.9) if hairy < 0.35 else 0.0,
         "nail": 1.0,
         "nail_red": nail[0],
@@ -75,8 +75,8 @@ def sample_person(rng: np.random.Generator) -> Person:
     )
 
 
-ROWS = np.array([0.0, 0.05, 0.13, 0.24, 0.4, 0.62, 1.0])
-"""Where the arm's rings of vertices lie, as shares of its length."""
+ROWS = np.array([0.0, 0.05, 0.13, 0.24, 0.4, 0.62, 1.0, 1.08, 1.12])
+"""Where the arm's rings of vertices lie, as shares of its length; past 1 the elbow rounds it off."""
 
 
 def arm_rings(loop: np.ndarray, outward: np.ndarray, length: float, widen: float, rows: np.ndarray) -> np.ndarray:
@@ -85,7 +85,8 @@ def arm_rings(loop: np.ndarray, outward: np.ndarray, length: float, widen: float
     ring = loop - centre
     flat = ring - (ring @ outward)[:, None] * outward
     square = np.minimum(rows * 5, 1)[:, None, None]  # the loop is not square to the arm: let its slant fade
-    grow = (1 + widen * rows * (2 - rows))[:, None, None]
+    elbow = np.sqrt(1 - np.clip((rows - 1) / 0.12, 0, 0.9998) ** 2)
+    grow = ((1 + widen * rows * (2 - rows)) * elbow)[:, None, None]
     return centre + (ring * (1 - square) + flat * square) * grow + outward * (rows * length)[:, None, None]
 
 
@@ -108,7 +109,7 @@ def hand_and_arm(
     part = (arrays["part"] + 1 + 16 * left).astype(np.uint8)
     if arm is not None:
         loop = arrays["loop"]
-        count, length = arm.shape[1], np.linalg.norm(arm[-1].mean(0) - arm[0].mean(0))
+        count, length = arm.shape[1], np.linalg.norm(arm[-1].mean(0) - arm[0].mean(0)) / ROWS[-1]
         grown = arm[1:].reshape(-1, 3)
         vertices = np.concatenate([vertices, grown])
         fade = np.minimum(ROWS[1:] * 4, 1)[:, None, None]

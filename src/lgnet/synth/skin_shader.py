@@ -42,7 +42,9 @@ def _fade(depth):
     return 1.0 / (1.0 + depth + 0.5 * depth * depth)
 
 
-_PAIRS = np.array([[0.006, 0], [0, 0.006], [0.010, 0.010], [-0.010, 0.010], [0.003, 0.005], [-0.003, 0.005]], np.float32)
+_PAIRS = np.array(
+    [[0.006, 0], [0, 0.006], [0.010, 0.010], [-0.010, 0.010], [0.003, 0.005], [-0.003, 0.005]], np.float32
+)
 """Metres across the line of sight."""
 
 
@@ -129,10 +131,12 @@ def shade_looks(
             fine = value_noise(table, rx * 420 + 7, ry * 420, rz * 420)
             nx += 0.35 * mottle * fine
             ny += 0.35 * mottle * broad
+            # the inside of a tube: the triangle's own normal and the vertices' disagree on whether it faces the camera
+            cx, cy, cz = e1y * e2z - e1z * e2y, e1z * e2x - e1x * e2z, e1x * e2y - e1y * e2x
+            if (cx * nx + cy * ny + cz * nz) * (cx * px + cy * py + cz * z) > 0:
+                nx, ny, nz = -nx, -ny, -nz
             # shadows are looked up a little off the skin, so that the map's cells don't print on it
             off = 1.3 / frame[2] / (np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9)
-            if nx * px + ny * py + nz * z > 0:
-                off = -off
             ox, oy, oz = px + off * nx, py + off * ny, z + off * nz
             lean_p = basis[0, 0] * nx + basis[0, 1] * ny + basis[0, 2] * nz
             lean_q = basis[1, 0] * nx + basis[1, 1] * ny + basis[1, 2] * nz
@@ -190,14 +194,11 @@ def shade_looks(
             ray = np.sqrt(px * px + py * py + z * z)
             vx, vy, vz = -px / ray, -py / ray, -z / ray
             sees = nx * vx + ny * vy + nz * vz
-            if sees < 0:
-                if corner[f, 0, 0] >= 0:  # a bump that leans away: no further than edge-on
-                    nx, ny, nz = nx - sees * vx, ny - sees * vy, nz - sees * vz
-                    length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
-                    nx, ny, nz = nx / length, ny / length, nz / length
-                else:
-                    nx, ny, nz = -nx, -ny, -nz
-                sees = max(-sees, 0.0)
+            if sees < 0:  # at the outline, or a bump that leans away: no further than edge-on
+                nx, ny, nz = nx - sees * vx, ny - sees * vy, nz - sees * vz
+                length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
+                nx, ny, nz = nx / length, ny / length, nz / length
+                sees = 0.0
             opened = _openness(depth, x, y, z, K[0])
             cavity *= opened
             # the key light, its shadow in nine taps, and how deep in the flesh the light has come

@@ -181,7 +181,7 @@ def sleeve(
 ) -> Mesh:
     """A sleeve from share `start` of the arm to its end, folds across it that are denser near its hem."""
     share = np.linspace(0, 1, 13) ** 1.3
-    rows = np.concatenate([[start + 0.02, start], start + (1 - start) * share[1:]])
+    rows = np.concatenate([[start + 0.02, start], start + (1 - start) * share[1:], [1.09, 1.15]])
     rings = arm_rings(loop, outward, length, widen, rows)
     centres = rings.mean(1, keepdims=True)
     count = rings.shape[1]
