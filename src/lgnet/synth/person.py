@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .appearance import Mesh, tube_faces
-from .skin_detail import corner_texels
 from .skin_shader import AMOUNTS, BLOOD, MELANIN
+from .skin_texels import corner_texels
 
 BASE = np.array([0.90, 0.76, 0.63])
 """Linear albedo of skin without melanin and blood. **choice**, with the optical depths: see docs/data.md, "Looks"."""

@@ -9,8 +9,9 @@ import numpy as np
 
 from . import raster
 from .appearance import Lights, Mesh
-from .skin_detail import LEVELS, SIZE, detail_maps
+from .skin_detail import LEVELS, detail_maps
 from .skin_shader import AMOUNTS, BLOOD, MELANIN, shade_looks
+from .skin_texels import SIZE
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ Lengths within this module are millimetres; "distal" is towards the fingertip.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, fields
 
 import cv2
 import numba
@@ -16,7 +15,7 @@ import numpy as np
 
 from ..anatomy import joint_axes
 from ..hand_model import HandModel, load_hand_model
-from . import raster
+from .skin_texels import SIZE, Texels, corner_texels, curve, noise, pick, skin_texels, smooth_step, spread, to_curve
 
 CHANNELS = (
     "crease_u",  # gradients of the height of creases and grain along the map's columns and rows, STEP mm a texel
@@ -31,35 +30,9 @@ CHANNELS = (
     "nail_light",  # -1..1, the moon and the free edge are lighter, the border is darker
     "hair",  # 0..1
 )
-SIZE = 640
-"""Texels a side; one is about half a millimetre of skin wide."""
 STEP = 0.5
 """Millimetres of height from one texel to the next that the gradients' 127 stands for."""
 LEVELS = 4
-
-
-@dataclass(frozen=True)
-class Texels:
-    """What the N texels that hold skin lie on, in the flat mean right hand."""
-
-    row: np.ndarray  # (N,)
-    column: np.ndarray
-    place: np.ndarray  # (N, 3) mm
-    palm: np.ndarray  # (N,) 0 dorsal .. 1 palmar
-    finger: np.ndarray  # (N, 6) shares of the palm and the five fingers, sum 1
-    face: np.ndarray  # (N,)
-
-
-@functools.lru_cache(maxsize=1)
-def corner_texels() -> np.ndarray:
-    """(F, 3, 2) float32 column and row of each face's corners in the largest map; -1 for the cap of the wrist."""
-    model = load_hand_model()
-    uv = model.uvs.numpy().astype(np.float64)
-    low, high = uv.min(0), uv.max(0)
-    uv = (uv - low) / (high - low).max() * (SIZE - 17) + 8
-    out = np.full((len(model.faces), 3, 2), -1.0, np.float32)
-    out[: len(model.uv_faces)] = uv[model.uv_faces.numpy()]
-    return out
 
 
 @functools.lru_cache(maxsize=1)
@@ -69,7 +42,7 @@ def detail_maps() -> tuple[np.ndarray, ...]:
     The gradients of a level are a texel of that level.
     """
     model = load_hand_model()
-    texels = _texels(model)
+    texels = skin_texels(model)
     rng = np.random.default_rng(20261121)
     layers = {name: np.zeros(len(texels.palm)) for name in ("height", "relief", *CHANNELS[4:])}
     _grain(layers, texels)
@@ -77,11 +50,11 @@ def detail_maps() -> tuple[np.ndarray, ...]:
     _palm_lines(layers, texels, rng)
     _tendons_and_veins(layers, texels, model)
     _blood(layers, texels, model)
-    uneven = 0.75 + 0.45 * _noise(texels.place, 7.0, 6.0)  # no crease is as deep all along
+    uneven = 0.75 + 0.45 * noise(texels.place, 7.0, 6.0)  # no crease is as deep all along
     layers["crease"] *= np.clip(uneven, 0.25, 1)
     _nails(layers, texels, model)
     _freckles(layers, texels, rng)
-    images = _spread(texels, layers)
+    images = spread(texels, layers)
     images["hair"] = _hair(texels, model, rng) * (images["nail"] == 0)
     full = np.stack([*_slopes(images["height"]), *_slopes(images["relief"]), *(images[n] for n in CHANNELS[4:])], 2)
     levels = []
@@ -95,62 +68,10 @@ def detail_maps() -> tuple[np.ndarray, ...]:
     return tuple(levels)
 
 
-def _texels(model: HandModel) -> Texels:
-    corners = corner_texels()[: len(model.uv_faces)]
-    flat = np.concatenate([corners.reshape(-1, 2), np.ones((corners.size // 2, 1), np.float32)], 1)
-    ids = np.arange(len(flat), dtype=np.int32).reshape(-1, 3)
-    face, _ = raster.rasterize(flat, ids, np.array([1, 1, 0, 0], np.float32), SIZE, SIZE)
-    row, column = np.nonzero(face >= 0)
-    face = face[row, column]
-    a, b, c = corners[face].astype(np.float64).transpose(1, 0, 2)
-    e1, e2, d = b - a, c - a, np.stack([column, row], 1) - a
-    area = e1[:, 0] * e2[:, 1] - e1[:, 1] * e2[:, 0]
-    wb = (d[:, 0] * e2[:, 1] - d[:, 1] * e2[:, 0]) / area
-    wc = (e1[:, 0] * d[:, 1] - e1[:, 1] * d[:, 0]) / area
-    share = np.stack([1 - wb - wc, wb, wc], 1)
-    vertex = model.faces.numpy()[face]
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return (values.astype(np.float64)[vertex] * share.reshape(len(share), 3, *[1] * (values.ndim - 1))).sum(1)
-
-    weights = model.weights.numpy()
-    finger = np.stack([weights[:, 0], *(weights[:, 3 * f + 1 : 3 * f + 4].sum(1) for f in range(5))], 1)
-    return Texels(
-        row, column, mean(model.template.numpy() * 1000), mean(model.palm.numpy()), mean(finger), face.astype(np.int64)
-    )
-
-
-def _spread(texels: Texels, layers: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Layers (N,) -> pictures (SIZE, SIZE); texels off the skin take the value of the nearest one on it."""
-    empty = np.ones((SIZE, SIZE), np.uint8)
-    empty[texels.row, texels.column] = 0
-    _, labels = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    label = labels.astype(np.int64)
-    of_label = np.zeros(label.max() + 1, np.int64)
-    of_label[label[texels.row, texels.column]] = np.arange(len(texels.row))
-    return {name: values[of_label[label]] for name, values in layers.items()}
-
-
 def _slopes(height: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gradients along columns and rows, in STEP mm a texel."""
     rows, columns = np.gradient(height)
     return columns / STEP, rows / STEP
-
-
-def _step(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    """0 below `low`, 1 above `high` (or the other way round), smooth between."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
-
-
-def _noise(place: np.ndarray, wave: float, offset: float = 0.0) -> np.ndarray:
-    """(N,) smooth noise in -1..1 whose bumps are `wave` mm apart."""
-    return raster.noise_at(raster.noise_table(), place / wave + offset)
-
-
-def _pick(texels: Texels, where: np.ndarray) -> Texels:
-    """Those texels alone."""
-    return Texels(*(getattr(texels, f.name)[where] for f in fields(texels)))
 
 
 def _groove(
@@ -177,7 +98,7 @@ def _cut(height, crease, where, distance, strength, depth, dark, width):
 
 def _grain(layers: dict[str, np.ndarray], texels: Texels) -> None:
     """The net of fine furrows that skin is, coarser on the back of the hand."""
-    fine, coarse = _noise(texels.place, 1.1), _noise(texels.place, 2.3, 5.0)
+    fine, coarse = noise(texels.place, 1.1), noise(texels.place, 2.3, 5.0)
     furrows = np.abs(fine) * 0.06 + np.abs(coarse) * 0.09 * (1 - 0.6 * texels.palm)
     layers["height"] += furrows
 
@@ -188,10 +109,10 @@ def _finger_creases(layers: dict[str, np.ndarray], texels: Texels, model: HandMo
     centres = model.centres.numpy()[1:] * 1000.0
     for finger in range(5):
         where = np.flatnonzero(texels.finger[:, finger + 1] > 0.45)
-        own = _pick(texels, where)
-        palmar, dorsal = _step(own.palm, 0.35, 0.75), _step(own.palm, 0.3, 0.02)
-        wobble = 0.5 * _noise(own.place, 5.0, 3.0)
-        of_finger = _step(own.finger[:, finger + 1], 0.45, 0.8)
+        own = pick(texels, where)
+        palmar, dorsal = smooth_step(own.palm, 0.35, 0.75), smooth_step(own.palm, 0.3, 0.02)
+        wobble = 0.5 * noise(own.place, 5.0, 3.0)
+        of_finger = smooth_step(own.finger[:, finger + 1], 0.45, 0.8)
         chain = centres[3 * finger : 3 * finger + 3]
         for joint in range(3):
             flex, _, bone = axes[3 * finger + joint]
@@ -237,57 +158,31 @@ _MINOR_LINES = (
 _WRIST_LINES = (((-24, 1.5), (0, 3.5), (22, 2.5)), ((-24, 6), (-4, 8), (22, 7)))
 
 
-def curve(points: tuple[tuple[float, float], ...] | np.ndarray, steps: int = 10) -> np.ndarray:
-    """(n, 2) a smooth line (Catmull-Rom) through the points."""
-    p = np.asarray(points, np.float64)
-    p = np.concatenate([[2 * p[0] - p[1]], p, [2 * p[-1] - p[-2]]])
-    t = (np.arange(steps) / steps)[:, None]
-    out = []
-    for a, b, c, d in zip(p[:-3], p[1:-2], p[2:-1], p[3:]):
-        out.append(0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3))
-    return np.concatenate([*out, p[-2:-1]])
-
-
-@numba.njit(cache=True)
-def _to_curve(place, line, reach):
-    """(N,) distance of (x, y) from the line (n, 2), and how far along it is nearest, 0..1; past `reach` only "far"."""
-    distance, along = np.full(len(place), 1e3), np.zeros(len(place))
-    left, right = line[:, 0].min() - reach, line[:, 0].max() + reach
-    low, high = line[:, 1].min() - reach, line[:, 1].max() + reach
-    for i in range(len(place)):
-        x, y = place[i, 0], place[i, 1]
-        if not (left < x < right and low < y < high):
-            continue
-        for k in range(len(line) - 1):
-            ex, ey = line[k + 1, 0] - line[k, 0], line[k + 1, 1] - line[k, 1]
-            dx, dy = x - line[k, 0], y - line[k, 1]
-            t = min(max((dx * ex + dy * ey) / (ex * ex + ey * ey), 0.0), 1.0)
-            d = np.sqrt((dx - t * ex) ** 2 + (dy - t * ey) ** 2)
-            if d < distance[i]:
-                distance[i], along[i] = d, (k + t) / (len(line) - 1)
-    return distance, along
-
-
 def _palm_lines(layers: dict[str, np.ndarray], texels: Texels, rng: np.random.Generator) -> None:
     """The three main lines of the palm, some minor ones and those before the wrist."""
     where = np.flatnonzero((texels.palm > 0.4) & (texels.finger[:, 0] > 0.1))
-    texels = _pick(texels, where)
-    palmar = _step(texels.palm, 0.4, 0.8) * _step(texels.finger[:, 0], 0.1, 0.4)
-    xy = texels.place[:, :2] + 0.5 * np.stack([_noise(texels.place, 6.0, 1.0), _noise(texels.place, 6.0, 9.0)], 1)
+    texels = pick(texels, where)
+    palmar = smooth_step(texels.palm, 0.4, 0.8) * smooth_step(texels.finger[:, 0], 0.1, 0.4)
+    xy = texels.place[:, :2] + 0.5 * np.stack([noise(texels.place, 6.0, 1.0), noise(texels.place, 6.0, 9.0)], 1)
     groups = ((tuple(PALM_LINES.values()), 0.5, 0.85), (_MINOR_LINES, 0.15, 0.6), (_WRIST_LINES, 0.25, 0.7))
     for lines, depth, width in groups:
         for points in lines:
-            distance, along = _to_curve(xy, curve(points), 4.0)
-            ends = _step(along, -0.05, 0.08) * _step(along, 1.0, 0.75)
+            distance, along = to_curve(xy, curve(points), 4.0)
+            ends = smooth_step(along, -0.05, 0.08) * smooth_step(along, 1.0, 0.75)
             _groove(layers, where, distance, palmar * ends, depth, width)
     for _ in range(40):  # short scratches in all directions
         start = rng.uniform([-38, 5], [34, 85])
         way = rng.uniform(0, np.pi)
         end = start + rng.uniform(5, 12) * np.array([np.cos(way), np.sin(way)])
         middle = (start + end) / 2 + rng.normal(0, 0.8, 2)
-        distance, along = _to_curve(xy, curve(np.stack([start, middle, end]), 4), 3.0)
+        distance, along = to_curve(xy, curve(np.stack([start, middle, end]), 4), 3.0)
         _groove(
-            layers, where, distance, palmar * _step(along, 0, 0.2) * _step(along, 1, 0.8), rng.uniform(0.05, 0.11), 0.5
+            layers,
+            where,
+            distance,
+            palmar * smooth_step(along, 0, 0.2) * smooth_step(along, 1, 0.8),
+            rng.uniform(0.05, 0.11),
+            0.5,
         )
 
 
@@ -306,22 +201,22 @@ _VEINS = (
 def _tendons_and_veins(layers: dict[str, np.ndarray], texels: Texels, model: HandModel) -> None:
     """Extensor tendons fan out from the wrist to the knuckles; veins wind over them."""
     where = np.flatnonzero((texels.palm < 0.25) & (texels.finger[:, 0] > 0.15))
-    texels = _pick(texels, where)
-    dorsal = _step(texels.palm, 0.25, 0.0) * _step(texels.finger[:, 0], 0.15, 0.5)
+    texels = pick(texels, where)
+    dorsal = smooth_step(texels.palm, 0.25, 0.0) * smooth_step(texels.finger[:, 0], 0.15, 0.5)
     relief, vein = np.zeros(len(where)), np.zeros(len(where))
     xy = texels.place[:, :2]
     knuckles = model.points.numpy()[[5, 9, 13, 17], :2] * 1000.0
     for k, knuckle in enumerate(knuckles):
         start = np.array([5.0 - 3.5 * k, 14.0])
-        distance, along = _to_curve(xy, np.stack([start, knuckle]), 12.0)
-        relief += 0.7 * dorsal * np.exp(-((distance / 2.6) ** 2)) * _step(along, 0.15, 0.5)
+        distance, along = to_curve(xy, np.stack([start, knuckle]), 12.0)
+        relief += 0.7 * dorsal * np.exp(-((distance / 2.6) ** 2)) * smooth_step(along, 0.15, 0.5)
         # knuckles stand out, with a dip between them
         bump = np.exp(-((np.linalg.norm(xy - knuckle, axis=1) / 6.5) ** 2))
         relief += 0.9 * dorsal * bump
-    bent = xy + 1.3 * np.stack([_noise(texels.place, 13.0, 2.0), _noise(texels.place, 13.0, 7.0)], 1)
+    bent = xy + 1.3 * np.stack([noise(texels.place, 13.0, 2.0), noise(texels.place, 13.0, 7.0)], 1)
     for points in _VEINS:
-        distance, along = _to_curve(bent, curve(points), 7.0)
-        strength = dorsal * _step(along, -0.05, 0.1) * _step(along, 1.0, 0.7)
+        distance, along = to_curve(bent, curve(points), 7.0)
+        strength = dorsal * smooth_step(along, -0.05, 0.1) * smooth_step(along, 1.0, 0.7)
         relief += 0.5 * strength * np.exp(-((distance / 1.6) ** 2))
         vein = np.maximum(vein, strength * np.exp(-((distance / 1.9) ** 2)))
     layers["relief"][where], layers["vein"][where] = relief, vein
@@ -331,8 +226,8 @@ def _blood(layers: dict[str, np.ndarray], texels: Texels, model: HandModel) -> N
     """Fingertips, knuckles and the balls of the palm are redder, the palm's hollow paler, all of it patchy."""
     centres = model.centres.numpy() * 1000.0
     points = model.points.numpy() * 1000.0
-    palmar = _step(texels.palm, 0.3, 0.8)
-    blood = 0.22 * _noise(texels.place, 9.0, 4.0) + 0.16 * _noise(texels.place, 3.5, 8.0)
+    palmar = smooth_step(texels.palm, 0.3, 0.8)
+    blood = 0.22 * noise(texels.place, 9.0, 4.0) + 0.16 * noise(texels.place, 3.5, 8.0)
 
     for finger in range(5):
         where = np.flatnonzero(texels.finger[:, finger + 1] > 0.01)
@@ -372,15 +267,15 @@ def _nails(layers: dict[str, np.ndarray], texels: Texels, model: HandModel) -> N
         # millimetres inside a rounded rectangle, about
         x2, y2 = x * x, y * y
         inside = (1 - np.sqrt(np.sqrt(x2 * x2 + np.where(y < 0, y2, y2 * y2)))) * half
-        plate = _step(inside, -0.35, 0.35)
+        plate = smooth_step(inside, -0.35, 0.35)
         layers["nail"][where] = plate
         layers["crease"][where] *= 1 - plate
         layers["height"][where] *= 1 - plate
         border = np.exp(-((inside / 0.6) ** 2)) * np.where(y > 0.75, 0.3, 1.0)
         layers["height"][where] -= 0.3 * border
         layers["crease"][where] = np.maximum(layers["crease"][where], 0.5 * border * (1 - plate))
-        moon = 0.55 * _step(np.hypot(x / 0.62, (y + 1.0) / 0.42), 1.1, 0.85) * plate
-        edge = 0.8 * _step(y + 0.10 * x**2, 0.84, 0.92) * plate
+        moon = 0.55 * smooth_step(np.hypot(x / 0.62, (y + 1.0) / 0.42), 1.1, 0.85) * plate
+        edge = 0.8 * smooth_step(y + 0.10 * x**2, 0.84, 0.92) * plate
         layers["nail_light"][where] = moon + edge - 0.7 * border * plate * (1 - edge)
 
 
@@ -411,7 +306,7 @@ def _hair(texels: Texels, model: HandModel, rng: np.random.Generator) -> np.ndar
     triangles = model.template.numpy().astype(np.float64)[model.faces.numpy()] * 1000
     near_root = model.part.numpy()[model.faces.numpy()[texels.face, 0]]
     where = np.flatnonzero((texels.palm < 0.08) & ((near_root % 3 == 1) | (texels.finger[:, 0] > 0.6)))
-    chance = np.clip(0.5 - texels.place[where, 0] / 60, 0.08, 1) * _step(texels.place[where, 1], 120, 60)
+    chance = np.clip(0.5 - texels.place[where, 0] / 60, 0.08, 1) * smooth_step(texels.place[where, 1], 120, 60)
     for index in rng.choice(where, 420, replace=False, p=chance / chance.sum()):
         face = texels.face[index]
         a, b, c = triangles[face]
