@@ -1,6 +1,6 @@
 """How many synthetic pictures one core draws a second, where the time goes, and what numba saves.
 
-    python benchmarks/bench_render.py [--count 200]
+    python benchmarks/bench_render.py [--count 200] [--looks 0]
 
 CPU time of one thread is measured, not the clock, so that other work on the machine matters less.
 """
@@ -28,14 +28,18 @@ from lgnet.synth.generate import make_sample, training_rng
 STAGES: dict[str, tuple[tuple[Any, str], ...]] = {
     "pose + scene": ((generate, "sample_scene"),),
     "meshes": tuple(
-        (generate, name) for name in ("sample_lights", "sample_skin", "hand_mesh", "forearm", "_in_the_way")
+        (generate, name)
+        for name in (
+            *("sample_lights", "sample_skin", "hand_mesh", "forearm", "_in_the_way"),
+            *("sample_setting", "sample_person", "_dressed"),
+        )
     ),
-    "background": ((generate, "sample_background"),),
+    "background": ((generate, "sample_background"), (generate, "sample_backdrop")),
     "raster": tuple((raster, name) for name in ("vertex_normals", "rasterize", "labels")),
     "shadow": ((raster, "shadow_map"),),
-    "shade": ((raster, "shade"),),
+    "shade": ((raster, "shade"), (render, "shade_looks")),
     "buffers": ((generate, "render"),),  # less what raster, shadow and shade take
-    "faults": ((generate, "develop"),),
+    "faults": tuple((generate, name) for name in ("develop", "film", "monochrome")),
     "labels": ((generate, "_label"),),
 }
 INSIDE = {"buffers": ("raster", "shadow", "shade")}
@@ -90,6 +94,20 @@ def speed(config: SynthConfig, count: int) -> tuple[float, dict[str, float]]:
     return plain, {**shares, "rest": 1 - sum(shares.values())}
 
 
+def looks_cost(size: int, count: int) -> float:
+    """How many times as long a picture with the new looks takes as one without, drawn in turns."""
+    seconds = [0.0, 0.0]
+    configs = (SynthConfig(size=size), SynthConfig(size=size, looks=1.0))
+    for index in range(-2, count):
+        for which, config in enumerate(configs):
+            rng = training_rng(0, int(index < 0), abs(index))
+            start = time.process_time()
+            make_sample(rng, config)
+            if index >= 0:  # those before compile and bake
+                seconds[which] += time.process_time() - start
+    return seconds[1] / seconds[0]
+
+
 def rasterizers(size: int, scenes: int = 5) -> tuple[float, float]:
     """CPU seconds a picture of two hands takes in numba's z-buffer and in NumPy's."""
     seconds = [0.0, 0.0]
@@ -119,15 +137,19 @@ def _keep(captured: list[tuple], function: Callable) -> Callable:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200, help="pictures of each size")
-    count = parser.parse_args().count
+    parser.add_argument("--looks", type=float, default=0.0, help="share of pictures with the new looks")
+    args = parser.parse_args()
+    count, looks = args.count, args.looks
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     np.seterr(all="ignore")
-    results = {size: speed(SynthConfig(size=size), count) for size in (128, 256)}
+    results = {size: speed(SynthConfig(size=size, looks=looks), count) for size in (128, 256)}
     z_buffers = {size: rasterizers(size) for size in results}
     print(f"{'one core':<28}" + "".join(f"{f'{size} px':>12}" for size in results))
     print(f"{'pictures a second':<28}" + "".join(f"{rate:>12.1f}" for rate, _ in results.values()))
     print(f"{'target':<28}" + "".join(f"{target:>12}" for target in (60, 30)))
+    costs = [looks_cost(size, count) for size in results]
+    print(f"{'time with looks / without':<28}" + "".join(f"{cost:>12.2f}" for cost in costs))
     for stage in next(iter(results.values()))[1]:
         print(f"{'share of ' + stage:<28}" + "".join(f"{shares[stage]:>12.1%}" for _, shares in results.values()))
     for name, which in (("numba", 0), ("NumPy", 1)):

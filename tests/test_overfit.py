@@ -17,7 +17,9 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 COUNT = 64
 
 
-def overfit(name: str, epochs: int, backbone_epochs: int, batch: int, peak: float, goal: float = 2.5) -> dict[str, float]:
+def overfit(
+    name: str, epochs: int, backbone_epochs: int, batch: int, peak: float, goal: float = 2.5
+) -> dict[str, float]:
     """MPJPE (protocol C, mm, eval mode) of M_r and M_f on the pictures learnt; it ends early where both are below `goal`.
 
     The rate falls linearly to 0. After `backbone_epochs` the backbone is held still and its maps of the 64 pictures are

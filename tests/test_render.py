@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,9 @@ SMALL = SynthConfig(size=96)
 K = np.array([100.0, 100.0, 31.5, 31.5])
 
 
-def digest(seed: int) -> str:
+def digest(seed: int, looks: float = 0.0) -> str:
     """Hash of a picture and all its labels."""
-    sample = make_sample(training_rng(seed, 0, 0), SMALL)
+    sample = make_sample(training_rng(seed, 0, 0), replace(SMALL, looks=looks))
     arrays = (sample.image, sample.parts, sample.joints2d, sample.joints3d, sample.pose, sample.shape, sample.box)
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
 
@@ -56,12 +57,14 @@ BLACK = np.zeros((64, 64, 3), np.float32)
 def test_the_same_seed_gives_the_same_bytes():
     assert digest(3) == digest(3)
     assert digest(3) != digest(4)
+    assert digest(3, 1.0) == digest(3, 1.0)
+    assert digest(3, 1.0) != digest(3)
 
 
 def test_another_process_draws_the_same_bytes():
     here = Path(__file__).parent
     run = subprocess.run(
-        [sys.executable, "-c", "from test_render import digest; print(digest(3))"],
+        [sys.executable, "-c", "from test_render import digest; print(digest(3), digest(3, 1.0))"],
         cwd=here.parent,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), *(p for p in sys.path if p)])},
         capture_output=True,
@@ -69,7 +72,7 @@ def test_another_process_draws_the_same_bytes():
         check=True,
         timeout=300,
     )
-    assert run.stdout.strip() == digest(3)
+    assert run.stdout.split() == [digest(3), digest(3, 1.0)]
 
 
 def test_a_plane_is_as_bright_as_lambert_says():

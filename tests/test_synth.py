@@ -28,11 +28,12 @@ CONFIG = SynthConfig(size=96)
 
 @pytest.fixture(scope="module")
 def samples() -> list[Sample]:
-    """Of every kind, both framings."""
+    """Of every kind, both framings, and with the new looks."""
     full = SynthConfig(size=96, full_frame=True, fill=(0.3, 0.8))
+    looks = SynthConfig(size=96, looks=1.0)
     return [
         make_sample(training_rng(5, worker, index), config, kind)
-        for worker, config in enumerate((CONFIG, full))
+        for worker, config in enumerate((CONFIG, full, looks))
         for kind in KINDS
         for index in range(4)
     ]
@@ -66,7 +67,7 @@ def test_shapes_and_kinds(samples):
         np.testing.assert_array_equal(sample.has_params, sample.present)
         np.testing.assert_array_equal(sample.joints2d_valid, np.repeat(sample.present[:, None], 21, 1))
         np.testing.assert_array_equal(sample.joints3d_valid, sample.joints2d_valid)
-    assert [s.kind for s in samples] == [kind for _ in range(2) for kind in KINDS for _ in range(4)]
+    assert [s.kind for s in samples] == [kind for _ in range(3) for kind in KINDS for _ in range(4)]
 
 
 def test_joints3d_project_onto_joints2d(samples):

@@ -136,6 +136,8 @@ class SynthConfig:
     """0 clean, 1 hard: blur, noise, odd colours, occluders."""
     toned: float = 0.0
     """Share of pictures with the contrast and sharpness that cameras give to photographs."""
+    looks: float = 0.0
+    """Share of pictures with detailed skin, things worn, and more kinds of light and cameras (docs/data.md, "Looks")."""
     fill: tuple[float, float] = (0.42, 0.75)
     """Least and greatest share of the picture's side that the hands' common box takes."""
     full_frame: bool = False
@@ -218,6 +220,7 @@ _PEOPLE = SynthConfig(
     held=0.3,
     places=0.5,
     toned=0.8,
+    looks=0.6,
     fill=(0.42, 0.9),
 )
 """What the hand networks train on: mostly what people do before a camera."""
@@ -242,6 +245,7 @@ PRESETS: dict[str, TrainConfig] = {
             held=0.3,
             places=0.5,
             toned=0.8,
+            looks=0.6,
             full_frame=True,
         ),
     ),

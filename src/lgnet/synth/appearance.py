@@ -21,6 +21,8 @@ class Mesh:
     rest: np.ndarray  # (N, 3) metres, ties the texture to the surface
     part: np.ndarray  # (N,) uint8: 0 not a hand, 1..16 right hand's joint + 1, 17..32 left hand's
     casts_shadow: bool = True
+    corner: np.ndarray | None = None  # (F, 3, 2) texels of the skin's detail, -1 where there is none
+    amounts: np.ndarray | None = None  # material of the new looks, see skin_shader.AMOUNTS
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Lights:
     fill: np.ndarray
     sky: np.ndarray
     ground: np.ndarray
+    soft: float = 1.0  # how far the shadow's border is blurred, in cells of its map; only in the new looks
 
 
 @dataclass(frozen=True)

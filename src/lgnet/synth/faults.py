@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 
@@ -64,7 +66,8 @@ def tone(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     grey = picture @ np.array([0.299, 0.587, 0.114], np.float32) / 255
     grey = np.clip(grey, 0, 1, out=grey)
-    curved = grey ** np.float32(np.exp(rng.normal(0.42, 0.3)))
+    bright = np.clip((grey.mean(dtype=np.float64) - 0.2) / 0.3, 0, 1)  # what is dark already is not darkened
+    curved = grey ** np.float32(np.exp(rng.normal(0.42 * bright, 0.15 + 0.15 * bright)))
     middle = np.float32(curved.mean(dtype=np.float64))
     curved = (curved - middle) * np.float32(rng.uniform(1.0, 1.6)) + middle - np.float32(rng.uniform(0, 0.03))
     if rng.random() < 0.75:
@@ -74,6 +77,51 @@ def tone(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for k in range(3):
         picture[..., k] = 255 * curved + colourful * (picture[..., k] - 255 * grey)
     return picture
+
+
+def film(linear: np.ndarray, rng: np.random.Generator, style: str, level: float) -> np.ndarray:
+    """What lens, shutter and sensor do before `develop`, for the new looks. (H, W, 3) linear float32, changed in place.
+
+    Vignette; exposure, a little corrected in dark places as cameras do, now and then far off; bands of a rolling
+    shutter under lamps that flicker; noise of a sensor with little light. The lens bends nothing: labels stay exact.
+    """
+    height, width = linear.shape[:2]
+    gain = np.ones((height, width), np.float32)
+    if rng.random() < 0.35:
+        gain *= 1 - np.float32(rng.uniform(0.1, 0.55)) * _radius2(height, width)
+    exposure = rng.uniform(1.0, 3.0) if style == "night" else 1.0
+    if rng.random() < 0.15 * (0.5 + level):
+        exposure *= np.exp(rng.normal(0, 0.55))
+    if rng.random() < 0.06:
+        rows = np.arange(height) / height
+        gain *= (1 + rng.uniform(0.03, 0.15) * np.sin(2 * np.pi * (rng.uniform(1, 7) * rows + rng.random())))[:, None]
+    gain *= np.float32(exposure)
+    for k in range(3):
+        linear[..., k] *= gain
+    amount = rng.uniform(0.01, 0.05) if style == "night" else rng.uniform(0, 0.012) * level
+    if amount > 0.004:
+        grain = grain_tile()
+        y, x = rng.integers(0, 640 - min(height, 639)), rng.integers(0, 640 - min(width, 639))
+        cut = grain[y : y + height, x : x + width]
+        if cut.shape == linear.shape:  # photons come unevenly: noise grows as the root of the light
+            linear += np.float32(amount) * np.sqrt(np.maximum(linear, 0) + np.float32(0.01)) * cut
+            np.maximum(linear, 0, out=linear)
+    return linear
+
+
+@functools.lru_cache(maxsize=4)
+def _radius2(height: int, width: int) -> np.ndarray:
+    """(height, width) float32 squared distance from the middle, 1 in the corners."""
+    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    return ((x * x + y * y) / 2).astype(np.float32)
+
+
+def monochrome(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The picture (H, W, 3) uint8 as a camera without colours sees it; more or less sensitive to red."""
+    red = rng.uniform(0.2, 0.8)
+    weights = np.array([red, 0.8 * (1 - red), 0.2 * (1 - red)], np.float32)
+    grey = (image @ weights + np.float32(0.5)).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, 2)
 
 
 def _motion(rng: np.random.Generator, length: float) -> np.ndarray:

@@ -12,14 +12,17 @@ from ..config import SynthConfig
 from ..data.sample import Sample, empty_sample, project
 from ..hand_model import load_hand_model
 from ..hands import SIDES
-from .appearance import Mesh, forearm, hand_mesh, occluder, sample_clothes, sample_lights, sample_skin
+from .appearance import Clothes, Mesh, Skin, forearm, hand_mesh, occluder, sample_clothes, sample_lights, sample_skin
 from .background import sample_background
 from .body import FOREARM, Body, bystander, find_body, person_meshes
-from .faults import develop
+from .faults import develop, film, monochrome
 from .held import held_object
+from .lighting import sample_backdrop, sample_setting
+from .person import ROWS, Person, arm_rings, bare_skin, hand_and_arm, sample_person
 from .render import Rendered, render
 from .scene import PlacedHand, Scene, sample_scene
 from .scenery import sample_photograph, sample_place
+from .worn import worn_by
 
 BENCH_COUNT = 1000
 BENCH_SEED = 0x1B37C4
@@ -80,32 +83,33 @@ def make_drawn(rng: np.random.Generator, config: SynthConfig, kind: str | None =
 
 def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str, force: bool = False) -> Drawn | None:
     """Draw a scene; None (unless `force`) where a hand is hidden almost wholly or an arm comes close to the camera."""
-    lights, style = sample_lights(rng)
-    skin = sample_skin(rng)
+    person = None
+    if config.looks and rng.random() < config.looks:
+        lights, style = sample_setting(rng)
+        person = sample_person(rng)
+        skin = bare_skin(person)
+    else:
+        lights, style = sample_lights(rng)
+        skin = sample_skin(rng)
     body, clothes = None, None
     if config.people and rng.random() < config.people:
-        body, clothes = _owner(rng, scene), sample_clothes(rng)
+        body = _owner(rng, scene)
+        clothes = sample_clothes(rng) if body else None
     meshes: list[Mesh] = []
     places: list[int | None] = [None, None]
     objects: list[int] = []
     for side, hand in enumerate(scene.hands):
         if hand is None:
             continue
-        a = _arrays(side)
-        own = skin if rng.random() < 0.95 else sample_skin(rng)
-        vertices = np.ascontiguousarray(hand.vertices, np.float32)
         places[side] = len(meshes)
-        meshes.append(
-            hand_mesh(vertices, a["faces"], a["rest"], a["nail"], a["palm"], a["part"], a["entropy"], own, side == 1)
-        )
-        wrist = hand.joints[0]
-        length = rng.uniform(0.22, 0.42) if body is None else FOREARM * body.scale
-        end = wrist + hand.arm * length
-        if end[2] < 0.55 * wrist[2] or end[2] < 0.12:
-            if not force:
-                return None
-            continue
-        meshes.extend(forearm(rng, vertices[a["loop"]], hand.arm, length, own, clothes if body else None))
+        length = FOREARM * body.scale if body else None
+        if person is None:
+            dressed = _simple(rng, hand, side, skin, length, clothes, force)
+        else:
+            dressed = _dressed(rng, hand, side, person, length, clothes, force)
+        if dressed is None:
+            return None
+        meshes += dressed
         if config.held and scene.kind != "interacting" and rng.random() < config.held:
             thing = held_object(rng, hand.joints)
             if thing is not None:
@@ -119,16 +123,72 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
         meshes += person_meshes(rng, body, skin, clothes)
     if config.people and rng.random() < 0.5 * config.people:
         meshes += _bystanders(rng, scene)
-    background = _background(rng, scene.size, style, config)
+    background = _background(rng, scene.size, style, config, looks=person is not None)
     rendered = render(meshes, scene.K, background, lights)
     level = config.difficulty * rng.uniform(0, 1.4)
-    image = develop(rendered.linear, rng, level, toned=bool(config.toned and rng.random() < config.toned))
+    linear = film(rendered.linear, rng, style, level) if person else rendered.linear
+    image = develop(linear, rng, level, toned=bool(config.toned and rng.random() < config.toned))
+    if person and rng.random() < 0.08:
+        image = monochrome(image, rng)
     sample = empty_sample(name, scene.kind, image, scene.K.astype(np.float32))
     sample = replace(sample, parts=rendered.parts, hand_model="lgnet")
     for side, hand in enumerate(scene.hands):
         if hand is not None and not _label(sample, side, hand, scene, rendered.parts) and not force:
             return None
     return Drawn(sample, scene, style, tuple(meshes), (places[0], places[1]), tuple(objects), rendered)
+
+
+def _simple(
+    rng: np.random.Generator,
+    hand: PlacedHand,
+    side: int,
+    skin: Skin,
+    length: float | None,
+    clothes: Clothes | None,
+    force: bool,
+) -> list[Mesh] | None:
+    """A hand, then its arm of `length` metres (None: drawn); None where that comes close to the camera.
+
+    `force`: then the hand without its arm.
+    """
+    a = _arrays(side)
+    own = skin if rng.random() < 0.95 else sample_skin(rng)
+    vertices = np.ascontiguousarray(hand.vertices, np.float32)
+    mesh = hand_mesh(vertices, a["faces"], a["rest"], a["nail"], a["palm"], a["part"], a["entropy"], own, side == 1)
+    length = length or rng.uniform(0.22, 0.42)
+    if _too_near(hand, length):
+        return [mesh] if force else None
+    return [mesh, *forearm(rng, vertices[a["loop"]], hand.arm, length, own, clothes)]
+
+
+def _dressed(
+    rng: np.random.Generator,
+    hand: PlacedHand,
+    side: int,
+    person: Person,
+    length: float | None,
+    clothes: Clothes | None,
+    force: bool,
+) -> list[Mesh] | None:
+    """As `_simple` with the new looks: hand and arm are one mesh, then what they wear."""
+    a = _arrays(side)
+    own = person if rng.random() < 0.95 else sample_person(rng)
+    vertices = np.ascontiguousarray(hand.vertices, np.float32)
+    length, widen = length or rng.uniform(0.22, 0.42), rng.uniform(0.15, 0.6)
+    if _too_near(hand, length):
+        return [hand_and_arm(vertices, a, own, side == 1, None)] if force else None
+    loop = vertices[a["loop"]].astype(np.float64)
+    arm = arm_rings(loop, hand.arm, length, widen, ROWS)
+    back = -hand.rotations[0][:, 2].astype(np.float64)
+    worn = worn_by(rng, own, vertices, loop, back, hand.arm, length, widen, clothes)
+    return [hand_and_arm(vertices, a, own, side == 1, arm), *worn]
+
+
+def _too_near(hand: PlacedHand, length: float) -> bool:
+    """Whether an arm of `length` metres ends close to the camera."""
+    wrist = hand.joints[0]
+    end = wrist + hand.arm * length
+    return bool(end[2] < 0.55 * wrist[2] or end[2] < 0.12)
 
 
 def _label(sample: Sample, side: int, hand: PlacedHand, scene: Scene, parts: np.ndarray) -> bool:
@@ -149,13 +209,14 @@ def _label(sample: Sample, side: int, hand: PlacedHand, scene: Scene, parts: np.
     return seen > LEAST_VISIBLE * outline
 
 
-def _background(rng: np.random.Generator, size: int, style: str, config: SynthConfig) -> np.ndarray:
-    """(size, size, 3) linear: a part of one of the user's photographs, a place, or shapes and gradients."""
+def _background(rng: np.random.Generator, size: int, style: str, config: SynthConfig, looks: bool) -> np.ndarray:
+    """(size, size, 3) linear: a part of one of the user's photographs, a place, or shapes and gradients, in that light."""
     if config.backgrounds and rng.random() < 0.8:
         return sample_photograph(rng, config.backgrounds, size, size)
-    if config.places and style != "studio" and rng.random() < config.places:
-        return sample_place(rng, size, size)
-    return sample_background(rng, size, size, style)
+    place = config.places and style != "studio" and rng.random() < config.places
+    if looks:
+        return sample_backdrop(rng, size, size, style, sample_place if place else None)
+    return sample_place(rng, size, size) if place else sample_background(rng, size, size, style)
 
 
 def _owner(rng: np.random.Generator, scene: Scene) -> Body | None:

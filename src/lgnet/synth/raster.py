@@ -5,6 +5,8 @@ Camera frame x right, y down, z forward; pixel (u, v) = (fx x/z + cx, fy y/z + c
 
 from __future__ import annotations
 
+import functools
+
 import numba
 import numpy as np
 
@@ -52,8 +54,14 @@ def shadow_map(vertices, faces, basis, size):
     return near, np.array([low_p, low_q, cells], np.float32)
 
 
+@functools.lru_cache(maxsize=1)
+def noise_table() -> np.ndarray:
+    """(32, 32, 32) float32 in -1..1, the same for everybody."""
+    return np.random.default_rng(555).uniform(-1, 1, (32, 32, 32)).astype(np.float32)
+
+
 @numba.njit(cache=True, nogil=True, inline="always")
-def _noise(table, x, y, z):
+def value_noise(table, x, y, z):
     """Trilinear value noise in -1..1 from a periodic (32, 32, 32) table."""
     xf, yf, zf = np.floor(x), np.floor(y), np.floor(z)
     i, j, k = int(xf) & 31, int(yf) & 31, int(zf) & 31
@@ -64,6 +72,15 @@ def _noise(table, x, y, z):
     r = table[i, j, k1] * (1 - a) + table[i1, j, k1] * a
     s = table[i, j1, k1] * (1 - a) + table[i1, j1, k1] * a
     return (p * (1 - b) + q * b) * (1 - c) + (r * (1 - b) + s * b) * c
+
+
+@numba.njit(cache=True, nogil=True)
+def noise_at(table, places):
+    """(N,) float64 smooth noise in -1..1 at places (N, 3), its grid one unit wide."""
+    out = np.empty(len(places))
+    for i in range(len(places)):
+        out[i] = value_noise(table, places[i, 0], places[i, 1], places[i, 2])
+    return out
 
 
 @numba.njit(cache=True, nogil=True)
@@ -121,8 +138,8 @@ def shade(
             rx = wa * rest[a, 0] + wb * rest[b, 0] + wc * rest[c, 0]
             ry = wa * rest[a, 1] + wb * rest[b, 1] + wc * rest[c, 1]
             rz = wa * rest[a, 2] + wb * rest[b, 2] + wc * rest[c, 2]
-            broad = _noise(table, rx * 90, ry * 90, rz * 90)
-            fine = _noise(table, rx * 420 + 7, ry * 420, rz * 420)
+            broad = value_noise(table, rx * 90, ry * 90, rz * 90)
+            fine = value_noise(table, rx * 420 + 7, ry * 420, rz * 420)
             nx += 0.35 * mottle * fine
             ny += 0.35 * mottle * broad
             length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9

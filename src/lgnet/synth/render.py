@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,9 @@ import numpy as np
 
 from . import raster
 from .appearance import Lights, Mesh
+from .skin_detail import LEVELS, detail_maps
+from .skin_shader import AMOUNTS, BLOOD, MELANIN, shade_looks
+from .skin_texels import SIZE
 
 _NO_SHADOW = np.full((1, 1), 1e9, np.float32), np.array([0, 0, 1], np.float32)
 
@@ -22,11 +24,6 @@ class Rendered:
     depth: np.ndarray  # (H, W) float32 metres, 0 where nothing was drawn
     parts: np.ndarray  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left hand's
     triangle: np.ndarray  # (H, W) int32: which face, counted through all meshes; -1 where nothing was drawn
-
-
-@functools.lru_cache(maxsize=1)
-def _noise_table() -> np.ndarray:
-    return np.random.default_rng(555).uniform(-1, 1, (32, 32, 32)).astype(np.float32)
 
 
 def render(
@@ -46,9 +43,11 @@ def render(
     basis = _light_basis(lights.key_direction)
     casting = [m for m in meshes if m.casts_shadow]
     near, frame = raster.shadow_map(*joined(casting), basis, shadow) if casting else _NO_SHADOW
+    looks = any(m.amounts is not None for m in meshes)
     bias = 2.5 / frame[2]
-    table = np.stack([lights.fill_direction, lights.fill, lights.sky, lights.ground, [bias, 0, 0]]).astype(np.float32)
-    raster.shade(
+    last = [bias, lights.soft if looks else 0, 0]
+    table = np.stack([lights.fill_direction, lights.fill, lights.sky, lights.ground, last]).astype(np.float32)
+    inputs = (
         out,
         triangle,
         depth,
@@ -59,13 +58,18 @@ def render(
         np.concatenate([m.gloss for m in meshes]),
         np.concatenate([m.rest for m in meshes]),
         K,
-        _noise_table(),
+        raster.noise_table(),
         lights.key.astype(np.float32),
         table,
         basis,
         near,
         frame,
     )
+    if looks:
+        level = _detail_level(meshes, K)
+        shade_looks(*inputs, detail_maps()[level], level, *_materials(meshes), MELANIN, BLOOD)
+    else:
+        raster.shade(*inputs)
     return Rendered(out, depth, raster.labels(triangle, part[faces[:, 0]]), triangle)
 
 
@@ -74,6 +78,29 @@ def joined(meshes: Sequence[Mesh]) -> tuple[np.ndarray, np.ndarray]:
     starts = np.cumsum([0, *(len(m.vertices) for m in meshes[:-1])])
     vertices = np.concatenate([m.vertices for m in meshes]).astype(np.float32)
     return vertices, np.concatenate([m.faces + s for m, s in zip(meshes, starts)]).astype(np.int32)
+
+
+def _materials(meshes: Sequence[Mesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(F, 3, 2) texels at the corners, (F,) each face's mesh, (M, A) each mesh's amounts."""
+    none = np.zeros(len(AMOUNTS), np.float32)
+    corner = np.full((sum(len(m.faces) for m in meshes), 3, 2), -1, np.float32)
+    start = 0
+    for m in meshes:
+        if m.corner is not None:
+            corner[start : start + len(m.faces)] = m.corner
+        start += len(m.faces)
+    material = np.repeat(np.arange(len(meshes), dtype=np.uint8), [len(m.faces) for m in meshes])
+    return corner, material, np.stack([none if m.amounts is None else m.amounts for m in meshes])
+
+
+def _detail_level(meshes: Sequence[Mesh], K: np.ndarray) -> int:
+    """The level of the detail maps whose texels are about as large as the nearest hand's pixels."""
+    hands = [m for m in meshes if m.corner is not None]
+    if not hands:
+        return 0
+    nearest = min(float(np.median(m.vertices[:, 2])) for m in hands)
+    texel = 2.9e-4 * 1024 / SIZE  # metres: the UVs' median scale
+    return int(np.clip(np.floor(np.log2(max(nearest / float(K[0]) / texel, 1e-6)) + 0.5), 0, LEVELS - 1))
 
 
 def _light_basis(travel: np.ndarray) -> np.ndarray:
