@@ -51,7 +51,7 @@ def test_arms_that_come_from_behind_the_camera_have_no_body():
 def test_a_person_is_no_hand_and_throws_no_shadow():
     rng = np.random.default_rng(1)
     body = bystander(rng, 1.5, WEBCAM, 256)
-    meshes = person_meshes(rng, body, sample_skin(rng), sample_clothes(rng))
+    meshes = person_meshes(rng, body, sample_skin(rng), sample_clothes(rng), WEBCAM, 256)
     assert len(meshes) > 8
     for mesh in meshes:
         assert not mesh.part.any()

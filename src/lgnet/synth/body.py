@@ -96,8 +96,13 @@ def _touches(points: np.ndarray, neck: np.ndarray, axes: np.ndarray, scale: floa
     return bool((torso | head).any())
 
 
-def person_meshes(rng: np.random.Generator, body: Body, skin: Skin, clothes: Clothes) -> list[Mesh]:
-    """Torso, legs, neck, head and upper arms. The forearms are `appearance.forearm`'s."""
+def person_meshes(
+    rng: np.random.Generator, body: Body, skin: Skin, clothes: Clothes, K: np.ndarray, size: int
+) -> list[Mesh]:
+    """Torso, legs, neck, head and upper arms, as a picture of `size` pixels and camera K (4,) needs them.
+
+    A head out of the picture is left out, a small one is coarser. The forearms are not this function's.
+    """
     s, (right, up, forward) = body.scale, body.axes
     meshes = [_torso(body, clothes)]
     trousers = clothes.stripe * rng.uniform(0.05, 1)
@@ -109,7 +114,10 @@ def person_meshes(rng: np.random.Generator, body: Body, skin: Skin, clothes: Clo
     meshes.append(_limb(base, top, 0.062 * s, 0.052 * s, skin.back, skin))
     pitch, yaw = rng.normal(0.05, 0.2), rng.normal(0, 0.35)
     turn = rotation_about(up, yaw) @ rotation_about(right, pitch)
-    meshes += head(rng, body.neck + 0.232 * s * up + 0.03 * s * forward, body.axes @ turn.T, s, skin)
+    middle = body.neck + 0.232 * s * up + 0.03 * s * forward
+    uv, reach = K[:2] * middle[:2] / middle[2] + K[2:], K[0] * 1.4 * HEAD[1] * s / middle[2]
+    if middle[2] > 0.1 and (uv > -reach).all() and (uv < size + reach).all():
+        meshes += head(rng, middle, body.axes @ turn.T, s, skin, fine=reach > 0.25 * size)
     for shoulder, elbow, side in zip(body.shoulders, body.elbows, (1, -1)):
         if elbow is None:  # hanging, the forearm behind the back
             elbow = shoulder + s * (side * 0.06 * right - 0.27 * up - 0.03 * forward)
@@ -136,9 +144,9 @@ def _limb(
     along = end - start
     length = np.linalg.norm(along) + 1e-6
     along = along / length
-    across = np.cross(along, [0.3, 0.2, 0.9])
+    across = _cross(along, (0.3, 0.2, 0.9))
     across /= np.linalg.norm(across)
-    third = np.cross(along, across)
+    third = _cross(along, across)
     phi = np.arange(12) / 12 * 2 * np.pi
     ring = np.cos(phi)[:, None] * across + np.sin(phi)[:, None] * third
     t = np.array([-0.7, -0.4, 0.0, 0.25, 0.5, 0.75, 1.0, 1.4, 1.7])
@@ -149,6 +157,11 @@ def _limb(
     rings = start + place[:, None, None] * along + (radius * round_off)[:, None, None] * ring
     gloss = [0.0, 0.05, clothes.rough] if clothes else [skin.specular, 0.25, skin.mottle] if skin else [0, 0, 0]
     return _body_mesh(tube(rings), colour, gloss)
+
+
+def _cross(a: np.ndarray, b: Sequence[float] | np.ndarray) -> np.ndarray:
+    """(3,) x (3,); NumPy's takes twenty times as long on so few numbers."""
+    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
 
 
 def _body_mesh(shape: tuple[np.ndarray, np.ndarray], colour: np.ndarray, gloss: Sequence[float]) -> Mesh:
@@ -192,10 +205,11 @@ def _torso(body: Body, clothes: Clothes) -> Mesh:
 
 
 _HAIR = np.array([[0.02, 0.018, 0.015], [0.06, 0.04, 0.025], [0.16, 0.10, 0.05], [0.45, 0.32, 0.16], [0.4, 0.4, 0.4]])
-_ROWS, _COLUMNS = 56, 72
 
 
-def head(rng: np.random.Generator, centre: np.ndarray, axes: np.ndarray, scale: float, skin: Skin) -> list[Mesh]:
+def head(
+    rng: np.random.Generator, centre: np.ndarray, axes: np.ndarray, scale: float, skin: Skin, fine: bool = True
+) -> list[Mesh]:
     """A head with hair, eyes, brows, nose and mouth, now and then glasses or a beard.
 
     Args:
@@ -204,9 +218,11 @@ def head(rng: np.random.Generator, centre: np.ndarray, axes: np.ndarray, scale: 
         axes: (3, 3) rows: the person's right, up and forward.
         scale: 1 for the median adult.
         skin: of the person.
+        fine: with a mesh for large pictures of it.
     """
-    polar = (np.arange(_ROWS) + 0.5) / _ROWS * np.pi
-    turn = (np.arange(_COLUMNS) + 0.5) / _COLUMNS * 2 * np.pi
+    rows, columns = (56, 72) if fine else (36, 48)
+    polar = (np.arange(rows) + 0.5) / rows * np.pi
+    turn = (np.arange(columns) + 0.5) / columns * 2 * np.pi
     turn = turn + 0.75 * np.sin(turn)  # 0 and 2 pi are the back: columns crowd about the face at pi
     x = np.sin(polar)[:, None] * np.sin(turn)
     y = np.broadcast_to(np.cos(polar)[:, None], x.shape)
@@ -269,7 +285,7 @@ def head(rng: np.random.Generator, centre: np.ndarray, axes: np.ndarray, scale: 
         hairy[..., None], [0.05, 0.0, 0.5], [skin.specular, 0.25, skin.mottle * 0.6] * np.ones((*x.shape, 3))
     )
     world = points * scale @ axes + centre
-    faces = tube_faces(_ROWS, _COLUMNS)
+    faces = tube_faces(rows, columns)
     meshes = [
         plain_mesh((world.reshape(-1, 3), faces), albedo.reshape(-1, 3), gloss.reshape(-1, 3),
                    points.reshape(-1, 3), casts_shadow=False)

@@ -120,7 +120,7 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
         objects.append(len(meshes))
         meshes.append(_in_the_way(rng, there, scene))
     if body is not None and clothes is not None:
-        meshes += person_meshes(rng, body, skin, clothes)
+        meshes += person_meshes(rng, body, skin, clothes, scene.K, scene.size)
     if config.people and rng.random() < 0.5 * config.people:
         meshes += _bystanders(rng, scene)
     background = _background(rng, scene.size, style, config, looks=person is not None)
@@ -236,7 +236,7 @@ def _bystanders(rng: np.random.Generator, scene: Scene) -> list[Mesh]:
     for _ in range(rng.choice([1, 2], p=[0.75, 0.25])):
         depth = farthest + np.exp(rng.uniform(np.log(0.35), np.log(3)))
         body = bystander(rng, depth, scene.K, scene.size)
-        meshes += person_meshes(rng, body, sample_skin(rng), sample_clothes(rng))
+        meshes += person_meshes(rng, body, sample_skin(rng), sample_clothes(rng), scene.K, scene.size)
     return meshes
 
 
