@@ -18,7 +18,7 @@ from lgnet.synth import raster
 from lgnet.synth.appearance import LEFT_HAND, OTHER, RIGHT_HAND, Lights, Mesh, occluder
 from lgnet.synth.faults import tone
 from lgnet.synth.generate import make_sample, training_rng
-from lgnet.synth.render import render
+from lgnet.synth.render import render, smooth_edges
 
 SMALL = SynthConfig(size=96)
 K = np.array([100.0, 100.0, 31.5, 31.5])
@@ -190,6 +190,18 @@ def test_vertex_normals_are_outward_and_unit():
     expected = vertex_normals(hand.template, hand.faces).numpy()
     found = raster.vertex_normals(hand.template.numpy(), hand.faces.numpy().astype(np.int32))
     np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_outlines_are_blended_and_surfaces_left_alone():
+    depth = np.zeros((20, 20), np.float32)
+    depth[:, 10:] = 0.5
+    depth[:, 15:] = 0.504  # not a jump
+    linear = np.repeat((depth > 0).astype(np.float32)[..., None], 3, 2)
+    linear[:, 15:] = 0.25
+    out = smooth_edges(linear.copy(), depth)
+    assert 0 < out[10, 9, 0] < 0.5 < out[10, 10, 0] < 1  # the two pixels at the outline
+    untouched = np.r_[0:9, 11:20]
+    assert np.array_equal(out[:, untouched], linear[:, untouched])
 
 
 def test_tone_steepens_contrast_keeps_grey_grey_and_order():

@@ -220,7 +220,7 @@ _PEOPLE = SynthConfig(
     held=0.3,
     places=0.5,
     toned=0.8,
-    looks=0.6,
+    looks=0.8,
     fill=(0.42, 0.9),
 )
 """What the hand networks train on: mostly what people do before a camera."""
@@ -245,7 +245,7 @@ PRESETS: dict[str, TrainConfig] = {
             held=0.3,
             places=0.5,
             toned=0.8,
-            looks=0.6,
+            looks=0.8,
             full_frame=True,
         ),
     ),

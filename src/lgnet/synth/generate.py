@@ -19,7 +19,7 @@ from .faults import develop, film, monochrome
 from .held import held_object
 from .lighting import sample_backdrop, sample_setting
 from .person import ROWS, Person, arm_rings, bare_skin, hand_and_arm, sample_person
-from .render import Rendered, render
+from .render import Rendered, render, smooth_edges
 from .scene import PlacedHand, Scene, sample_scene
 from .scenery import sample_photograph, sample_place
 from .worn import worn_by
@@ -126,7 +126,9 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
     background = _background(rng, scene.size, style, config, looks=person is not None)
     rendered = render(meshes, scene.K, background, lights)
     level = config.difficulty * rng.uniform(0, 1.4)
-    linear = film(rendered.linear, rng, style, level) if person else rendered.linear
+    linear = rendered.linear
+    if person:
+        linear = film(smooth_edges(linear, rendered.depth), rng, style, level)
     image = develop(linear, rng, level, toned=bool(config.toned and rng.random() < config.toned))
     if person and rng.random() < 0.08:
         image = monochrome(image, rng)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from . import raster
@@ -71,6 +72,19 @@ def render(
     else:
         raster.shade(*inputs)
     return Rendered(out, depth, raster.labels(triangle, part[faces[:, 0]]), triangle)
+
+
+def smooth_edges(linear: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """(H, W, 3) with outlines blended over a pixel or so, as light falls on a sensor; surfaces stay sharp.
+
+    An outline is where the depth (H, W) jumps by more than 5 mm, or to where nothing was drawn.
+    """
+    near = np.where(depth > 0, depth, np.float32(1e3))
+    low, high = (cv2.morphologyEx(near, way, np.ones((3, 3), np.uint8)) for way in (cv2.MORPH_ERODE, cv2.MORPH_DILATE))
+    edge = high - low > 0.005
+    soft = cv2.GaussianBlur(linear, (3, 3), 0.6)
+    linear[edge] = soft[edge]
+    return linear
 
 
 def joined(meshes: Sequence[Mesh]) -> tuple[np.ndarray, np.ndarray]:
