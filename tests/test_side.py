@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lgnet.anatomy import rotations_from_angles
-from lgnet.config import SideConfig
-from lgnet.data.sample import empty_sample
+from lgnet.config import SideConfig, SynthConfig
+from lgnet.data.sample import FACE, empty_sample
 from lgnet.geometry import iou
 from lgnet.hand_model import load_hand_model, pose_hand
 from lgnet.hands import LEFT, RIGHT
@@ -16,6 +16,7 @@ from lgnet.side import (
     NO_HAND,
     SideOutput,
     _empty_place,
+    _face,
     _wrong_place,
     build_side_net,
     hand_axes,
@@ -23,6 +24,7 @@ from lgnet.side import (
     place_crop,
     side_batch,
 )
+from lgnet.synth.generate import make_sample, training_rng
 
 K = np.array([200.0, 200, 79.5, 59.5])
 
@@ -58,6 +60,24 @@ def test_places_that_are_no_hands_fit_no_hand(sample):
     assert overlap[0].max() < 0.15
     assert overlap[1].max() < 0.3
     assert np.median(overlap[1]) > 0.1  # near misses, not empty places
+
+
+def test_faces_are_taken_for_no_hand():
+    config = SynthConfig(size=256, people=1.0)
+    samples = [make_sample(training_rng(3, 0, i), config, "single") for i in range(8)]
+    found = 0
+    for sample in samples:
+        box = _face(sample, np.random.default_rng(0))
+        if box is None:
+            continue
+        found += 1
+        x, y, w, h = box.astype(int)
+        inside = sample.parts[max(y, 0) : y + h, max(x, 0) : x + w]
+        assert (inside == FACE).mean() > 0.15
+        own = sample.box[np.flatnonzero(sample.present)[0]]
+        assert iou(own, box) < 0.3
+    assert found >= 2
+    assert _face(replace(samples[0], parts=None), np.random.default_rng(0)) is None
 
 
 def test_a_mirrored_picture_changes_sides_exactly():

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from .config import ModelConfig, SideConfig
 from .crop import Crop, crop_for_box
 from .data.batch import Augment, change_colours, jitter_box, sample_camera
-from .data.sample import Sample
+from .data.sample import FACE, Sample
 from .geometry import iou
 from .hands import LEFT, MIDDLE_MCP, RIGHT, WRIST
 from .model.backbone import build_backbone
@@ -30,8 +31,10 @@ PALM = (WRIST, 5, MIDDLE_MCP, 17)
 """Wrist and the knuckles of index, middle and little finger, among the 21 joints."""
 AUGMENT = Augment(centre=0.12, scale=0.25, roll=0.25, colour=0.25)
 NO_HAND_SHARE = 0.25
-"""Training crops of places without a hand, per picture, and as many of places about parts of hands: a detector's score
+"""Training crops of places without a hand, per picture, as many of places about parts of hands: a detector's score
 tells these apart from whole hands badly where two hands overlap."""
+FACE_SHARE = 0.5
+"""Training crops of faces, per picture with one: what a detector takes for hands most."""
 
 
 class SideOutput(NamedTuple):
@@ -151,8 +154,8 @@ def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Gen
         places = [(sample.box[side].astype(np.float64), side) for side in (RIGHT, LEFT) if sample.present[side]]
         if rng is not None:
             places = [(jitter_box(box, rng, AUGMENT), side) for box, side in places]
-        for draw in (_empty_place, _wrong_place):
-            if rng is None or rng.random() < NO_HAND_SHARE or not places:
+        for draw, share in ((_empty_place, NO_HAND_SHARE), (_wrong_place, NO_HAND_SHARE), (_face, FACE_SHARE)):
+            if rng is None or rng.random() < share or not places:
                 box = draw(sample, np.random.default_rng(row) if rng is None else rng)
                 places += [] if box is None else [(box, NO_HAND)]
         for box, label in places:
@@ -228,6 +231,20 @@ def _wrong_place(sample: Sample, rng: np.random.Generator) -> np.ndarray | None:
         if all(iou(other, box) < 0.3 for other in hands):
             return box
     return None
+
+
+def _face(sample: Sample, rng: np.random.Generator) -> np.ndarray | None:
+    """A box about a face, if one is known that is not behind a hand."""
+    if sample.parts is None:
+        return None
+    _, _, stats, centres = cv2.connectedComponentsWithStats((sample.parts == FACE).astype(np.uint8))
+    large = [i for i in range(1, len(stats)) if stats[i, cv2.CC_STAT_AREA] > 0.002 * sample.parts.size]
+    if not large:
+        return None
+    chosen = large[rng.integers(len(large))]
+    size = float(stats[chosen, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max())
+    box = _square(centres[chosen] + rng.normal(0, 0.1, 2) * size, size * np.exp(rng.uniform(-0.4, 0.4)))
+    return box if all(iou(other, box) < 0.3 for other in _squares(sample)) else None
 
 
 def _squares(sample: Sample) -> list[np.ndarray]:

@@ -11,6 +11,9 @@ from ..hands import NUM_BETAS, NUM_JOINTS, NUM_ROTATIONS, WRIST
 KINDS = ("interacting", "separate", "single", "none")
 """interacting: the boxes of two hands overlap or the hands touch; separate: two hands apart; single: one hand."""
 
+FACE = 33
+"""In part maps: no hand, but easily taken for one."""
+
 KEYPOINT_BOX_GROWTH = 1.12
 """The larger side of the box round a hand's mesh over that round its 21 joints: mean of 130 hands of synth-bench (half
 of them within 1.07 to 1.15). The network is trained on boxes of meshes, so a box of joints is grown by this."""
@@ -38,7 +41,7 @@ class Sample:
     shape: np.ndarray  # (2, 10)
     has_params: np.ndarray  # (2,) bool: pose and shape are known, in terms of `hand_model`
     hand_model: str | None = None  # "lgnet" or "mano": what pose and shape mean
-    parts: np.ndarray | None = None  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left hand's
+    parts: np.ndarray | None = None  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left's, FACE a face
     present_known: np.ndarray | None = None  # (2,) bool: whether `present` is known of this side; None: of both
     score_box: np.ndarray | None = None  # (2, 4) whose larger side 2D errors are told in; None: around the valid joints
 

@@ -19,7 +19,7 @@ class Mesh:
     albedo: np.ndarray  # (N, 3)
     gloss: np.ndarray  # (N, 3) specular strength, terminator softness, mottle
     rest: np.ndarray  # (N, 3) metres, ties the texture to the surface
-    part: np.ndarray  # (N,) uint8: 0 not a hand, 1..16 right hand's joint + 1, 17..32 left hand's
+    part: np.ndarray  # (N,) uint8: 0 not a hand, 1..16 right hand's joint + 1, 17..32 left hand's, data.sample.FACE
     casts_shadow: bool = True
     corner: np.ndarray | None = None  # (F, 3, 2) texels of the skin's detail, -1 where there is none
     amounts: np.ndarray | None = None  # material of the new looks, see skin_shader.AMOUNTS

@@ -7,10 +7,11 @@ frame (x right, y down, z forward). Measures are about those of the median adult
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..data.sample import FACE
 from .appearance import Clothes, Mesh, Skin, plain_mesh, tube, tube_faces
 from .rotations import rotation_about
 
@@ -286,10 +287,9 @@ def head(
     )
     world = points * scale @ axes + centre
     faces = tube_faces(rows, columns)
-    meshes = [
-        plain_mesh((world.reshape(-1, 3), faces), albedo.reshape(-1, 3), gloss.reshape(-1, 3),
-                   points.reshape(-1, 3), casts_shadow=False)
-    ]  # fmt: skip
+    surface = (albedo.reshape(-1, 3), gloss.reshape(-1, 3), points.reshape(-1, 3))
+    mesh = plain_mesh((world.reshape(-1, 3), faces), *surface, casts_shadow=False)
+    meshes = [replace(mesh, part=np.where(hairy, 0, FACE).astype(np.uint8).ravel())]
     right, up, forward = axes
     if style == 2:  # long hair falls behind the shoulders
         top = centre - scale * 0.03 * forward

@@ -23,7 +23,7 @@ class Rendered:
 
     linear: np.ndarray  # (H, W, 3) float32 linear RGB
     depth: np.ndarray  # (H, W) float32 metres, 0 where nothing was drawn
-    parts: np.ndarray  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left hand's
+    parts: np.ndarray  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left hand's, data.sample.FACE
     triangle: np.ndarray  # (H, W) int32: which face, counted through all meshes; -1 where nothing was drawn
 
 
