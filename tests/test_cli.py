@@ -26,7 +26,7 @@ class Fake:
     sides: tuple[str, ...] = ("right", "left")
     calls: list = None  # type: ignore[assignment]
 
-    def predict(self, image, camera=None, boxes=None, given=None, file=None):
+    def predict(self, image, camera=None, boxes=None, given=None, file=None, doubtful=False):
         self.calls.append((camera, boxes, given, file))
         height, width = image.shape[:2]
         hands = {side: hand(side) if side in self.sides else None for side in ("right", "left")}
@@ -232,7 +232,7 @@ def test_video(tmp_path, fake):
         writer.write(np.full((48, 64, 3), 40 * value, np.uint8))
     writer.release()
     out = tmp_path / "out"
-    assert run("reconstruct", path, "--out", out, "--frames", 4) == 0
+    assert run("reconstruct", path, "--out", out, "--frames", 4, "--smooth", "off") == 0
     lines = [json.loads(line) for line in (out / "film.jsonl").read_text().splitlines()]
     assert [(line["frame"], line["time"]) for line in lines] == [(0, 0.0), (1, 0.1), (2, 0.2), (3, 0.3)]
     assert lines[0]["schema"] == "lgnet/1" and len(lines[0]["hands"]) == 2

@@ -84,7 +84,9 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD) -> Iterat
         yield Film(rate, total, _queued(frames, item.path, most))
     finally:
         stop.set()
-        reader.join(timeout=5)  # it ends after the frame it is at; a camera that hangs is left to the end of the program
+        reader.join(
+            timeout=5
+        )  # it ends after the frame it is at; a camera that hangs is left to the end of the program
 
 
 def sequence_files(folder: Path) -> list[Path]:
