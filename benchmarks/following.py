@@ -53,7 +53,19 @@ def turned(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
 
 
 def sequence(seed: int, frames: int, kind: str) -> list[Sample]:
-    """Pictures of two hands that move from key to key, at rest at each (cosine)."""
+    """Pictures of two hands that move from key to key, at rest at each (cosine).
+
+    Every frame is drawn with the same random numbers, so skin, light and background stand still. An arm that comes near
+    the camera is left out, which shifts these numbers: such a sequence is drawn again from another seed.
+    """
+    for again in range(20):
+        samples = _sequence(seed + 1000 * again, frames, kind)
+        if samples is not None:
+            return samples
+    raise ValueError(f"no sequence of {frames} frames after seed {seed} keeps its arms off the camera")
+
+
+def _sequence(seed: int, frames: int, kind: str) -> list[Sample] | None:
     rng = np.random.default_rng(seed)
     base = sample_scene(rng, CONFIG, kind)
     count = 2 + int(frames / RATE * KEYS_A_SECOND)
@@ -72,7 +84,7 @@ def sequence(seed: int, frames: int, kind: str) -> list[Sample]:
                 at = at + rng.normal(0, 0.02, 3)
             key.append((rotations, at))
         keys.append(key)
-    samples = []
+    samples, meshes = [], None
     for frame in range(frames):
         step, within = divmod(frame / RATE * KEYS_A_SECOND, 1)
         share = (1 - np.cos(np.pi * within)) / 2
@@ -101,6 +113,9 @@ def sequence(seed: int, frames: int, kind: str) -> list[Sample]:
         scene = Scene(kind, (hands[0], hands[1]), base.K, base.size)
         drawn = draw(np.random.default_rng(seed), scene, CONFIG, f"{seed}-{frame}", force=True)
         assert drawn is not None
+        meshes = meshes or len(drawn.meshes)
+        if len(drawn.meshes) != meshes:
+            return None
         samples.append(drawn.sample)
     return samples
 

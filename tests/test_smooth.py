@@ -169,7 +169,7 @@ def test_one_euro_by_hand():
 def test_weights_of_the_two_sided_fit():
     dt = np.array([-0.1, -0.05, 0, 0.05, 0.1])
     even = fit_weights(dt)
-    gauss = np.exp(-0.5 * (dt / 0.06) ** 2)
+    gauss = np.exp(-0.5 * (dt / 0.07) ** 2)
     np.testing.assert_allclose(even, gauss / gauss.sum())
     end = fit_weights(dt[:3])  # only the past: exact for every straight line
     assert end.sum() == pytest.approx(1) and end @ dt[:3] == pytest.approx(0)

@@ -210,8 +210,8 @@ def pose_hand(
 
 
 def hand_length(model: HandModel, betas: Float[Tensor, "*batch 10"]) -> Float[Tensor, "*batch"]:
-    """Metres from the wrist joint to the tip of the middle finger of a hand held straight: the sum of the four bones
-    between the joints 0, 9, 10, 11 and 12, which no bending changes.
+    """Metres from the wrist joint to the tip of the middle finger of the hand of this shape held straight: the sum of
+    the four bones between the joints 0, 9, 10, 11 and 12 of the flat hand.
     """
     joints = (model.points + (betas @ model.points_basis.reshape(-1, 10).T).reshape(*betas.shape[:-1], 21, 3)).clone()
     on_mesh = torch.nonzero(model.points_vertex >= 0)[:, 0].tolist()

@@ -30,10 +30,10 @@ How = Literal["off", "live", "offline"]
 
 SPEED_CUTOFF = 1.0
 """Hz, of the speed that the one-euro filter goes by; the paper's."""
-ROTATION, PLACE, DISTANCE, OFFSET = (1.0, 0.6), (2.0, 15.0), (0.5, 2.0), (1.0, 0.0)
+ROTATION, PLACE, DISTANCE, OFFSET = (1.5, 1.5), (3.0, 30.0), (0.3, 1.0), (1.0, 0.0)
 """Least cutoff in Hz, and its rise with speed: of rotations per rad/s, of the direction in which the wrist is seen per
 rad/s, of the log of its distance per 1/s, of the offsets. docs/video.md says how they were chosen."""
-SIGMA = 0.06
+SIGMA = 0.07
 """Seconds: the Gaussian of the two-sided filter."""
 REACH = 0.15
 """Seconds that it looks back and ahead."""
