@@ -186,7 +186,7 @@ def _share(cutoff: np.ndarray | float, dt: float) -> np.ndarray:
 def _live(moments: Iterable[Moment]) -> Iterator[Moment]:
     last: list[float] = [0.0, 0.0]
     nothing: tuple[Euro | None, ...] = (None,) * 4
-    filters = [nothing, nothing]
+    filters: list[tuple[Euro | None, ...]] = [nothing, nothing]
     sizes: list[Size | None] = [None, None]
     for moment in moments:
         out: list[Hand | None] = [None, None]
