@@ -105,6 +105,7 @@ def test_usage_errors_of_the_parser(words):
         ("a.jpg --out o --boxes missing.json", "missing.json cannot be read"),
         ("a.jpg b/a.png --out o", "would both be written"),
         ("a.jpg --out o --frames 0", "--frames is at least 1"),
+        ("a.jpg --out o --hand-length 0.18", "--hand-length is in millimetres"),
         ("camera:x --out o", "is no camera"),
         ("a.jpg --out o --weights nosuch", "there are no weights 'nosuch'"),
         ("a.jpg --out o --weights ./damaged.safetensors", "damaged.safetensors is damaged"),
