@@ -36,7 +36,7 @@ class World:
         self.places: list[tuple[float, float] | None] = [FAR, NEAR]
         self.crossed, self.looks, self.frame, self.given = False, [], 0, []
         self.state = Following()
-        self.blind = False
+        self.blind, self.score = False, 0.9
 
     def predict(self, image, camera=None, boxes=None, given=None, file=None, doubtful=False):
         hands: list[Hand | None] = [None, None]
@@ -45,7 +45,7 @@ class World:
             for side, place in enumerate(self.places):
                 if place is not None and not self.blind:
                     own = 1 - side if self.crossed else side
-                    hands[own] = at(own, place)
+                    hands[own] = at(own, place, self.score)
         else:
             assert doubtful and given is not None
             self.given.append(boxes.copy())
@@ -151,6 +151,17 @@ def test_a_hand_that_comes_in_is_found_soon():
     steps = world.run(WAIT_FOR_OTHER + 1)
     assert middle(steps[-1].hands.left) == NEAR
     assert not any(s.fresh[0] for s in steps)
+
+
+def test_a_weak_second_hand_is_not_taken_while_one_is_followed():
+    """Found together in a first look it is as the detector says; later it is more likely an invention."""
+    world = World()
+    world.places[1] = None
+    world.run(3)
+    world.places[1], world.score = NEAR, 0.2
+    assert all(s.hands.left is None and s.hands.right is not None for s in world.run(2 * WAIT_FOR_OTHER + 2))
+    world.score = 0.4
+    assert world.run(WAIT_FOR_OTHER + 1)[-1].hands.left is not None
 
 
 def test_with_no_hand_the_detector_looks_at_every_frame():

@@ -22,6 +22,9 @@ LEAST_SCORE = 0.35
 """A followed hand is lost where the network is less sure than this that it is in its box."""
 SAME_HAND = 0.3
 """Overlap (intersection over union) at which the detector's hand and a followed one are the same."""
+NEW_SCORE = 0.3
+"""A second hand that the detector finds while one is followed has to score so much: it often invents one over the first,
+and once followed the hand network would believe in it."""
 LONGEST_WAIT = 15
 """Frames between two looks of the detector while both hands are followed; after a loss or a find it starts at 1."""
 WAIT_FOR_OTHER = 5
@@ -161,7 +164,7 @@ def _merge(
         match = [own if own is None else 1 - own for own in match]
     for side in (0, 1):
         hand, rival = found[side], hands[side]
-        if hand is None or match[side] is not None:
+        if hand is None or match[side] is not None or (any(seen) and hand.score < NEW_SCORE):
             continue
         unseen = side not in match
         if rival is None or (unseen and hand.score > rival.score):
