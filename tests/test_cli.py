@@ -26,7 +26,7 @@ class Fake:
     sides: tuple[str, ...] = ("right", "left")
     calls: list = None  # type: ignore[assignment]
 
-    def predict(self, image, camera=None, boxes=None, given=None, file=None):
+    def predict(self, image, camera=None, boxes=None, given=None, file=None, doubtful=False):
         self.calls.append((camera, boxes, given, file))
         height, width = image.shape[:2]
         hands = {side: hand(side) if side in self.sides else None for side in ("right", "left")}
@@ -105,6 +105,7 @@ def test_usage_errors_of_the_parser(words):
         ("a.jpg --out o --boxes missing.json", "missing.json cannot be read"),
         ("a.jpg b/a.png --out o", "would both be written"),
         ("a.jpg --out o --frames 0", "--frames is at least 1"),
+        ("a.jpg --out o --hand-length 0.18", "--hand-length is in millimetres"),
         ("camera:x --out o", "is no camera"),
         ("a.jpg --out o --weights nosuch", "there are no weights 'nosuch'"),
         ("a.jpg --out o --weights ./damaged.safetensors", "damaged.safetensors is damaged"),
@@ -232,7 +233,7 @@ def test_video(tmp_path, fake):
         writer.write(np.full((48, 64, 3), 40 * value, np.uint8))
     writer.release()
     out = tmp_path / "out"
-    assert run("reconstruct", path, "--out", out, "--frames", 4) == 0
+    assert run("reconstruct", path, "--out", out, "--frames", 4, "--smooth", "off") == 0
     lines = [json.loads(line) for line in (out / "film.jsonl").read_text().splitlines()]
     assert [(line["frame"], line["time"]) for line in lines] == [(0, 0.0), (1, 0.1), (2, 0.2), (3, 0.3)]
     assert lines[0]["schema"] == "lgnet/1" and len(lines[0]["hands"]) == 2

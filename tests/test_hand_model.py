@@ -8,6 +8,7 @@ import torch
 from lgnet.geometry import rotvec_to_matrix
 from lgnet.hand_model import (
     HandModel,
+    hand_length,
     load_hand_model,
     mesh_edges,
     mesh_pyramid,
@@ -306,3 +307,21 @@ def test_pyramid_is_one_piece_and_keeps_fingers_apart():
         ends = finger[level.vertices][level.edges]
         strangers = (ends[:, 0] != ends[:, 1]) & (ends.min(1).values > 0)  # from finger to finger, not by the palm
         assert strangers.float().mean() < 0.05
+
+
+def test_hand_length_is_the_straight_hands():
+    """The mean hand's middle finger, bone by bone; then as a shape moves its joints, in both hand's mirror images."""
+    model = load_hand_model("lgnet")
+    points, basis = model.points.double().numpy(), model.points_basis.double().numpy()
+    chain = [0, 9, 10, 11, 12]
+    for betas in (np.zeros(10), np.linspace(-1.5, 1.5, 10)):
+        joints = points + basis @ betas
+        expected = np.linalg.norm(np.diff(joints[chain], axis=0), axis=1).sum()
+        for side in ("right", "left"):
+            found = hand_length(load_hand_model("lgnet", side), torch.from_numpy(betas).float())
+            assert float(found) == pytest.approx(expected, abs=1e-6)
+    # and so is the flat hand as it is posed
+    flat = pose_hand(model, REST, torch.zeros(10)).joints.double().numpy()[chain]
+    bones = np.linalg.norm(np.diff(flat, axis=0), axis=1).sum()
+    assert float(hand_length(model, torch.zeros(10))) == pytest.approx(bones, abs=1e-6)
+    assert 0.16 < bones < 0.21  # metres, as adults have it

@@ -1,5 +1,7 @@
 """From pictures to hands with an untrained network: frames, sides and files; not accuracy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,10 @@ import torch
 from lgnet.checkpoint import save_weights
 from lgnet.config import MODELS
 from lgnet.detect import build_detector
-from lgnet.hand_model import load_hand_model
-from lgnet.hands import Camera
+from lgnet.hand_model import hand_length, load_hand_model
+from lgnet.hands import Camera, TwoHands
 from lgnet.model.network import build_network
+from lgnet.place import place_hands
 from lgnet.predict import Finder, Model, assumed_camera, bundled, load
 from lgnet.side import build_side_net
 
@@ -111,3 +114,53 @@ def test_weights_by_path_and_by_name(tmp_path):
         bundled("nonsense")
     with pytest.raises(ValueError, match="no device 'abacus'"):
         load(str(path), "abacus")
+
+
+def test_a_given_hand_length_sets_size_and_distance(model, picture):
+    """Twice the length asked for: all of space is twice as large, and the picture is the same."""
+    camera = Camera(300, 300, 159.5, 119.5)
+    small, large = (replace(model, hand_length=length).predict(picture, camera, BOXES).hands for length in (0.1, 0.2))
+    for one, two in zip(small, large):
+        own = hand_length(load_hand_model("lgnet", one.side), torch.from_numpy(one.shape).float())
+        assert one.scale == pytest.approx(0.1 / float(own)) and two.scale == pytest.approx(0.2 / float(own))
+        np.testing.assert_allclose(two.shape, one.shape)
+        # the bones of the straight hand: the model's own, scaled; those of the rough mesh's size too
+        np.testing.assert_allclose(np.ptp(two.vertices, 0), 2 * np.ptp(one.vertices, 0), rtol=1e-6)
+        np.testing.assert_allclose(np.ptp(two.vertices_rough, 0), 2 * np.ptp(one.vertices_rough, 0), rtol=1e-6)
+    single = np.array([True, False])
+    alone = [replace(model, hand_length=n).predict(picture, camera, BOXES, single).right for n in (0.1, 0.2)]
+    np.testing.assert_allclose(alone[1].translation, 2 * alone[0].translation, rtol=1e-4)
+    np.testing.assert_allclose(alone[1].joints2d, alone[0].joints2d, atol=1e-3)
+    assert model.predict(picture, camera, BOXES).right.scale == 1
+    assert "scale" in TwoHands(alone[0], None, 320, 240, camera).to_dict()["hands"][0]
+
+
+def test_two_hands_of_a_given_length_stand_as_the_network_says(model, picture):
+    """The two wrists' distance grows with the hands: the placing is told lengths and relative translation alike."""
+    told = []
+
+    def place(joints2d, joints3d, crops, relative):
+        told.append((joints3d, relative))
+        return place_hands(joints2d, joints3d, crops, relative)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lgnet.predict.place_hands", place)
+        plain = model.predict(picture, None, BOXES)
+        scaled = replace(model, hand_length=0.2).predict(picture, None, BOXES)
+    factors = [
+        0.2 / float(hand_length(load_hand_model("lgnet", h.side), torch.from_numpy(h.shape).float()))
+        for h in plain.hands
+    ]
+    for side in (0, 1):
+        np.testing.assert_allclose(told[1][0][side], told[0][0][side] * factors[side], rtol=1e-6)
+    np.testing.assert_allclose(told[1][1], told[0][1] * np.mean(factors), rtol=1e-6)
+    assert [h.scale for h in scaled.hands] == pytest.approx(factors)
+
+
+def test_doubtful_boxes_leave_out_what_the_network_does_not_see(model, picture):
+    """Given boxes count as sure; doubtful ones carry the network's own presence, and go where it is below the least."""
+    sure = model.predict(picture, None, BOXES)
+    assert [h.score for h in sure.hands] == [1, 1]
+    doubted = model.predict(picture, None, BOXES, doubtful=True)
+    for hand in doubted.hands:
+        assert 0.2 < hand.score < 1

@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -62,11 +63,15 @@ def reconstruct(
     boxes: Annotated[str | None, arg(metavar="FILE.json")] = None,
     save: Annotated[str, arg(metavar="KIND,...")] = "json,glb,overlay",
     frames: Annotated[int | None, arg(metavar="N")] = None,
+    smooth: Literal["off", "live", "offline"] = "live",
+    hand_length: Annotated[float | None, arg(metavar="MM")] = None,
+    sequence: bool = False,
 ) -> int:
     """Reconstruct the hands of pictures and videos.
 
     Args:
-        inputs: pictures, videos, folders of them, `-` for a picture on standard input, `camera:0` for a camera.
+        inputs: pictures, videos, folders of them, `-` for a picture on standard input, `camera:0` for a camera,
+            `rtsp://...` for a stream.
         out: folder of the results; those of a folder mirror its sub-folders.
         weights: bundled weights by name, or a checkpoint by path.
         device: where to compute.
@@ -76,6 +81,10 @@ def reconstruct(
         save: some of json, npz, glb, obj, overlay, depth, normal, mask. Of videos, overlay gives an MP4 and json a
             JSONL.
         frames: at most this many of each video or camera.
+        smooth: how the hands of a video are filtered: off, live (by what came before), offline (by what comes after too).
+        hand_length: millimetres from the wrist joint to the tip of the straight middle finger: sets the size of both
+            hands, and so their distance.
+        sequence: take each folder as one video, its pictures in the order of the numbers in their names, 30 a second.
     """
     from .outputs import parse_kinds
 
@@ -83,7 +92,10 @@ def reconstruct(
         raise UsageError("name at least one picture, video or folder to reconstruct")
     if frames is not None and frames < 1:
         raise UsageError(f"--frames is at least 1, not {frames}")
-    return _reconstruct(inputs, out, weights, device, parse_kinds(save), intrinsics, boxes, frames)
+    if hand_length is not None and not 20 <= hand_length <= 500:
+        raise UsageError(f"--hand-length is in millimetres, 20 to 500, not {hand_length:g}")
+    kinds = parse_kinds(save)
+    return _reconstruct(inputs, out, weights, device, kinds, intrinsics, boxes, frames, smooth, hand_length, sequence)
 
 
 def _reconstruct(
@@ -95,20 +107,25 @@ def _reconstruct(
     intrinsics: tuple[float, float, float, float] | None = None,
     boxes: str | None = None,
     frames: int | None = None,
+    smooth: Literal["off", "live", "offline"] = "live",
+    hand_length: float | None = None,
+    sequence: bool = False,
     say: bool = False,
 ) -> int:
     """Everything that can be wrong with the call is looked at before the weights are read."""
     from . import reconstruct as work
     from .image_io import expand_inputs
 
-    items = expand_inputs(inputs, out)
+    items = expand_inputs(inputs, out, sequence)
     work.check_outputs(items, out, kinds)
     camera = None if intrinsics is None else work.camera_from_intrinsics(intrinsics)
     given = None if boxes is None else work.read_boxes(boxes, items)
     from . import predict
 
     model = predict.load(weights, device=device)
-    summary = work.reconstruct(model, items, out, kinds, camera, given, frames)
+    if hand_length is not None:
+        model = replace(model, hand_length=hand_length / 1000)
+    summary = work.reconstruct(model, items, out, kinds, camera, given, frames, smooth)
     if say:
         for path in summary.written:
             print(path)

@@ -66,6 +66,7 @@ class Hand:
     pose: np.ndarray  # (16, 3) axis-angle, wrist first
     shape: np.ndarray  # (10,)
     translation: np.ndarray  # (3,) metres: the wrist
+    scale: float = 1.0  # what the posed hand model is multiplied by, so that the hand has the length the user gave
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class TwoHands:
                         key: np.asarray(getattr(hand, key), dtype=np.float64).tolist()
                         for key in ("box", "joints2d", "joints3d", "pose", "shape", "translation")
                     },
+                    **({} if hand.scale == 1 else {"scale": float(hand.scale)}),
                 }
                 for hand in self.hands
             ],

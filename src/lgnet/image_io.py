@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ IMAGE_SUFFIXES = frozenset(
     + (".pnm", ".jp2", ".tga", ".avif", ".heic", ".heif")
 )
 VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"))
+STREAMS = ("rtsp://", "rtsps://")
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -113,9 +115,9 @@ def camera_from_exif(picture: Picture) -> Camera | None:
 class Item:
     """One input, and where its results go."""
 
-    path: str  # as it was named, or found; "-" is standard input, "camera:N" a camera
+    path: str  # as it was named, or found; "-" is standard input, "camera:N" a camera, "rtsp://..." a stream
     stem: str  # of the results, relative to the folder of results, with "/" between folders
-    kind: Literal["image", "video", "camera"]
+    kind: Literal["image", "video", "camera", "frames"]  # "frames": a folder whose pictures are one video
 
     @property
     def moving(self) -> bool:
@@ -123,8 +125,8 @@ class Item:
         return self.kind != "image"
 
 
-def expand_inputs(inputs: Sequence[str], out: str | Path | None = None) -> list[Item]:
-    """Files, folders (with all their sub-folders, sorted), `-` and `camera:N` as single inputs.
+def expand_inputs(inputs: Sequence[str], out: str | Path | None = None, sequence: bool = False) -> list[Item]:
+    """Files, folders (with all their sub-folders, sorted), `-`, `camera:N` and `rtsp://...` as single inputs.
 
     A file that is missing is an item all the same, so that it fails by itself and the others are done. The same file
     named twice is one item.
@@ -132,6 +134,7 @@ def expand_inputs(inputs: Sequence[str], out: str | Path | None = None) -> list[
     Args:
         inputs: what the user named.
         out: the folder of results; inside a folder of inputs it is passed over.
+        sequence: each folder is one input, the pictures right in it being the frames of a video.
 
     Raises:
         ValueError: two inputs would give results of the same name, or a camera's number is none.
@@ -145,6 +148,11 @@ def expand_inputs(inputs: Sequence[str], out: str | Path | None = None) -> list[
             if not number.isdecimal():
                 raise ValueError(f"{name} is no camera; name one by its number, as camera:0")
             items.append(Item(name, f"camera{int(number)}", "camera"))
+        elif name.startswith(STREAMS):
+            address = name.partition("://")[2].rpartition("@")[2]  # without the user's name and password
+            items.append(Item(name, re.sub(r"[^A-Za-z0-9.-]+", "_", address).strip("_.") or "stream", "camera"))
+        elif sequence and Path(name).is_dir():
+            items.append(Item(name, Path(name).resolve().name or "frames", "frames"))
         elif Path(name).is_dir():
             items.extend(_walk(Path(name), out))
         else:

@@ -18,7 +18,7 @@ from .config import DetectorConfig, ModelConfig, SideConfig
 from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
 from .data.sample import project
 from .detect import Detection, Detector, Place, build_detector, choose_sides, find_places, hidden_places
-from .hand_model import HandModel, load_hand_model
+from .hand_model import HandModel, hand_length, load_hand_model
 from .hands import SIDES, Camera, Hand, TwoHands
 from .model.network import LGNet
 from .model.records import Inputs, Output
@@ -60,6 +60,8 @@ class Model:
     finder: Finder | None
     hand_models: tuple[HandModel, HandModel]  # right, left
     name: str
+    hand_length: float | None = None
+    """Metres, see `hand_model.hand_length`: both hands are made so long; None: as the network thinks they are."""
 
     def __call__(self, image: Any) -> TwoHands:
         """The hands of one picture: an array (H, W, 3) uint8 RGB, a PIL image, or a path.
@@ -84,6 +86,7 @@ class Model:
         boxes: np.ndarray | None = None,
         given: np.ndarray | None = None,
         file: str | None = None,
+        doubtful: bool = False,
     ) -> TwoHands:
         """The hands of one picture.
 
@@ -93,6 +96,8 @@ class Model:
             boxes: (2, 4) x, y, w, h of the right and left hand, pixels; None: lgnet finds the hands itself.
             given: (2,) bool, which of the boxes count; None with boxes: both.
             file: the name that the result carries.
+            doubtful: the boxes are guesses: a hand that the network does not see in its box is left out, and its score
+                is how sure the network is.
 
         Raises:
             ValueError: the picture is no such array, or a box is empty.
@@ -104,7 +109,7 @@ class Model:
         else:
             there = np.ones(2, bool) if given is None else np.asarray(given, bool)
             view = View(image, camera, np.asarray(boxes, np.float64), there, np.ones(2))
-            result = self._run([view], drop=False)[0]
+            result = self._run([view], drop=doubtful)[0]
         return _named(result, file)
 
     def find(self, image: np.ndarray, camera: Camera) -> View:
@@ -168,13 +173,16 @@ class Model:
         there = view.given & ((presence > LEAST_PRESENCE) if drop else True)
         joints2d, joints3d = numpy(output.joint.joints25d)[..., :2], numpy(output.refine.joints)
         relative = numpy(output.mesh.relative) if there.all() else None
+        rotations, betas = numpy(output.mesh.rotations), numpy(output.mesh.betas)
+        scales = self._scales(betas)
+        joints3d = joints3d * scales[:, None, None]
+        relative = None if relative is None else relative * scales.mean()
         wrists = place_hands(
             [joints2d[s] if there[s] else None for s in (0, 1)],
             [joints3d[s] if there[s] else None for s in (0, 1)],
             crops,
             relative,
         )
-        rotations, betas = numpy(output.mesh.rotations), numpy(output.mesh.betas)
         final, rough = numpy(output.refine.vertices), numpy(output.mesh.vertices)
         hands: list[Hand | None] = [None, None]
         for side, (crop, wrist) in enumerate(zip(crops.hands, wrists)):
@@ -192,14 +200,26 @@ class Model:
                 box=view.boxes[side],
                 joints2d=project(joints, view.camera.K),
                 joints3d=joints,
-                vertices=crop.to_camera(final[side]) + wrist,
-                vertices_rough=crop.to_camera(rough[side]) + wrist,
+                vertices=crop.to_camera(final[side] * scales[side]) + wrist,
+                vertices_rough=crop.to_camera(rough[side] * scales[side]) + wrist,
                 faces=self.hand_models[side].faces.numpy(),
                 pose=np.stack([cv2.Rodrigues(r)[0][:, 0] for r in turned]),
                 shape=betas[side],
                 translation=wrist,
+                scale=float(scales[side]),
             )
         return TwoHands(hands[0], hands[1], *_size(view.image), view.camera, model=self._says())
+
+    def _scales(self, betas: np.ndarray) -> np.ndarray:
+        """(2,) what makes hands of these shapes (2, 10) as long as the user said; 1 where nothing was said.
+
+        The one unknown of a picture is its size: the placing then finds the distance at which hands so large look as
+        they do, and what lies between the two wrists grows by the mean of both.
+        """
+        if self.hand_length is None:
+            return np.ones(2)
+        shapes = torch.from_numpy(betas).float()
+        return np.array([self.hand_length / float(hand_length(m, b)) for m, b in zip(self.hand_models, shapes)])
 
     def _says(self) -> dict[str, str]:
         return {"weights": self.name, "hand_model": self.config.hand_model, "version": __version__}

@@ -8,19 +8,18 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, TextColumn
 
-from . import outputs, visualize
+from . import outputs
 from .hands import SIDES, Camera, TwoHands
 from .image_io import ImageError, Item, camera_from_exif, read_image
 
@@ -37,6 +36,7 @@ class Predictor(Protocol):
         boxes: np.ndarray | None = None,
         given: np.ndarray | None = None,
         file: str | None = None,
+        doubtful: bool = False,
     ) -> TwoHands:
         """The hands of one picture."""
         ...
@@ -51,6 +51,11 @@ class Summary:
     written: list[Path] = field(default_factory=list)
 
 
+def moving_names(stem: Path) -> tuple[Path, Path]:
+    """The overlay's and the results' file of a video or camera."""
+    return stem.with_name(stem.name + ".mp4"), stem.with_name(stem.name + ".jsonl")
+
+
 def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str]) -> None:
     """Look before any work whether the results can be written.
 
@@ -62,7 +67,7 @@ def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str]) 
     inputs = {Path(item.path).resolve() for item in items}
     for item in items:
         stem = Path(out) / item.stem
-        for path in _moving_names(stem) if item.moving else outputs.names(stem, kinds):
+        for path in moving_names(stem) if item.moving else outputs.names(stem, kinds):
             if path.resolve() in inputs:
                 raise ValueError(f"the results of {item.path} would replace the input {path}; choose another --out")
 
@@ -75,6 +80,7 @@ def reconstruct(
     camera: Camera | None = None,
     boxes: Mapping[str, BoxesBySide] | None = None,
     frames: int | None = None,
+    smooth: Literal["off", "live", "offline"] = "live",
 ) -> Summary:
     """Reconstruct every input and write its files.
 
@@ -87,16 +93,22 @@ def reconstruct(
         camera: of all inputs; None: by each picture's EXIF, else assumed.
         boxes: from `read_boxes`; pictures without an entry are searched for hands.
         frames: at most this many of a video or camera.
+        smooth: how the hands of a video are filtered, see `smooth.py`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed; what was done of a video until then is written.
     """
+    from .moving import reconstruct_moving  # with torch
+
     summary = Summary()
     console = Console(stderr=True)
     with _bar(console) as progress:
-        bar = progress.add_task("reconstructing", total=len(items))
+        bar = progress.add_task("reconstructing", total=len(items), speed="")
         for item in items:
             stem = Path(out) / item.stem
             try:
                 if item.moving:
-                    written = _reconstruct_moving(model, item, stem, kinds, camera, frames, progress)
+                    written = reconstruct_moving(model, item, stem, kinds, camera, frames, smooth, progress)
                 else:
                     written = _reconstruct_picture(model, item, stem, kinds, camera, boxes or {})
             except (ValueError, OSError, MemoryError, cv2.error) as error:
@@ -112,7 +124,8 @@ def reconstruct(
 @contextmanager
 def _bar(console: Console) -> Iterator[Progress]:
     """A progress bar, shown only on a terminal."""
-    progress = Progress(console=console, transient=True, disable=not console.is_terminal)
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[speed]}"))
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     if not console.is_terminal:
         yield progress  # never started: older versions of rich end a bar by an empty line even in a pipe
         return
@@ -215,97 +228,3 @@ def camera_from_intrinsics(values: tuple[float, float, float, float]) -> Camera:
     if not all(map(math.isfinite, values)) or fx <= 0 or fy <= 0:
         raise ValueError(f"--intrinsics takes FX FY CX CY in pixels, focal lengths above zero, not {fx} {fy} {cx} {cy}")
     return Camera(fx, fy, cx, cy)
-
-
-def _moving_names(stem: Path) -> tuple[Path, Path]:
-    return stem.with_name(stem.name + ".mp4"), stem.with_name(stem.name + ".jsonl")
-
-
-def _reconstruct_moving(
-    model: Predictor,
-    item: Item,
-    stem: Path,
-    kinds: Sequence[str],
-    camera: Camera | None,
-    most: int | None,
-    progress: Progress,
-) -> list[Path]:
-    """A video or camera: `<stem>.mp4` (overlay) and `<stem>.jsonl`; of a camera until it ends or Ctrl-C is pressed."""
-    film, lines = _moving_names(stem)
-    if not {"overlay", "json"} & set(kinds):
-        raise ValueError("of a video only overlay and json can be saved; name one of them in --save")
-    capture = _open_capture(item)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    film_aside, lines_aside = (path.with_name(f"{path.stem}.part{path.suffix}") for path in (film, lines))
-    rate = capture.get(cv2.CAP_PROP_FPS)
-    rate = rate if math.isfinite(rate) and 1 <= rate <= 1000 else 30.0
-    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if item.kind == "video" else 0
-    total = min(total, most or total) if total > 0 else most
-    bar = progress.add_task(item.stem, total=total)
-    writer, count = None, 0
-    try:
-        with lines_aside.open("w", encoding="utf-8") as text:
-            for count, (moment, image) in enumerate(_frames(capture, item, rate, most), 1):
-                hands = model.predict(image, camera=camera, boxes=None, given=None, file=item.path)
-                text.write(json.dumps({"frame": count - 1, "time": moment, **hands.to_dict()}, allow_nan=False) + "\n")
-                if "overlay" in kinds:
-                    writer = writer or _open_writer(film_aside, rate, image)
-                    writer.write(np.ascontiguousarray(visualize.overlay(image, hands)[..., ::-1]))
-                progress.advance(bar)
-    except KeyboardInterrupt:
-        if item.kind != "camera" or not count:
-            raise
-    finally:
-        capture.release()
-        if writer is not None:
-            writer.release()
-        progress.remove_task(bar)
-        finished = count > 0 and sys.exc_info()[0] is None
-        if not finished:
-            for path in (film_aside, lines_aside):
-                path.unlink(missing_ok=True)
-    if not count:
-        raise ValueError("not one frame could be read from it; give an intact video")
-    written = []
-    for kind, aside, path in (("json", lines_aside, lines), ("overlay", film_aside, film)):
-        if kind in kinds:
-            written.append(aside.replace(path))
-        else:
-            aside.unlink(missing_ok=True)
-    return written
-
-
-def _open_capture(item: Item) -> cv2.VideoCapture:
-    if item.kind == "camera":
-        capture = cv2.VideoCapture(int(item.path.removeprefix("camera:")))
-        missing = "this camera cannot be opened; check its number and that nothing else uses it"
-    else:
-        if not Path(item.path).is_file():
-            raise ImageError(f"{item.path} does not exist; check the name")
-        if not Path(item.path).stat().st_size:
-            raise ImageError(f"{item.path} is empty; give the video itself")
-        capture = cv2.VideoCapture(item.path)
-        missing = "this is not a video that can be read; give it as MP4 (H.264)"
-    if not capture.isOpened():
-        raise ValueError(missing)
-    return capture
-
-
-def _open_writer(path: Path, rate: float, image: np.ndarray) -> cv2.VideoWriter:
-    height, width = image.shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
-    if not writer.isOpened():
-        raise ValueError(f"the film {path} cannot be written here; leave overlay out of --save")
-    return writer
-
-
-def _frames(capture: cv2.VideoCapture, item: Item, rate: float, most: int | None) -> Iterator[tuple[float, np.ndarray]]:
-    """Seconds from the start, and the frame (H, W, 3) RGB."""
-    begun, count = time.monotonic(), 0
-    while most is None or count < most:
-        ok, image = capture.read()
-        if not ok:
-            return
-        moment = count / rate if item.kind == "video" else time.monotonic() - begun
-        yield round(moment, 6), np.ascontiguousarray(image[..., ::-1])
-        count += 1

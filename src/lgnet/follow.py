@@ -1,0 +1,211 @@
+"""From frame to frame: the next box comes from the last hand, the detector looks only when it has to.
+
+The state is small and passed from call to call. A hand is followed by a box about where it was last seen; the hand
+network itself says whether it still is there. The detector looks where no hand is followed, when one was lost, and now
+and then besides, to find a hand that came in and to vote on sides: which side a hand is, is asked of every such look,
+and the two sides change places only when the votes of all looks together say so. So one wrong look changes nothing,
+and a hand that began on the wrong side comes right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .data.sample import project
+from .geometry import iou
+from .hands import Camera, Hand, TwoHands
+from .reconstruct import Predictor
+
+LEAST_SCORE = 0.35
+"""A followed hand is lost where the network is less sure than this that it is in its box."""
+SAME_HAND = 0.3
+"""Overlap (intersection over union) at which the detector's hand and a followed one are the same."""
+NEW_SCORE = 0.3
+"""A second hand that the detector finds while one is followed has to score so much: it often invents one over the first,
+and once followed the hand network would believe in it."""
+LONGEST_WAIT = 15
+"""Frames between two looks of the detector while both hands are followed; after a loss or a find it starts at 1."""
+WAIT_FOR_OTHER = 5
+"""The same while only one hand is followed."""
+MOST_VOTES = 4.0
+"""Votes for a side do not grow beyond this, so that a mistake can be outvoted."""
+JUMP = 1.0
+"""A hand whose middle moved by more than this many boxes, or whose size changed by e to this power, was lost."""
+
+GROWTH = 1.2
+"""The next box over the mesh's. The bundled network draws hands 0.92 times as large as they are in a box that just
+holds them, 1.01 times in one a third too large, 0.73 times in one a quarter too small (medians of 26 pictures of
+synth-bench), so a box that was the mesh's own would shrink from frame to frame; with 1.2 it settles, from half the
+hand's size or twice, at about 1.2 times the hand."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One followed hand."""
+
+    box: np.ndarray  # (4,) x, y, w, h pixels: where to look next
+    age: int  # frames it has been followed; 0 where it was just found
+    votes: float  # for its side: the scores of the looks that agreed, less those that did not
+
+
+@dataclass(frozen=True)
+class Following:
+    """What is kept from one frame to the next."""
+
+    tracks: tuple[Track | None, Track | None] = (None, None)  # right, left
+    wait: int = 0  # frames until the detector looks again
+    pause: int = 1  # frames that it will then be left alone; doubles with every look that finds nothing new
+
+
+@dataclass(frozen=True)
+class Step:
+    """One frame's outcome."""
+
+    hands: TwoHands
+    state: Following
+    looked: bool  # the detector did
+    fresh: tuple[bool, bool]  # right, left: this is not the hand that had this side in the frame before
+
+
+def follow(
+    model: Predictor,
+    state: Following,
+    image: np.ndarray,
+    camera: Camera | None = None,
+    file: str | None = None,
+) -> Step:
+    """The hands of the next frame.
+
+    Args:
+        model: what reconstructs one picture.
+        state: of the frame before; `Following()` at the start and after a cut.
+        image: (H, W, 3) uint8 RGB.
+        camera: None: as `model.predict` assumes it.
+        file: the name that the result carries.
+    """
+    before = state.tracks
+    result = _see(model, before, image, camera, file)
+    seen = (None, None) if result is None else (result.right, result.left)
+    kept = [None if hand is None else track for track, hand in zip(before, seen)]
+    lost = any(track is not None and hand is None for track, hand in zip(before, seen))
+    if result is not None and any(seen) and state.wait > 0 and not lost:
+        tracks = _next(seen, kept, result.camera)
+        return Step(result, replace(state, tracks=tracks, wait=state.wait - 1), False, (False, False))
+    found = model.predict(image, camera=camera, boxes=None, given=None, file=file)
+    hands, tracks, fresh = _merge(seen, kept, (found.right, found.left))
+    longest = WAIT_FOR_OTHER if None in hands else LONGEST_WAIT
+    pause = 1 if lost or any(fresh) else min(2 * state.pause, longest)
+    wait = pause if any(hands) else 0
+    result = replace(found, right=hands[0], left=hands[1])
+    return Step(result, Following(_next(hands, tracks, found.camera), wait, pause), True, fresh)
+
+
+def _see(
+    model: Predictor,
+    tracks: tuple[Track | None, Track | None],
+    image: np.ndarray,
+    camera: Camera | None,
+    file: str | None,
+) -> TwoHands | None:
+    """What the network sees in the tracks' boxes; a hand that it hardly sees, or that leapt, is left out."""
+    height, width = image.shape[:2]
+    given = np.array([track is not None and _inside(track.box, width, height) for track in tracks])
+    if not given.any():
+        return None
+    boxes = np.stack([np.zeros(4) if track is None else track.box for track in tracks])
+    hands = model.predict(image, camera=camera, boxes=boxes, given=given, file=file, doubtful=True)
+    right, left = (
+        hand if hand is not None and track is not None and _believable(hand, track, hands.camera) else None
+        for hand, track in zip((hands.right, hands.left), tracks)
+    )
+    return replace(hands, right=right, left=left)
+
+
+def _believable(hand: Hand, track: Track, camera: Camera) -> bool:
+    """Is this still the hand whose box was looked at?"""
+    if hand.score < LEAST_SCORE:
+        return False
+    box = mesh_box(hand, camera)
+    size, was = box[2:].max(), track.box[2:].max()
+    step = np.linalg.norm(box[:2] + box[2:] / 2 - track.box[:2] - track.box[2:] / 2)
+    return bool(np.isfinite(box).all() and step < JUMP * was and abs(np.log(max(size, 1e-6) / was)) < JUMP)
+
+
+def _merge(
+    seen: tuple[Hand | None, Hand | None],
+    kept: list[Track | None],
+    found: tuple[Hand | None, Hand | None],
+) -> tuple[tuple[Hand | None, Hand | None], list[Track | None], tuple[bool, bool]]:
+    """Followed hands and those that the detector found, as one pair; their tracks; which are new on their side.
+
+    A found hand over a followed one is that hand, and votes for its side. What is followed stays where the votes do not
+    say otherwise; a found hand over none takes its side if that is free, or if the detector saw nothing of the hand
+    that has it and it is surer.
+    """
+    match = _matches(seen, found)  # for each found side, the followed side it is, or None
+    votes = [0.0 if track is None else track.votes for track in kept]
+    for side, own in enumerate(match):
+        hand = found[side]
+        if own is not None and hand is not None:
+            votes[own] = float(
+                np.clip(votes[own] + (hand.score if own == side else -hand.score), -MOST_VOTES, MOST_VOTES)
+            )
+    hands, tracks = list(seen), [t and replace(t, votes=v) for t, v in zip(kept, votes)]
+    fresh = [False, False]
+    if sum(votes) < 0:  # the sides change places; each hand is as the detector's look at this frame has it
+        for side in (0, 1):
+            own = match[side]
+            taken = own == 1 - side
+            hands[side] = found[side] if taken else None
+            tracks[side] = Track(np.zeros(4), 0, abs(votes[1 - side])) if taken else None
+            fresh[side] = taken
+        match = [own if own is None else 1 - own for own in match]
+    for side in (0, 1):
+        hand, rival = found[side], hands[side]
+        if hand is None or match[side] is not None or (any(seen) and hand.score < NEW_SCORE):
+            continue
+        unseen = side not in match
+        if rival is None or (unseen and hand.score > rival.score):
+            hands[side], tracks[side], fresh[side] = hand, Track(hand.box, 0, hand.score), True
+    return (hands[0], hands[1]), tracks, (fresh[0], fresh[1])
+
+
+def _matches(seen: tuple[Hand | None, Hand | None], found: tuple[Hand | None, Hand | None]) -> list[int | None]:
+    """For the found right and left hand: which followed side it overlaps; each at most once, the best sum first."""
+    overlap = np.array([[iou(f.box, s.box) if f is not None and s is not None else 0.0 for s in seen] for f in found])
+    straight, crossed = overlap[0, 0] + overlap[1, 1], overlap[0, 1] + overlap[1, 0]
+    order = (0, 1) if straight >= crossed else (1, 0)
+    return [own if overlap[side, own] > SAME_HAND else None for side, own in enumerate(order)]
+
+
+def _next(
+    hands: tuple[Hand | None, Hand | None], tracks: list[Track | None], camera: Camera
+) -> tuple[Track | None, Track | None]:
+    """Tracks with the boxes to look at in the next frame."""
+    right, left = (
+        None if hand is None or track is None else replace(track, box=next_box(hand, camera), age=track.age + 1)
+        for hand, track in zip(hands, tracks)
+    )
+    return right, left
+
+
+def next_box(hand: Hand, camera: Camera) -> np.ndarray:
+    """(4,) x, y, w, h where to look in the next frame: the box of the mesh, grown about its middle by `GROWTH`."""
+    box = mesh_box(hand, camera)
+    size = box[2:] * GROWTH
+    return np.concatenate([box[:2] + box[2:] / 2 - size / 2, size])
+
+
+def mesh_box(hand: Hand, camera: Camera) -> np.ndarray:
+    """(4,) x, y, w, h of the mesh in the picture, pixels."""
+    uv = project(hand.vertices, camera.K)
+    low, high = uv.min(0), uv.max(0)
+    return np.concatenate([low, high - low])
+
+
+def _inside(box: np.ndarray, width: int, height: int) -> bool:
+    """Is the middle of the box in the picture?"""
+    x, y = box[:2] + box[2:] / 2
+    return bool(0 <= x < width and 0 <= y < height and box[2:].min() > 1)

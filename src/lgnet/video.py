@@ -1,0 +1,243 @@
+"""Videos, cameras, network streams and folders of frames as frames one after another; and MP4 files written.
+
+Frames are decoded ahead by a thread into a queue of a few, so memory does not grow with length. Pictures come upright:
+OpenCV turns those that the container says were filmed sideways. Sound is not read, and so not written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import queue
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .image_io import IMAGE_SUFFIXES, ImageError, Item, read_image
+
+AHEAD = 8
+"""Frames that are read ahead of a file; of a camera only the newest is kept, so that results do not fall behind."""
+USUAL_RATE = 30.0
+"""Frames a second of what does not say: folders of frames, some cameras."""
+PATIENCE = 10_000
+"""Milliseconds to wait for a network stream."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame, upright."""
+
+    index: int  # from 0
+    time: float  # seconds after the first frame, by the container; of a camera by the clock
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+
+
+@dataclass(frozen=True)
+class Film:
+    """What is known of a video before it is read, and its frames, to be gone through once."""
+
+    rate: float  # frames a second
+    total: int | None  # frames, as the container says; None: not known
+    frames: Iterator[Frame]
+
+
+@contextmanager
+def open_film(item: Item, most: int | None = None, ahead: int = AHEAD) -> Iterator[Film]:
+    """The frames of a video, camera, stream or folder of frames, read ahead until the end of the `with`.
+
+    Args:
+        item: of kind "video", "camera" or "frames".
+        most: at most this many frames.
+        ahead: how many to read ahead of a file.
+
+    Raises:
+        ImageError: it is missing, empty, no video, or not one frame can be read; from `frames`: a picture of a folder
+            of frames cannot be read or is of another size than the first.
+    """
+    if item.kind == "frames":
+        files = sequence_files(Path(item.path))
+        rate, total = USUAL_RATE, len(files)
+        source, close = _pictures(files), None
+    else:
+        capture = _open_capture(item)
+        said = capture.get(cv2.CAP_PROP_FPS)
+        rate = said if math.isfinite(said) and 1 <= said <= 1000 else USUAL_RATE
+        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        total = int(count) if item.kind == "video" and math.isfinite(count) and count > 0 else None
+        source, close = _captured(capture, item, rate), capture.release
+    if most is not None:
+        total = min(total or most, most)
+    live = item.kind == "camera"
+    stop, frames = threading.Event(), queue.Queue(maxsize=1 if live else max(1, ahead))
+    reader = threading.Thread(target=_read, args=(source, frames, stop, live, most, close), daemon=True)
+    reader.start()
+    try:
+        yield Film(rate, total, _queued(frames, item.path, most))
+    finally:
+        stop.set()
+        reader.join(
+            timeout=5
+        )  # it ends after the frame it is at; a camera that hangs is left to the end of the program
+
+
+def sequence_files(folder: Path) -> list[Path]:
+    """The pictures right in a folder, in the order of the numbers in their names: `f2.png` before `f10.png`.
+
+    Raises:
+        ImageError: there is none, or the folder is missing.
+    """
+    if not folder.is_dir():
+        raise ImageError(f"{folder} does not exist; check the name")
+    files = [f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")]
+    if not files:
+        raise ImageError(f"{folder} is a folder without any picture; give one with the frames in it")
+    return sorted(files, key=lambda f: [int(p) if p.isdecimal() else p for p in re.split(r"([0-9]+)", f.name)])
+
+
+def _pictures(files: list[Path]) -> Iterator[tuple[float, np.ndarray]]:
+    size = None
+    for index, file in enumerate(files):
+        image = read_image(file).pixels
+        size = size or image.shape
+        if image.shape != size:
+            raise ImageError(
+                f"{file} has {image.shape[1]} x {image.shape[0]} pixels but the frames before it {size[1]} x {size[0]}; "
+                f"give frames of one size"
+            )
+        yield index / USUAL_RATE, image
+
+
+def _captured(capture: cv2.VideoCapture, item: Item, rate: float) -> Iterator[tuple[float, np.ndarray]]:
+    """Seconds and RGB frames. A container whose times do not rise is taken to have its frames evenly spaced."""
+    begun, first, last, count = time.monotonic(), 0.0, -1.0, 0
+    while True:
+        ok, image = capture.read()
+        if not ok:
+            return
+        if item.kind == "camera":
+            moment = time.monotonic() - begun
+        else:
+            moment = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            first = moment if count == 0 else first
+            moment -= first
+            if not math.isfinite(moment) or moment <= last:
+                moment = max(count / rate, last + 1e-6)
+        last = moment
+        count += 1
+        yield moment, np.ascontiguousarray(image[..., ::-1])
+
+
+def _read(source: Iterator[tuple[float, np.ndarray]], frames: queue.Queue, stop, live: bool, most, close) -> None:
+    """Runs in the thread: puts frames, at last None or what was raised; gives up when `stop` is set."""
+    end: Exception | None = None
+    try:
+        for index, (moment, image) in enumerate(source):
+            if stop.is_set() or not _put(frames, Frame(index, round(moment, 6), image), stop, drop=live):
+                return
+            if most is not None and index + 1 >= most and not live:  # of a camera some are passed over
+                break
+    except Exception as error:  # told to the one who waits for the frame
+        end = error
+    finally:
+        if close is not None:
+            close()
+    _put(frames, end, stop, drop=False)
+
+
+def _put(frames: queue.Queue, what: Any, stop: threading.Event, drop: bool) -> bool:
+    """Whether it was put; with `drop` the frame that nobody took yet makes room."""
+    while not stop.is_set():
+        try:
+            frames.put(what, timeout=0 if drop else 0.1, block=not drop)
+            return True
+        except queue.Full:
+            if drop:
+                with contextlib.suppress(queue.Empty):
+                    frames.get_nowait()
+    return False
+
+
+def _queued(frames: queue.Queue, name: str, most: int | None) -> Iterator[Frame]:
+    count = 0
+    while most is None or count < most:
+        got = frames.get()
+        if isinstance(got, Exception):
+            raise got
+        if got is None:
+            break
+        yield Frame(count, got.time, got.image)
+        count += 1
+    if not count:
+        raise ImageError(f"{name}: not one frame could be read from it; give an intact video, as MP4 (H.264)")
+
+
+def _open_capture(item: Item) -> cv2.VideoCapture:
+    if item.kind == "camera" and item.path.startswith("camera:"):
+        capture = cv2.VideoCapture(int(item.path.removeprefix("camera:")))
+        missing = "this camera cannot be opened; check its number and that nothing else uses it"
+    elif item.kind == "camera":
+        waits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, PATIENCE, cv2.CAP_PROP_READ_TIMEOUT_MSEC, PATIENCE]
+        capture = cv2.VideoCapture(item.path, cv2.CAP_FFMPEG, waits)
+        missing = "this stream cannot be opened; check its address and that it is running"
+    else:
+        path = Path(item.path)
+        if not path.is_file():
+            raise ImageError(f"{path} does not exist; check the name")
+        if not path.stat().st_size:
+            raise ImageError(f"{path} is empty; give the video itself")
+        capture = cv2.VideoCapture(item.path)
+        missing = "this is not a video that can be read; give it as MP4 (H.264)"
+    if not capture.isOpened():
+        raise ImageError(f"{item.path}: {missing}")
+    return capture
+
+
+def open_writer(path: Path, rate: float, image: np.ndarray) -> cv2.VideoWriter:
+    """An MP4 (MPEG-4 part 2) of frames of this picture's size; of an odd width or height the last line is left out.
+
+    Raises:
+        ValueError: it cannot be written here.
+    """
+    height, width = image.shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
+    if not writer.isOpened():
+        raise ValueError(f"the film {path} cannot be written here; leave overlay out of --save")
+    return writer
+
+
+def write_frame(writer: cv2.VideoWriter, image: np.ndarray) -> None:
+    """Add a frame (H, W, 3) uint8 RGB."""
+    writer.write(np.ascontiguousarray(image[..., ::-1]))
+
+
+@contextmanager
+def stop_asked() -> Iterator[threading.Event]:
+    """Set by the first Ctrl-C or SIGTERM, so that the frame at work is finished; the second raises KeyboardInterrupt.
+
+    Elsewhere than in the main thread signals cannot be caught, and it is never set.
+    """
+    asked = threading.Event()
+
+    def note(*_: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,207 @@
+"""Following with a scripted model: which boxes are looked at, when the detector looks, and who keeps which side."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_outputs import hand
+
+from lgnet.follow import GROWTH, LONGEST_WAIT, WAIT_FOR_OTHER, Following, follow, mesh_box, next_box
+from lgnet.hands import SIDES, Camera, Hand, TwoHands
+
+CAMERA = Camera(100, 100, 100, 75)
+IMAGE = np.zeros((150, 200, 3), np.uint8)
+FAR, NEAR = (60.0, 70.0), (140.0, 70.0)  # middles of two places in the picture
+
+
+def at(side: int, middle: tuple[float, float], score: float = 0.9, size: float = 40.0) -> Hand:
+    """A hand whose mesh spans a square of `size` pixels about a point, one metre away."""
+    low, high = np.array(middle) - size / 2, np.array(middle) + size / 2
+    corners = np.array([[*low], [high[0], low[1]], [*high], [low[0], high[1]]])
+    vertices = np.concatenate([(corners - [100, 75]) / 100, np.ones((4, 1))], 1)
+    box = np.array([*low, size, size])
+    return replace(hand(SIDES[side]), score=score, vertices=vertices, translation=vertices[0], box=box)
+
+
+class World:
+    """Hands where the script says; the detector may name their sides otherwise.
+
+    Attributes:
+        places: middle of each hand, by its true side; None: not there.
+        crossed: the detector takes right for left.
+        looks: of the detector, by frame.
+    """
+
+    def __init__(self):
+        self.places: list[tuple[float, float] | None] = [FAR, NEAR]
+        self.crossed, self.looks, self.frame, self.given = False, [], 0, []
+        self.state = Following()
+        self.blind, self.score = False, 0.9
+
+    def predict(self, image, camera=None, boxes=None, given=None, file=None, doubtful=False):
+        hands: list[Hand | None] = [None, None]
+        if boxes is None:
+            self.looks.append(self.frame)
+            for side, place in enumerate(self.places):
+                if place is not None and not self.blind:
+                    own = 1 - side if self.crossed else side
+                    hands[own] = at(own, place, self.score)
+        else:
+            assert doubtful and given is not None
+            self.given.append(boxes.copy())
+            for slot in (0, 1):
+                for place in self.places:
+                    if given[slot] and place is not None and self._covers(boxes[slot], place):
+                        hands[slot] = at(slot, place, 0.99)
+        return TwoHands(hands[0], hands[1], 200, 150, CAMERA, file)
+
+    @staticmethod
+    def _covers(box, place):
+        return (np.abs(box[:2] + box[2:] / 2 - place) < box[2:] / 2).all()
+
+    def step(self):
+        step = follow(self, self.state, IMAGE, CAMERA, "film")
+        self.state, self.frame = step.state, self.frame + 1
+        assert step.looked == (self.frame - 1 in self.looks)
+        return step
+
+    def run(self, frames: int):
+        return [self.step() for _ in range(frames)]
+
+
+def middle(hand: Hand | None):
+    assert hand is not None
+    box = mesh_box(hand, CAMERA)
+    return tuple(np.round(box[:2] + box[2:] / 2, 6).tolist())
+
+
+def test_the_next_box_is_the_mesh_grown_about_its_middle():
+    seen = at(0, FAR, size=40)
+    np.testing.assert_allclose(mesh_box(seen, CAMERA), [40, 50, 40, 40])
+    grown = 40 * GROWTH
+    np.testing.assert_allclose(next_box(seen, CAMERA), [60 - grown / 2, 70 - grown / 2, grown, grown])
+
+
+def test_two_hands_are_followed_and_the_detector_looks_ever_less():
+    world = World()
+    steps = world.run(60)
+    assert all(len(s.hands.hands) == 2 for s in steps)
+    assert steps[0].fresh == (True, True) and not any(any(s.fresh) for s in steps[1:])
+    # found at 0; then after pauses of 1, 2, 4, 8 and from there LONGEST_WAIT frames
+    waits = np.diff(world.looks) - 1
+    assert waits.tolist() == [1, 2, 4, 8, LONGEST_WAIT, LONGEST_WAIT][: len(waits)]
+
+
+def test_hands_that_move_keep_their_sides_through_a_crossing():
+    """They pass each other, one above; the detector would call whoever is at the left of the picture the right one."""
+    world = World()
+    for i in range(40):
+        world.places = [(60.0 + 2 * i, 50.0), (140.0 - 2 * i, 100.0)]
+        world.crossed = False
+        step = world.step()
+        assert middle(step.hands.right) == world.places[0] and middle(step.hands.left) == world.places[1]
+
+
+def test_one_wrong_look_changes_nothing():
+    world = World()
+    world.run(8)
+    world.crossed = True
+    looks = len(world.looks)
+    while len(world.looks) == looks:
+        step = world.step()
+        assert middle(step.hands.right) == FAR and step.fresh == (False, False)
+
+
+def test_a_wrong_beginning_comes_right():
+    world = World()
+    world.crossed = True
+    assert middle(world.step().hands.right) == NEAR
+    world.crossed = False
+    steps = world.run(12)
+    assert middle(steps[-1].hands.right) == FAR and middle(steps[-1].hands.left) == NEAR
+    changes = [s.fresh for s in steps if any(s.fresh)]
+    assert changes == [(True, True)]
+
+
+def test_one_hand_that_began_on_the_wrong_side_comes_right():
+    world = World()
+    world.places, world.crossed = [FAR, None], True
+    assert world.step().hands.right is None
+    world.crossed = False
+    last = world.run(12)[-1].hands
+    assert last.left is None and middle(last.right) == FAR
+
+
+def test_a_lost_hand_is_searched_for_at_once_and_found_again():
+    world = World()
+    world.run(20)
+    before = len(world.looks)
+    world.places[1] = (100.0, 20.0)  # leapt out of its box
+    step = world.step()
+    assert step.looked and len(world.looks) == before + 1
+    assert middle(step.hands.left) == (100.0, 20.0) and step.fresh == (False, True)
+    assert middle(step.hands.right) == FAR
+
+
+def test_a_hand_that_comes_in_is_found_soon():
+    world = World()
+    world.places[1] = None
+    assert all(s.hands.left is None for s in world.run(30))
+    world.places[1] = NEAR
+    steps = world.run(WAIT_FOR_OTHER + 1)
+    assert middle(steps[-1].hands.left) == NEAR
+    assert not any(s.fresh[0] for s in steps)
+
+
+def test_a_weak_second_hand_is_not_taken_while_one_is_followed():
+    """Found together in a first look it is as the detector says; later it is more likely an invention."""
+    world = World()
+    world.places[1] = None
+    world.run(3)
+    world.places[1], world.score = NEAR, 0.2
+    assert all(s.hands.left is None and s.hands.right is not None for s in world.run(2 * WAIT_FOR_OTHER + 2))
+    world.score = 0.4
+    assert world.run(WAIT_FOR_OTHER + 1)[-1].hands.left is not None
+
+
+def test_with_no_hand_the_detector_looks_at_every_frame():
+    world = World()
+    world.places = [None, None]
+    steps = world.run(5)
+    assert world.looks == [0, 1, 2, 3, 4] and not world.given
+    assert all(s.hands.hands == () for s in steps)
+
+
+def test_followed_hands_stay_where_the_detector_is_blind():
+    world = World()
+    world.run(3)
+    world.blind = True
+    assert all(len(s.hands.hands) == 2 for s in world.run(30))
+
+
+@pytest.mark.parametrize("change", [{"score": 0.2}, {"size": 5.0}])
+def test_a_hand_hardly_seen_or_shrunk_at_once_is_lost(change, monkeypatch):
+    world = World()
+    world.places[1] = None
+    world.run(10)
+    seen = world.predict
+
+    def worse(image, boxes=None, **more):
+        out = seen(image, boxes=boxes, **more)
+        return out if boxes is None else replace(out, right=at(0, FAR, **change))
+
+    monkeypatch.setattr(world, "predict", worse)
+    world.blind = True
+    assert world.step().hands.hands == ()
+
+
+def test_a_box_that_left_the_picture_is_not_looked_at():
+    world = World()
+    world.places = [(3.0, 70.0), None]
+    world.run(2)
+    world.places = [(-2.0, 70.0), None]
+    world.blind = True
+    world.step()
+    asked = len(world.given)
+    world.step()
+    assert len(world.given) == asked

@@ -1,0 +1,214 @@
+"""Videos read and written: order, times, which way up, what is damaged, and what Ctrl-C leaves."""
+
+import json
+import os
+import signal
+import struct
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from test_outputs import hand
+
+from lgnet.hands import Camera, TwoHands
+from lgnet.image_io import ImageError, Item, expand_inputs
+from lgnet.reconstruct import reconstruct
+from lgnet.video import open_film, open_writer, sequence_files, write_frame
+
+
+def write_film(path: Path, frames: int, rate: float = 10, size: tuple[int, int] = (64, 48), fourcc="mp4v") -> Path:
+    """Frames of a grey that rises by 10 each, brighter above than below."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*fourcc), rate, size)
+    for index in range(frames):
+        image = np.full((size[1], size[0], 3), min(10 * index, 190), np.uint8)
+        image[: size[1] // 2] += 60
+        writer.write(image)
+    writer.release()
+    return path
+
+
+def read(path: Path, most: int | None = None, ahead: int = 8):
+    with open_film(Item(str(path), path.stem, "video"), most, ahead) as film:
+        return film, list(film.frames)
+
+
+@pytest.mark.parametrize(("name", "fourcc"), [("a.mp4", "mp4v"), ("a.avi", "MJPG"), ("a.webm", "VP80")])
+def test_frames_come_in_order_with_their_times(tmp_path, name, fourcc):
+    film, frames = read(write_film(tmp_path / name, 12, fourcc=fourcc), ahead=2)
+    assert film.rate == pytest.approx(10)
+    assert [f.index for f in frames] == list(range(12))
+    np.testing.assert_allclose([f.time for f in frames], np.arange(12) / 10, atol=2e-3)
+    np.testing.assert_allclose([f.image[36:, :].mean() for f in frames], 10 * np.arange(12), atol=4)
+    assert len(read(tmp_path / name, most=5)[1]) == 5
+
+
+def test_a_film_that_was_held_sideways_comes_upright(tmp_path):
+    """A phone stores sideways pictures and says so in the track header's matrix: here a quarter turn clockwise."""
+    path = write_film(tmp_path / "a.mp4", 3)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4 + 40  # version 0: the matrix stands 40 bytes after the name
+    one = 0x00010000
+    assert struct.unpack(">9i", content[at : at + 36]) == (one, 0, 0, 0, one, 0, 0, 0, 0x40000000)
+    content[at : at + 36] = struct.pack(">9i", 0, one, 0, -one, 0, 0, 0, 0, 0x40000000)
+    path.write_bytes(content)
+    image = read(path)[1][0].image
+    assert image.shape == (64, 48, 3)
+    assert image[:, 24:].mean() > image[:, :24].mean() + 40  # what was bright above is now at the right
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "does not exist"), (b"", "is empty"), (b"\x00\x01" * 5000, "not a video that can be read")],
+)
+def test_what_cannot_be_read_is_one_sentence(tmp_path, content, said):
+    path = tmp_path / "a.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ImageError, match=said) as error:
+        read(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_film_without_its_index_cannot_be_read(tmp_path):
+    path = write_film(tmp_path / "a.mp4", 20)
+    path.write_bytes(path.read_bytes()[:-600])  # the index stands at the end
+    with pytest.raises(ImageError, match=r"a\.mp4.*(not a video|not one frame)"):
+        read(path)
+
+
+def test_the_reader_waits_and_ends_with_the_film(tmp_path):
+    """Nobody takes the frames: the thread stays a few ahead, and is gone after the `with`."""
+    path = write_film(tmp_path / "a.mp4", 60)
+    before = threading.active_count()
+    with open_film(Item(str(path), "a", "video"), ahead=3) as film:
+        assert next(film.frames).index == 0
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
+
+
+def test_a_folder_of_frames_is_one_film_in_the_order_of_the_numbers(tmp_path):
+    for number in (10, 2, 1):
+        Image.new("RGB", (8, 6), (number, 0, 0)).save(tmp_path / f"f{number}.png")
+    (tmp_path / "notes.txt").write_text("no frame")
+    assert [f.name for f in sequence_files(tmp_path)] == ["f1.png", "f2.png", "f10.png"]
+    (item,) = expand_inputs([str(tmp_path)], sequence=True)
+    assert (item.kind, item.stem, item.moving) == ("frames", tmp_path.name, True)
+    with open_film(item) as film:
+        assert film.total == 3
+        frames = list(film.frames)
+    assert [f.image[0, 0, 0] for f in frames] == [1, 2, 10]
+    assert [f.time for f in frames] == pytest.approx([0, 1 / 30, 2 / 30], abs=1e-6)
+    Image.new("RGB", (9, 6)).save(tmp_path / "f11.png")
+    with pytest.raises(ImageError, match=r"f11\.png has 9 x 6 pixels"), open_film(item) as film:
+        list(film.frames)
+
+
+def test_streams_are_named_without_passwords():
+    (item,) = expand_inputs(["rtsp://me:secret@cam.local:554/live/1"])
+    assert (item.kind, item.stem) == ("camera", "cam.local_554_live_1")
+
+
+class Fake:
+    """Sees the same two hands always; `act` is called with the number of the call."""
+
+    def __init__(self, act=lambda n: None):
+        self.calls, self.act = 0, act
+
+    def predict(self, image, camera=None, boxes=None, given=None, file=None, doubtful=False):
+        self.calls += 1
+        self.act(self.calls - 1)
+        height, width = image.shape[:2]
+        camera = camera or Camera(60, 60, 31.5, 23.5, True)
+        model = {"weights": "fake", "hand_model": "lgnet", "version": "0"}
+        return TwoHands(hand("right"), hand("left"), width, height, camera, file, model)
+
+
+def count_frames(path: Path) -> int:
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_film_and_lines_of_the_same_length(tmp_path, number, capsys):
+    path = write_film(tmp_path / "a.mp4", 30)
+    handler = signal.getsignal(number)
+    model = Fake(lambda n: os.kill(os.getpid(), number) if n == 7 else None)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(model, expand_inputs([str(path)]), tmp_path / "out", smooth="off")
+    assert signal.getsignal(number) is handler
+    lines = [json.loads(line) for line in (tmp_path / "out" / "a.jsonl").read_text().splitlines()]
+    assert 5 <= len(lines) <= 8 and [line["frame"] for line in lines] == list(range(len(lines)))
+    assert count_frames(tmp_path / "out" / "a.mp4") == len(lines)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.jsonl", "a.mp4"]
+    assert "holds the frames done so far" in capsys.readouterr().err
+
+
+def test_lines_are_on_the_disk_as_they_come(tmp_path):
+    path, seen = write_film(tmp_path / "a.mp4", 6), []
+
+    def look(_):
+        aside = tmp_path / "out" / "a.part.jsonl"
+        seen.append(len(aside.read_text().splitlines()) if aside.exists() else 0)
+
+    reconstruct(Fake(look), expand_inputs([str(path)]), tmp_path / "out", ("json",), smooth="off")
+    assert max(seen) == 5
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.jsonl"]
+
+
+def test_an_error_leaves_nothing_and_the_next_film_is_done(tmp_path, capsys):
+    for name in ("a.mp4", "b.mp4"):
+        write_film(tmp_path / name, 4)
+
+    def fail(n):
+        if n == 2:
+            raise ValueError("the network is tired")
+
+    inputs = expand_inputs([str(tmp_path / name) for name in ("a.mp4", "b.mp4")])
+    summary = reconstruct(Fake(fail), inputs, tmp_path / "out", smooth="off")
+    assert (summary.done, summary.failed) == (1, 1)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["b.jsonl", "b.mp4"]
+    assert capsys.readouterr().err == f"lgnet: {tmp_path / 'a.mp4'}: the network is tired\n"
+
+
+def test_a_camera_gives_its_newest_frame(monkeypatch):
+    """Frames that nobody took in time are passed over, so that results do not fall behind."""
+
+    class Capture:
+        count = 0
+
+        def read(self):
+            time.sleep(0.005)
+            Capture.count += 1
+            return Capture.count <= 200, np.full((4, 4, 3), min(Capture.count, 255), np.uint8)
+
+        def get(self, _):
+            return 0.0
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr("lgnet.video._open_capture", lambda item: Capture())
+    with open_film(Item("camera:0", "camera0", "camera"), most=4) as film:
+        shown = []
+        for frame in film.frames:
+            shown.append(int(frame.image[0, 0, 0]))
+            time.sleep(0.1)
+    assert len(shown) == 4 and film.total == 4
+    assert min(np.diff(shown)) > 3  # some 20 come in between
+
+
+def test_what_is_written_is_what_was_shown(tmp_path):
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[..., 0] = 200  # red
+    writer = open_writer(tmp_path / "w.mp4", 25, image)
+    write_frame(writer, image)
+    writer.release()
+    back = read(tmp_path / "w.mp4")[1][0].image
+    assert back[..., 0].mean() > 150 and back[..., 2].mean() < 50
