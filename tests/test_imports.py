@@ -14,7 +14,7 @@ LAYERS = (
     {"geometry", "penetration", "zbuffer"},
     {"hand_model", "mano", "anatomy", "crop", "data.sample", "image_io"},
     {"model"},
-    {"losses", "metrics", "checkpoint", "detect", "side", "place", "data", "synth"},
+    {"losses", "metrics", "checkpoint", "detect", "side", "place", "fit", "data", "synth"},
     {"data.ring", "data.registry"},
     {"predict", "tasks", "plots"},
     {"train"},
