@@ -33,6 +33,9 @@ PALM = (0, 1, 5, 9, 13, 17)
 LEAST_JOINTS = 8
 """Fewer known joints than this say too little of a hand."""
 
+ENOUGH_GAIN = 1e-3
+"""A step that lowers the cost of all hands by a smaller share than this is the last."""
+
 _CURLS = (0.2, 0.9)  # radians of every finger joint from which pixels are fitted
 _WIDE = np.broadcast_to(np.array([-0.5, 0.5]), (15, 3, 2))  # where limits are a point, for meshes: twist of all joints
 
@@ -283,7 +286,7 @@ def _minimise(
         gain = (cost - new_cost)[helped].sum() / cost.sum()
         cost, state = _better((cost, state), (new_cost, new))
         damping = torch.where(helped, damping * 0.2, damping * 5).clamp(1e-7, 1e6)
-        if helped.any() and float(gain) < 1e-5:
+        if helped.any() and float(gain) < ENOUGH_GAIN:
             break
     return state
 

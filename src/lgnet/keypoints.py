@@ -24,6 +24,7 @@ from .hand_model import HandModel, load_hand_model, pose_hand
 from .hands import NUM_JOINTS, SIDES
 
 SCHEMA = "lgnet-fit/1"
+Side = Literal["right", "left"]
 
 
 def fit_file(
@@ -69,7 +70,7 @@ def fit_file(
     return lines
 
 
-def _read(path: Path) -> tuple[list[tuple[str, str, torch.Tensor]], torch.Tensor | None]:
+def _read(path: Path) -> tuple[list[tuple[Side, str, torch.Tensor]], torch.Tensor | None]:
     if not path.is_file():
         raise ValueError(f"there is no file {path} of key points")
     try:

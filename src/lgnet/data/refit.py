@@ -36,6 +36,7 @@ def refit(samples: Sequence[Sample], hand_model: Literal["lgnet", "mano"] = "lgn
         else replace(
             s,
             hand_model=hand_model,
+            wrist=None,
             pose=np.zeros_like(s.pose),
             shape=np.zeros_like(s.shape),
             has_params=np.zeros(2, bool),

@@ -5,6 +5,7 @@ A data set is a small record of samples by index. To add one, write its opener a
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -169,16 +170,26 @@ def _open_realdata(root: str) -> DataSet:
     return DataSet("realdata", len(data.records), lambda index: load_sample(data.records[index]), data.skipped)
 
 
-def _open_interhand(root: str, split: str, interacting: bool) -> DataSet:
-    name = f"interhand26m-{split}" + "-two" * interacting
+def mano_labels(found: int) -> tuple[bool, dict[str, int]]:
+    """Whether MANO's labels can be used, and what to say of `found` hands that have some if they cannot."""
+    if os.environ.get("MANO_DIR") or not found:
+        return bool(found), {}
+    return False, {"hands with MANO labels that are not used: set MANO_DIR to the folder of MANO's own files": found}
+
+
+def _open_interhand(root: str, split: str, which: str) -> DataSet:
+    name = f"interhand26m-{split}" + (f"-{which}" if which != "all" else "")
     if not root:
         raise ValueError(f"InterHand2.6M lies in a folder: name it as {name}:FOLDER")
     from .interhand import load_index, load_sample, select
 
     folder = Path(root)
     index = load_index(folder, split)
-    rows, skipped = select(index, interacting)
-    return DataSet(name, len(rows), lambda i: load_sample(folder, split, index, int(rows[i])), skipped)
+    rows, skipped = select(index, which)
+    mano, unused = mano_labels(int(index.mano_valid[index.joints[rows]].sum()) if len(rows) else 0)
+    return DataSet(
+        name, len(rows), lambda i: load_sample(folder, split, index, int(rows[i]), mano), {**skipped, **unused}
+    )
 
 
 def _open_freihand(root: str, split: str) -> DataSet:
@@ -187,7 +198,8 @@ def _open_freihand(root: str, split: str) -> DataSet:
     from .freihand import load_sample, read_freihand
 
     data = read_freihand(Path(root), split)
-    return DataSet(f"freihand-{split}", data.pictures, lambda index: load_sample(data, index))
+    mano, unused = mano_labels(0 if data.mano is None else data.pictures)
+    return DataSet(f"freihand-{split}", data.pictures, lambda index: load_sample(data, index, mano), unused)
 
 
 def _open_wholebody(root: str, split: str) -> DataSet:
@@ -207,8 +219,8 @@ OPENERS: dict[str, Callable[[str], DataSet]] = {
     **{f"coco-wholebody-{split}": partial(_open_wholebody, split=split) for split in ("train", "val")},
     **{f"freihand-{split}": partial(_open_freihand, split=split) for split in ("training", "evaluation")},
     **{
-        f"interhand26m-{split}" + "-two" * interacting: partial(_open_interhand, split=split, interacting=interacting)
+        f"interhand26m-{split}{end}": partial(_open_interhand, split=split, which=end[1:] or "all")
         for split in ("train", "val", "test")
-        for interacting in (False, True)
+        for end in ("", "-two", "-mano")
     },
 }

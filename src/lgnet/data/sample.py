@@ -40,6 +40,7 @@ class Sample:
     hand_model: str | None = None  # "lgnet" or "mano": what pose and shape mean
     parts: np.ndarray | None = None  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left hand's
     present_known: np.ndarray | None = None  # (2,) bool: whether `present` is known of this side; None: of both
+    wrist: np.ndarray | None = None  # (2, 3) metres: the hand model's wrist; None: joints3d's, as with lgnet's own hand
     score_box: np.ndarray | None = None  # (2, 4) whose larger side 2D errors are told in; None: around the valid joints
 
 
