@@ -212,10 +212,53 @@ def _open_wholebody(root: str, split: str) -> DataSet:
     return DataSet(name, len(data.people), lambda index: load_sample(data, index), data.skipped)
 
 
+def _folder(root: str, name: str, whose: str) -> Path:
+    if not root:
+        raise ValueError(f"{whose} lies in a folder: name it as {name}:FOLDER")
+    return Path(root)
+
+
+def _open_rhd(root: str, split: str) -> DataSet:
+    from .rhd import load_sample, read_rhd
+
+    name = f"rhd-{split}"
+    data = read_rhd(_folder(root, name, "RHD"), split)
+    return DataSet(name, len(data.numbers), lambda index: load_sample(data, index))
+
+
+def _open_ho3d(root: str, split: str, two_hands: bool) -> DataSet:
+    from .ho3d import load_sample, read_ho3d
+
+    name = f"{'h2o3d' if two_hands else 'ho3d'}-{split}"
+    data = read_ho3d(_folder(root, name, "H2O-3D" if two_hands else "HO-3D"), split, two_hands)
+    mano, unused = mano_labels(len(data.frames) if split == "train" else 0)
+    return DataSet(name, len(data.frames), lambda index: load_sample(data, index, mano), unused)
+
+
+def _open_ego3dhands(root: str) -> DataSet:
+    from .ego3dhands import load_sample, read_ego3dhands
+
+    data = read_ego3dhands(_folder(root, "ego3dhands", "Ego3DHands"))
+    return DataSet("ego3dhands", len(data.folders), lambda index: load_sample(data, index))
+
+
+def _open_assemblyhands(root: str, split: str) -> DataSet:
+    from .assemblyhands import load_sample, read_assemblyhands
+
+    name = f"assemblyhands-{split}"
+    data = read_assemblyhands(_folder(root, name, "AssemblyHands"), split)
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index))
+
+
 OPENERS: dict[str, Callable[[str], DataSet]] = {
     "realdata": _open_realdata,
     "synth": _open_synth,
     "synth-bench": _open_synth_bench,
+    "ego3dhands": _open_ego3dhands,
+    **{f"assemblyhands-{split}": partial(_open_assemblyhands, split=split) for split in ("train", "val")},
+    **{f"h2o3d-{split}": partial(_open_ho3d, split=split, two_hands=True) for split in ("train", "evaluation")},
+    **{f"ho3d-{split}": partial(_open_ho3d, split=split, two_hands=False) for split in ("train", "evaluation")},
+    **{f"rhd-{split}": partial(_open_rhd, split=split) for split in ("training", "evaluation")},
     **{f"coco-wholebody-{split}": partial(_open_wholebody, split=split) for split in ("train", "val")},
     **{f"freihand-{split}": partial(_open_freihand, split=split) for split in ("training", "evaluation")},
     **{

@@ -93,6 +93,16 @@ def set_joints(
         sample.joints3d[side], sample.joints3d_valid[side] = joints3d, valid3d & valid3d[WRIST]
 
 
+def kind_of(sample: Sample) -> str:
+    """What of KINDS a sample is by the hands that are in it; of two, whether their boxes overlap."""
+    count = int(sample.present.sum())
+    if count < 2:
+        return ("none", "single")[count]
+    low = np.maximum(sample.box[0, :2], sample.box[1, :2])
+    high = np.minimum(sample.box[0, :2] + sample.box[0, 2:], sample.box[1, :2] + sample.box[1, 2:])
+    return "interacting" if (high > low).all() else "separate"
+
+
 def grown(box: np.ndarray) -> np.ndarray:
     """(4,) the box of joints (x, y, w, h) made as large as that of the mesh is on average."""
     centre, size = box[:2] + box[2:] / 2, box[2:] * KEYPOINT_BOX_GROWTH
