@@ -85,7 +85,12 @@ def load_sample(data: Ho3d, index: int, mano: bool = False) -> Sample:
 def _entry(content: dict[str, Any], key: str, *shapes: tuple[int, ...]) -> np.ndarray:
     if content[key] is None:
         raise ValueError(f"the frame has no annotation ({key} is empty)")
-    values = dense(content[key]).astype(np.float64)
+    value = content[key]
+    if isinstance(value, list | tuple):
+        value = np.array([v if isinstance(v, int | float) else float(dense(v)) for v in value])
+    else:
+        value = dense(value)
+    values = value.astype(np.float64)
     if values.shape not in shapes:
         raise ValueError(f"{key} is {values.shape}, not {' or '.join(map(str, shapes))}")
     return values
