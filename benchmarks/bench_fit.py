@@ -52,7 +52,7 @@ def main() -> None:
     torch.set_num_threads(1)
     hands = of_data(options.data) if options.data else drawn(options.count)
     rng = np.random.default_rng(0)
-    seconds, residuals, meshes = 0.0, [], []
+    seconds, busy, residuals, meshes = 0.0, 0.0, [], []
     for side, name in enumerate(SIDES):
         own = [hand for hand in hands if hand[0] == side]
         if not own:
@@ -60,9 +60,9 @@ def main() -> None:
         model = load_hand_model("lgnet", name)  # type: ignore[arg-type]
         joints = np.stack([hand[1] for hand in own])
         joints = joints + rng.normal(0, options.noise / 1000, joints.shape)
-        start = time.monotonic()
+        start, used = time.monotonic(), time.process_time()
         fit = fit_joints(model, torch.from_numpy(joints))
-        seconds += time.monotonic() - start
+        seconds, busy = seconds + time.monotonic() - start, busy + time.process_time() - used
         residuals.append(fit.residual.numpy() * 1000)
         if own[0][2] is not None:
             posed = pose_hand(model, fit.rotations, fit.betas).vertices + fit.translation[:, None]
@@ -71,7 +71,7 @@ def main() -> None:
             meshes.append((posed[:, :count] - truth[:, :count]).norm(dim=-1).mean(1).numpy() * 1000)
     off = np.concatenate(residuals)
     mean = off.mean(1)
-    print(f"{len(off)} hands in {seconds:.1f} s")
+    print(f"{len(off)} hands in {seconds:.1f} s, {busy:.1f} s of them on the core")
     print(f"residual, mm: median {np.median(off):.2f}; of a hand's mean: median {np.median(mean):.2f}, ", end="")
     print(f"95 % {np.percentile(mean, 95):.2f}, worst {mean.max():.2f}")
     if meshes:

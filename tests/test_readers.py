@@ -1,4 +1,4 @@
-"""RHD, HO-3D, H2O-3D, Ego3DHands and AssemblyHands, written small in their published layouts with numbers of our own."""
+"""RHD, HO-3D, H2O-3D, Ego3DHands, AssemblyHands and Re:InterHand, written small in their published layouts with numbers of our own."""
 
 import json
 import os
@@ -210,6 +210,32 @@ def test_assemblyhands(tmp_path):
     (folder / "assemblyhands_val_joint_3d_v1-1.json").write_text('{"annotations": {}}')
     with pytest.raises(ValueError, match="not laid out as AssemblyHands' annotations"):
         open_data(f"assemblyhands-val:{tmp_path}")
+
+
+def test_reinterhand(tmp_path):
+    rotation = cv2.Rodrigues(np.array([0.2, -0.1, 0.3]))[0]
+    shift = np.array([30.0, -20, 50])
+    capture = tmp_path / "m--1--two-hands"
+    picture(capture / "Mugsy_cameras" / "envmap_per_frame" / "images" / "cam400001" / "000042.png")
+    camera = {"R": rotation.tolist(), "t": shift.tolist(), "focal": [300, 310], "princpt": [160, 150]}
+    (capture / "Mugsy_cameras" / "cam_params.json").write_text(json.dumps({"cam400001": camera}))
+    points = {side: some_joints(24, seed) * 1000 for seed, side in enumerate(("right", "left"))}
+    for side, values in points.items():
+        folder = capture / "orig_fits" / side / "Keypoints"
+        folder.mkdir(parents=True)
+        (folder / "keypoint-000042.json").write_text(json.dumps(((values - shift) @ rotation).tolist()))
+    sample = open_data(f"reinterhand-train:{tmp_path}")[0]
+    assert sample.present.all() and sample.kind == "interacting"
+    # by hand: thumb 2 .. 5 (1 is inside the hand), index finger 6 .. 9, little finger 19 .. 22 (18 is inside)
+    for ours, theirs in ((0, 0), (1, 2), (4, 5), (5, 6), (8, 9), (16, 17), (17, 19), (20, 22)):
+        np.testing.assert_allclose(sample.joints3d[RIGHT, ours], points["right"][theirs] / 1000, atol=1e-6)
+        np.testing.assert_allclose(sample.joints3d[LEFT, ours], points["left"][theirs] / 1000, atol=1e-6)
+    np.testing.assert_allclose(sample.joints2d[LEFT, 4], pixels(points["left"])[5], atol=1e-2)
+    assert check_data(f"reinterhand-train:{tmp_path}").faults == ()
+    with pytest.raises(ValueError, match="holds no pictures of Re:InterHand's test split"):
+        open_data(f"reinterhand-test:{tmp_path}")
+    (capture / "orig_fits" / "left" / "Keypoints" / "keypoint-000042.json").unlink()
+    assert "there is no file" in check_data(f"reinterhand-train:{tmp_path}").faults[0]
 
 
 @pytest.mark.skipif(not (REAL / "mmpose_rhd").is_dir(), reason="real pictures are not here (LGNET_REALDATA)")

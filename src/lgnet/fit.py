@@ -19,7 +19,7 @@ from torch import Tensor
 from .anatomy import LIMITS, rotations_from_angles
 from .geometry import project, rotvec_to_matrix
 from .hand_model import HandModel, pose_hand
-from .hands import NUM_BETAS
+from .hands import NUM_BETAS, NUM_JOINTS
 
 LIMIT_COST = 0.05
 """Metres a radian beyond a limit."""
@@ -36,7 +36,11 @@ LEAST_JOINTS = 8
 ENOUGH_GAIN = 1e-3
 """A step that lowers the cost of all hands by a smaller share than this is the last."""
 
+BLOCK = 100
+"""Hands that are fitted at once; more no longer fit into a core's caches."""
+
 _CURLS = (0.2, 0.9)  # radians of every finger joint from which pixels are fitted
+_NEAR = ("joints", "rotations", "translation", "betas")  # what meshes start from
 _WIDE = np.broadcast_to(np.array([-0.5, 0.5]), (15, 3, 2))  # where limits are a point, for meshes: twist of all joints
 
 
@@ -77,14 +81,17 @@ def fit_joints(
     """
     joints, known = _checked(joints, valid)
     few = joints_only(model)
+    return _joined([_fit_joints(few, *some, steps) for some in _blocks(joints, known)])
+
+
+def _fit_joints(model: HandModel, joints: Tensor, known: Tensor, steps: int) -> Fit:
     free = _free(LIMITS)
-    start = _start3d(few, joints, known, free)
 
     def distances(posed: Tensor) -> Tensor:
         return posed - joints
 
-    state = _minimise(few, start, distances, known, free, LIMITS, steps)
-    return _result(few, state, free, distances, known)
+    state = _minimise(model, _start3d(model, joints, known, free), distances, known, free, LIMITS, steps)
+    return _result(model, state, free, distances, known)
 
 
 def fit_pixels(
@@ -107,25 +114,34 @@ def fit_pixels(
         ValueError: a hand has fewer than 8 known joints.
     """
     pixels, known = _checked(pixels, valid)
-    K = K.to(pixels)
     few = joints_only(model)
+    return _joined([_fit_pixels(few, *some, steps) for some in _blocks(pixels, K.to(pixels), known)])
+
+
+def _fit_pixels(model: HandModel, pixels: Tensor, K: Tensor, known: Tensor, steps: int) -> Fit:
     free = _free(LIMITS)
     best: tuple[Tensor, _State] | None = None
     for curl in _CURLS:
-        start = _start2d(few, pixels, K, known, free, curl)
+        start = _start2d(model, pixels, K, known, free, curl)
         per_pixel = start.place[:, 2:].clamp_min(0.1)[:, None] / K[:, None, :2]  # metres a pixel at the hand
 
         def distances(posed: Tensor, per_pixel: Tensor = per_pixel) -> Tensor:
             ahead = torch.cat([posed[..., :2], posed[..., 2:].clamp_min(0.02)], -1)
             return (project(ahead, K) - pixels) * per_pixel
 
-        state = _minimise(few, start, distances, known, free, LIMITS, steps)
-        cost = _cost(few, state, distances, known, free, LIMITS)
-        if best is not None:
-            cost, state = _better(best, (cost, state))
-        best = cost, state
+        state = _minimise(model, start, distances, known, free, LIMITS, steps)
+        cost = _cost(model, state, distances, known, free, LIMITS)
+        best = (cost, state) if best is None else _better(best, (cost, state))
     assert best is not None
-    return _result(few, best[1], free, lambda posed: project(posed, K) - pixels, known)
+    return _result(model, best[1], free, lambda posed: project(posed, K) - pixels, known)
+
+
+def _blocks(*values: Tensor) -> list[tuple[Tensor, ...]]:
+    return list(zip(*(value.split(BLOCK) for value in values), strict=True))
+
+
+def _joined(fits: list[Fit]) -> Fit:
+    return Fit(**{name: torch.cat([getattr(fit, name) for fit in fits]) for name in vars(fits[0])})
 
 
 def fit_vertices(model: HandModel, vertices: Float[Tensor, "B V 3"], count: int = 120, steps: int = 20) -> Fit:
@@ -138,8 +154,10 @@ def fit_vertices(model: HandModel, vertices: Float[Tensor, "B V 3"], count: int 
         steps: of the method.
 
     Raises:
-        ValueError: another number of vertices than the model's.
+        ValueError: another number of vertices than the model's, or not more than 21 to look at.
     """
+    if count <= NUM_JOINTS:
+        raise ValueError(f"a mesh is fitted by more than {NUM_JOINTS} of its vertices, not {count}")
     if vertices.shape[1] != len(model.template):
         raise ValueError(
             f"a mesh of {vertices.shape[1]} vertices is not of {model.name}, which has {len(model.template)}"
@@ -148,20 +166,27 @@ def fit_vertices(model: HandModel, vertices: Float[Tensor, "B V 3"], count: int 
     near = fit_joints(model, model.vertex_influence @ vertices, steps=steps // 2)
     chosen = torch.linspace(0, len(model.template) - 1, count).round().long()
     few = _cut(model, chosen)
+    fit = _joined(
+        [_fit_vertices(few, *some, steps) for some in _blocks(vertices[:, chosen], *(getattr(near, n) for n in _NEAR))]
+    )
+    joints = pose_hand(joints_only(model), fit.rotations, fit.betas).joints + fit.translation[:, None]
+    return replace(fit, joints=joints)
+
+
+def _fit_vertices(
+    model: HandModel, target: Tensor, joints: Tensor, rotations: Tensor, place: Tensor, betas: Tensor, steps: int
+) -> Fit:
     limits = np.where((LIMITS[..., 1] > LIMITS[..., 0])[..., None], LIMITS, _WIDE)
     free = _free(limits)
-    target = vertices[:, chosen]
     known = torch.ones(target.shape[:2], dtype=torch.bool)
-    start = _start3d(joints_only(model), near.joints, torch.ones(near.joints.shape[:2], dtype=torch.bool), free)
-    start = replace(start, turn=near.rotations[:, 0], place=near.translation, betas=near.betas)
+    start = _start3d(model, joints, torch.ones(joints.shape[:2], dtype=torch.bool), free)
+    start = replace(start, turn=rotations[:, 0], place=place, betas=betas)
 
     def distances(posed: Tensor) -> Tensor:
         return posed - target
 
-    state = _minimise(few, start, distances, known, free, limits, steps)
-    fit = _result(few, state, free, distances, known)
-    joints = pose_hand(joints_only(model), fit.rotations, fit.betas).joints + fit.translation[:, None]
-    return replace(fit, joints=joints)
+    state = _minimise(model, start, distances, known, free, limits, steps)
+    return _result(model, state, free, distances, known)
 
 
 def joints_only(model: HandModel) -> HandModel:
@@ -215,7 +240,7 @@ def _rotations(model: HandModel, state: _State, free: Tensor) -> Tensor:
 def _posed(model: HandModel, state: _State, free: Tensor, points: int) -> Tensor:
     """The joints, or the vertices where there are as many as `points`."""
     hand = pose_hand(model, _rotations(model, state, free), state.betas)
-    out = hand.joints if points == 21 else hand.vertices
+    out = hand.joints if points == NUM_JOINTS else hand.vertices
     return out + state.place[..., None, :]
 
 
