@@ -1,4 +1,4 @@
-"""RHD, HO-3D, H2O-3D, Ego3DHands, AssemblyHands and Re:InterHand, written small in their published layouts with numbers of our own."""
+"""Data sets written small in their published layouts with numbers of our own, and the real samples there are."""
 
 import json
 import os

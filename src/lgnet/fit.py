@@ -81,7 +81,7 @@ def fit_joints(
     """
     joints, known = _checked(joints, valid)
     few = joints_only(model)
-    return _joined([_fit_joints(few, *some, steps) for some in _blocks(joints, known)])
+    return _joined([_fit_joints(few, *some, steps=steps) for some in _blocks(joints, known)])
 
 
 def _fit_joints(model: HandModel, joints: Tensor, known: Tensor, steps: int) -> Fit:
@@ -115,7 +115,7 @@ def fit_pixels(
     """
     pixels, known = _checked(pixels, valid)
     few = joints_only(model)
-    return _joined([_fit_pixels(few, *some, steps) for some in _blocks(pixels, K.to(pixels), known)])
+    return _joined([_fit_pixels(few, *some, steps=steps) for some in _blocks(pixels, K.to(pixels), known)])
 
 
 def _fit_pixels(model: HandModel, pixels: Tensor, K: Tensor, known: Tensor, steps: int) -> Fit:
@@ -167,7 +167,10 @@ def fit_vertices(model: HandModel, vertices: Float[Tensor, "B V 3"], count: int 
     chosen = torch.linspace(0, len(model.template) - 1, count).round().long()
     few = _cut(model, chosen)
     fit = _joined(
-        [_fit_vertices(few, *some, steps) for some in _blocks(vertices[:, chosen], *(getattr(near, n) for n in _NEAR))]
+        [
+            _fit_vertices(few, *some, steps=steps)
+            for some in _blocks(vertices[:, chosen], *(getattr(near, n) for n in _NEAR))
+        ]
     )
     joints = pose_hand(joints_only(model), fit.rotations, fit.betas).joints + fit.translation[:, None]
     return replace(fit, joints=joints)
