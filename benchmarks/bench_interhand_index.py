@@ -74,7 +74,7 @@ def main() -> None:
         index = build_index(files)
         write_index(index, Path(folder) / "index")
         seconds = time.monotonic() - start
-        rows, _ = select(index, interacting=True)
+        rows, _ = select(index, "two")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024) / 1024
         kept = sum(path.stat().st_size for path in (Path(folder) / "index").iterdir())
         print(f"{len(rows):,} pictures, {size / 1e9:.2f} GB of JSON: {seconds:.0f} s, {peak:.2f} GB of memory at most")

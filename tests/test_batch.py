@@ -130,3 +130,11 @@ def test_negatives_are_known_to_be_absent_and_never_scored(samples):
 def test_same_generator_same_batch(samples):
     first, second = (make_batch(samples, CROPS, np.random.default_rng(9), TRAIN_AUGMENT)[0].images for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_another_hand_models_pose_is_no_truth(samples):
+    """MANO's pose and shape would be another hand of lgnet's; joints stay truth all the same."""
+    foreign = [replace(sample, hand_model="mano") for sample in samples]
+    _, targets = make_batch(foreign, CROPS, None, NO_AUGMENT)
+    assert not targets.has_params.any()
+    assert targets.joints3d_valid.any()

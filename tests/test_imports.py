@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[1] / "src" / "lgnet"
 
 LAYERS = (
     {"hands", "config"},
-    {"geometry", "penetration", "zbuffer"},
+    {"geometry", "penetration", "zbuffer", "safe_pickle"},
     {"hand_model", "mano", "anatomy", "crop", "data.sample", "image_io"},
     {"model"},
-    {"losses", "metrics", "checkpoint", "detect", "side", "place", "data", "synth"},
+    {"losses", "metrics", "checkpoint", "detect", "side", "place", "fit", "data", "synth"},
     {"data.ring", "data.registry"},
     {"predict", "tasks", "plots"},
     {"train"},
@@ -130,7 +130,7 @@ def test_heavy_and_optional_packages_stay_where_they_belong():
             assert name == "plots"
             assert "matplotlib" not in imports(name, whole=False)
         assert "numba" not in packages or name.startswith("synth") or name in ("penetration", "zbuffer"), name
-        assert not packages & {"pickle", "torchvision"} or name == "mano", name
+        assert not packages & {"pickle", "torchvision"} or name == "safe_pickle", name
 
 
 @pytest.mark.parametrize("module", ["lgnet", "lgnet.config", "lgnet.hands", "lgnet.metrics", "lgnet.data.registry"])

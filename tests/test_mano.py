@@ -17,6 +17,7 @@ from lgnet.anatomy import joint_axes, rotations_from_angles
 from lgnet.geometry import rotvec_to_matrix
 from lgnet.hand_model import load_hand_model, mirror_pose, pose_hand
 from lgnet.mano import FINGERTIPS, load_mano
+from lgnet.safe_pickle import Unpickler, dense
 
 torch.set_num_threads(1)
 OURS_TO_MANO = [0, 4, 5, 6, 7, 8, 9, 13, 14, 15, 10, 11, 12, 1, 2, 3]  # our joint for each of MANO's
@@ -292,7 +293,7 @@ def test_arrays_as_python_2_wrote_them():
         empty + b"(" + number(1) + b"(" + number(2) + number(3) + b"t" + kind + b"\x89" + text(array.tobytes()) + b"tb"
     )
     content = b"\x80\x02cchumpy.ch\nCh\n)\x81}(" + text(b"x") + filled + b"ub."
-    np.testing.assert_array_equal(mano._dense(mano._Unpickler(io.BytesIO(content)).load()), array)
+    np.testing.assert_array_equal(dense(Unpickler(io.BytesIO(content)).load()), array)
 
 
 def test_folder_from_the_environment(folder, monkeypatch):

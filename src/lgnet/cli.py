@@ -310,6 +310,28 @@ def data(
     return 1 if report.faults else 0
 
 
+def fit(
+    keypoints: Positional[Annotated[str, arg(metavar="FILE.json")]],
+    out: Annotated[str, arg(metavar="FILE.json")],
+    hand_model: Literal["lgnet", "mano"] = "lgnet",
+    mesh: bool = True,
+) -> int:
+    """Fit the hand model to your own key points: 21 joints in metres, or in pixels with a camera.
+
+    Args:
+        keypoints: {"hands": [{"side": "right", "joints3d": 21 x [x, y, z]}], "camera": {"fx", "fy", "cx", "cy"}};
+            or "joints2d", in pixels. null stands for a joint that is not known.
+        out: pose, shape, translation and joints of every hand, and how far off the key points are.
+        hand_model: lgnet, or mano, whose files the variable MANO_DIR leads to.
+        mesh: write each hand's mesh beside it as OBJ.
+    """
+    from .keypoints import fit_file
+
+    for line in fit_file(keypoints, out, hand_model, mesh):
+        print(line)
+    return 0
+
+
 def bench(
     weights: Weights = "lgnet-mobile",
     image: Annotated[str | None, arg(metavar="IMAGE")] = None,
@@ -385,6 +407,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train": train_command(named if named in PRESETS else DEFAULT_PRESET),
         "synth": synth,
         "data": data,
+        "fit": fit,
         "bench": bench,
     }
     try:

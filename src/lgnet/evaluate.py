@@ -222,11 +222,12 @@ def true_vertices(sample: Sample) -> tuple[np.ndarray | None, np.ndarray | None]
     from .hand_model import load_hand_model, pose_hand
 
     out: list[np.ndarray | None] = [None, None]
+    wrist = sample.joints3d[:, 0] if sample.wrist is None else sample.wrist
     for side in np.flatnonzero(sample.present & sample.has_params & sample.joints3d_valid[:, 0]):
         model = load_hand_model(sample.hand_model, SIDES[side])  # type: ignore[arg-type]
         rotations = rotvec_to_matrix(torch.from_numpy(sample.pose[side]).float())
         posed = pose_hand(model, rotations, torch.from_numpy(sample.shape[side]).float())
-        out[side] = posed.vertices.numpy().astype(np.float64) + sample.joints3d[side, 0]
+        out[side] = posed.vertices.numpy().astype(np.float64) + wrist[side]
     return out[0], out[1]
 
 

@@ -13,23 +13,23 @@ What differs from the file:
 
 What does not: units (metres), the rest frame (MANO's own; the right hand's fingers lie along -x, its palm looks to -y;
 the left is the mirror x -> -x), the faces (open at the wrist), and the zero pose, which is the flat hand (smplx calls it
-`flat_hand_mean=True`; `hands_mean` is not used).
+`flat_hand_mean=True`; `mano_pose` adds `hands_mean` to poses told relative to it).
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import pickle
-import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import cv2
 import numpy as np
 import torch
 
 from .hand_model import HandModel, influence, vertex_normals
 from .hands import SIDES
+from .safe_pickle import RefusedError, Unpickler, dense
 
 MANO_URL = "https://mano.is.tue.mpg.de"
 MANO_ENV = "MANO_DIR"
@@ -67,6 +67,44 @@ def load_mano(side: Literal["right", "left"], mano_dir: str | Path | None = None
     if not folder:
         raise ValueError(f"no folder with MANO's hands is given; {_where(side)}")
     return _load(side, str(Path(folder).expanduser().resolve()))
+
+
+@functools.lru_cache(maxsize=8)
+def load_hands_mean(side: Literal["right", "left"], mano_dir: str | Path | None = None) -> np.ndarray:
+    """(15, 3) axis-angle in MANO's own order of joints: the mean pose that many data sets' poses are told relative to.
+
+    Added to such a pose (smplx's `flat_hand_mean=False`) it gives the pose relative to the flat hand; see `mano_pose`.
+
+    Raises:
+        ValueError: as `load_mano`.
+    """
+    load_mano(side, mano_dir)  # says what is wrong with the folder
+    folder = str(Path(mano_dir or os.environ[MANO_ENV]).expanduser().resolve())
+    return _read(side, folder, _SHAPES | {"hands_mean": (45,)})["hands_mean"].reshape(15, 3)
+
+
+def mano_pose(pose: np.ndarray, R_camera_world: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
+    """(16, 3) axis-angle in the package's order, wrist to the camera, from a data set's 48 numbers in MANO's order.
+
+    Args:
+        pose: (48,) axis-angle, the wrist's in the world.
+        R_camera_world: (3, 3).
+        mean: (15, 3) from `load_hands_mean` where the pose is relative to it; None: it is relative to the flat hand.
+    """
+    rotvecs = np.array(pose, np.float64).reshape(16, 3)
+    if mean is not None:
+        rotvecs[1:] += mean
+    rotvecs[0] = cv2.Rodrigues(np.asarray(R_camera_world, np.float64) @ cv2.Rodrigues(rotvecs[0])[0])[0][:, 0]
+    return rotvecs[_FROM_MANO]
+
+
+def mano_wrist(side: Literal["right", "left"], shape: np.ndarray, translation: np.ndarray) -> np.ndarray:
+    """(3,) where MANO's wrist is, in the frame of `translation`, which moves the origin of its template.
+
+    The wrist is not at that origin and its place there depends on the shape (10,): a turn of the world turns about it.
+    """
+    hand = load_mano(side)
+    return hand.centres[0].numpy() + hand.centres_basis[0].numpy() @ np.asarray(shape) + np.asarray(translation)
 
 
 @functools.lru_cache(maxsize=8)
@@ -164,26 +202,26 @@ def _where(side: str) -> str:
     return f"MANO is to be had from {MANO_URL}: unpack it and set {MANO_ENV} to the folder that holds {name}"
 
 
-def _read(side: str, folder: str) -> dict[str, np.ndarray]:
-    """The file's arrays by name: float64 (indices as they are), of the shapes in `_SHAPES`, checked."""
+def _read(side: str, folder: str, shapes: dict[str, tuple[int, ...]] | None = None) -> dict[str, np.ndarray]:
+    """The file's arrays by name: float64 (indices as they are), of the shapes in `_SHAPES` or those given, checked."""
     path = _path(side, folder)
     if not path.is_file():
         raise ValueError(f"there is no {path}; {_where(side)}")
     try:
         with path.open("rb") as file:
-            content = _Unpickler(file).load()
-    except _RefusedError as error:
+            content = Unpickler(file).load()
+    except RefusedError as error:
         raise ValueError(f"{path} asks for {error}, which a file of MANO's does not need; it was not read") from None
     except Exception as error:  # a broken pickle may raise anything at all
         raise ValueError(f"{path} is cut short or not one of MANO's files ({error}); {_where(side)}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no dictionary and so is not one of MANO's files; {_where(side)}")
     arrays = {}
-    for key, shape in _SHAPES.items():
+    for key, shape in (shapes or _SHAPES).items():
         if key not in content:
             raise ValueError(f"{path} is not one of MANO's files, it lacks {key!r}; {_where(side)}")
         try:
-            array = _dense(content[key])
+            array = dense(content[key])
             if key == "shapedirs":
                 array = array[..., :10]
             array = array.astype(np.int64 if key in ("f", "kintree_table") else np.float64)
@@ -199,109 +237,6 @@ def _read(side: str, folder: str) -> dict[str, np.ndarray]:
     if arrays["f"].min() < 0 or arrays["f"].max() >= _VERTICES or (arrays["weights"].sum(1) < 0.5).any():
         raise ValueError(f"{path} is damaged: its faces or skinning weights make no hand")
     return arrays
-
-
-class _RefusedError(Exception):
-    """The pickle names something that is not on the list."""
-
-
-class _StandIn:
-    """Holds the state of an object whose class is not to be loaded; does nothing."""
-
-    def __init__(self, *args: Any) -> None:
-        self.args = args
-        self.state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class _Dtype(_StandIn):
-    """For `numpy.dtype(code, align, copy)` with the state (version, byte order, ...)."""
-
-
-class _Array(_StandIn):
-    """For `numpy.ndarray`, with the state (version, shape, dtype, Fortran order, bytes)."""
-
-
-class _Sparse(_StandIn):
-    """For SciPy's compressed sparse matrices."""
-
-    by_row = False
-
-
-class _SparseRows(_Sparse):
-    by_row = True
-
-
-_SPARSE = {"csc_matrix": _Sparse, "csc_array": _Sparse, "csr_matrix": _SparseRows, "csr_array": _SparseRows}
-
-
-def _dense(value: Any, depth: int = 0) -> np.ndarray:
-    """The array behind the stand-in of an ndarray, a chumpy `Ch` or `Select`, or a compressed sparse matrix."""
-    state = value.state if isinstance(value, _StandIn) else None
-    if state is None or depth > 8:
-        raise ValueError(f"it is no array but a {type(value).__name__}")
-    if isinstance(value, _Array):
-        _, shape, kind, fortran, raw = state
-        code, order = str(kind.args[0]), kind.state[1] if kind.state else "="
-        if not re.fullmatch("[biuf][1248]", code) or order not in "<>|=":
-            raise ValueError(f"it is an array of {code}")
-        raw = raw.encode("latin1") if isinstance(raw, str) else raw  # as Python 2 wrote it
-        return np.frombuffer(raw, np.dtype(order + code)).reshape(shape, order="F" if fortran else "C")
-    if isinstance(value, _Sparse):
-        rows, columns = (int(_dense(n)) if isinstance(n, _StandIn) else int(n) for n in state["_shape"])
-        ends, places, entries = (_dense(state[key]) for key in ("indptr", "indices", "data"))
-        if (np.diff(ends) < 0).any() or ends[-1] != len(entries) or not 0 <= rows * columns <= 1_000_000:
-            raise ValueError("it is no sparse matrix")
-        out = np.zeros((rows, columns) if value.by_row else (columns, rows))
-        np.add.at(out, (np.repeat(np.arange(len(out)), np.diff(ends)), places), entries)
-        return out if value.by_row else out.T
-    if "idxs" in state:  # chumpy.reordering.Select
-        chosen = _dense(state["a"], depth + 1).ravel()[_dense(state["idxs"])]
-        return chosen.reshape(state["preferred_shape"]) if "preferred_shape" in state else chosen
-    return _dense(state["x"], depth + 1)  # chumpy.ch.Ch
-
-
-class _Unpickler(pickle.Unpickler):
-    """Loads plain containers, and stand-ins for NumPy's, SciPy's and chumpy's objects; refuses every other name.
-
-    Not even NumPy's own functions are let near the file: a made-up dtype can bring them to read foreign memory. The
-    classes are made anew for each file, so that a file cannot change what the next one finds.
-    """
-
-    def __init__(self, file: Any) -> None:
-        super().__init__(file, encoding="latin1")
-        array, dtype = type("ndarray", (_Array,), {}), type("dtype", (_Dtype,), {})
-
-        def filled(shape: Any, kind: Any, order: str, raw: Any) -> Any:
-            out = array()
-            out.state = (1, shape, kind, order == "F", raw)
-            return out
-
-        known: dict[str, Any] = {"numpy.ndarray": array, "numpy.dtype": dtype}
-        for core in ("numpy.core", "numpy._core"):
-            known[f"{core}.multiarray._reconstruct"] = lambda *_: array()
-            known[f"{core}.multiarray.scalar"] = lambda kind, raw: filled((), kind, "C", raw)
-            known[f"{core}.numeric._frombuffer"] = lambda raw, kind, shape, order: filled(shape, kind, order, raw)
-        known["_codecs.encode"] = lambda text, _="latin1": text.encode("latin1")
-        for copying in ("copy_reg", "copyreg"):
-            known[f"{copying}._reconstructor"] = lambda kind, *_: kind()
-        for builtins in ("__builtin__", "builtins"):
-            known |= {f"{builtins}.{kind.__name__}": kind for kind in (set, frozenset, slice, object)}
-        self._known = known
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The class or function of that name, if it is on the list."""
-        full = f"{module}.{name}"
-        if full not in self._known:
-            if module.startswith("scipy.sparse") and name in _SPARSE:
-                self._known[full] = type(name, (_SPARSE[name],), {})
-            elif module.split(".")[0] == "chumpy":
-                self._known[full] = type(name, (_StandIn,), {})
-            else:
-                raise _RefusedError(f"'{full}'")
-        return self._known[full]
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

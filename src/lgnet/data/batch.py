@@ -7,7 +7,7 @@ is carried along exactly: no picture moves without its camera.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -58,6 +58,8 @@ def make_batch(
 
 
 def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, augment: Augment) -> dict:
+    if sample.hand_model != config.hand_model:  # pose and shape of another model mean another hand; see refit.py
+        sample = replace(sample, has_params=np.zeros(2, bool))
     boxes, given = sample.box.astype(np.float64).copy(), sample.present.copy()
     K = sample_camera(sample)
     roll = 0.0

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..geometry import iou
 from ..hands import NUM_JOINTS, SIDES
 from .interhand import stream
 from .realdata import read_image
-from .sample import Sample, empty_sample, set_joints
+from .sample import Sample, empty_sample, kind_of, set_joints
 
 SPLITS = ("train", "val")
 
@@ -100,7 +99,4 @@ def load_sample(data: WholeBody, index: int) -> Sample:
     )
     for side in np.flatnonzero(there):
         set_joints(sample, int(side), person.joints[side, :, :2], person.joints[side, :, 2] > 0)
-    if there.all():
-        touching = iou(*sample.box.astype(np.float64)) > 0
-        sample = replace(sample, kind="interacting" if touching else "separate")
-    return sample
+    return replace(sample, kind=kind_of(sample))

@@ -3,12 +3,13 @@
 A root holds `images/` and `annotations/` with, for each split (train, val, test), `InterHand2.6M_<split>_data.json`,
 `..._camera.json` and `..._joint_3d.json`: in `annotations/<split>/` (v1.0), in `annotations/all/`,
 `annotations/human_annot/` or `annotations/machine_annot/` (v0.0; give that folder as the root to choose one), or beside
-the pictures. The files have up to gigabytes, so they are streamed once into an index of plain arrays, kept in lgnet's
-cache and used as long as the files stay as they are.
+the pictures. `..._MANO_NeuralAnnot.json` beside them is read where it is there. The files have up to gigabytes, so they
+are streamed once into an index of plain arrays, kept in lgnet's cache and used as long as the files stay as they are.
 
 Traps: joints run from tip to base, thumb first, wrist last, the right hand's 21 before the left hand's; lengths are
 millimetres in the world; `campos` is the camera's centre, not a translation; joints that are not known are stored as
-(1, 1, 1); where a wrist is not known, nothing relative to it is.
+(1, 1, 1); where a wrist is not known, nothing relative to it is. MANO's poses are relative to its mean pose, which only
+its own files tell (MANO_DIR), and its translations are of the template's origin, not of the wrist.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from ..hands import NUM_JOINTS
+from ..hands import NUM_JOINTS, SIDES
 from .realdata import read_image
 from .sample import Sample, empty_sample, project, set_joints
 
@@ -33,7 +34,7 @@ ORDER = np.array([20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 
 """Where each of lgnet's joints stands among a hand's 21 of InterHand2.6M."""
 HAND_TYPES = ("right", "left", "interacting")
 SPLITS = ("train", "val", "test")
-VERSION = 1  # of the index; another number and it is built again
+VERSION = 2  # of the index; another number and it is built again
 _NAME_LENGTH = 120
 
 
@@ -53,10 +54,12 @@ class Index:
     focal: np.ndarray  # (C, 2)
     princpt: np.ndarray  # (C, 2)
     world: np.ndarray  # (M, 42, 3) millimetres
+    mano: np.ndarray  # (M, 2, 61) right, left: pose 48 (axis-angle, world), shape 10, translation 3 (metres, world)
+    mano_valid: np.ndarray  # (M, 2) bool
 
 
 def find_annotations(root: Path, split: str) -> dict[str, Path]:
-    """The split's three files.
+    """The split's three files, and a fourth, "mano", where it is there.
 
     Raises:
         ValueError: they are not where any published version has them.
@@ -70,7 +73,8 @@ def find_annotations(root: Path, split: str) -> dict[str, Path]:
     ):
         files = {kind: folder / f"InterHand2.6M_{split}_{kind}.json" for kind in ("data", "camera", "joint_3d")}
         if all(path.is_file() for path in files.values()):
-            return files
+            mano = folder / f"InterHand2.6M_{split}_MANO_NeuralAnnot.json"
+            return files | ({"mano": mano} if mano.is_file() else {})
     raise ValueError(
         f"{root} holds no annotations of InterHand2.6M's {split} split: wanted "
         f"annotations/{split}/InterHand2.6M_{split}_data.json with its _camera and _joint_3d"
@@ -168,6 +172,7 @@ def build_index(files: dict[str, Path]) -> Index:
         kinds.append(HAND_TYPES.index(annotation["hand_type"]))
         sure.append(bool(np.asarray(annotation["hand_type_valid"]).reshape(-1)[0]))
     world, rows = _joints(files["joint_3d"])
+    mano, mano_valid = _mano(files.get("mano"), rows)
     of = np.frombuffer(order, np.int32)
     keys = np.frombuffer(frames, np.int64)[of]
     return Index(
@@ -179,6 +184,8 @@ def build_index(files: dict[str, Path]) -> Index:
         hand_type=np.frombuffer(bytes(kinds), np.uint8),
         type_valid=np.frombuffer(bytes(sure), np.uint8).astype(bool),
         world=world,
+        mano=mano,
+        mano_valid=mano_valid,
         **cameras,
     )
 
@@ -232,30 +239,61 @@ def _joints(path: Path) -> tuple[np.ndarray, dict[int, int]]:
     return np.frombuffer(values, np.float32).reshape(-1, 2 * NUM_JOINTS, 3), rows
 
 
-def select(index: Index, interacting: bool) -> tuple[np.ndarray, dict[str, int]]:
-    """Rows to use, and why others are left out: with `interacting`, those of two hands whose type is sure."""
+def _mano(path: Path | None, rows: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """MANO's parameters for every row of the joints; frames without joints are left out."""
+    values, valid = np.zeros((len(rows), 2, 61), np.float32), np.zeros((len(rows), 2), bool)
+    if path is None:
+        return values, valid
+    import ijson
+
+    with path.open("rb") as file:
+        try:
+            for capture, frames in ijson.kvitems(file, "", use_float=True):
+                for frame, hands in frames.items():
+                    row = rows.get(int(capture) << 40 | int(frame))
+                    for side, name in enumerate(SIDES):
+                        hand = hands.get(name)
+                        if row is not None and hand is not None:
+                            values[row, side] = np.concatenate([np.ravel(hand[k]) for k in ("pose", "shape", "trans")])
+                            valid[row, side] = True
+        except ijson.JSONError as error:
+            raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    return values, valid
+
+
+def select(index: Index, which: str) -> tuple[np.ndarray, dict[str, int]]:
+    """Rows to use, and why others are left out.
+
+    Args:
+        index: of the split.
+        which: "all"; "two": those of two hands whose type is sure; "mano": of these, those with MANO labels of both
+            hands, which is the selection that papers on two hands report on.
+    """
     chosen = np.ones(len(index.file), bool)
     reasons: Counter[str] = Counter()
     rules = [
         ("pictures without any valid joint", ~index.valid.any(1)),
         ("pictures without 3D joints", index.joints < 0),
     ]
-    if interacting:
+    if which in ("two", "mano"):
         rules += [
             ("pictures of one hand", index.hand_type != HAND_TYPES.index("interacting")),
             ("pictures whose hand type is not valid", ~index.type_valid),
         ]
+    if which == "mano":
+        both = index.mano_valid[:, 0] & index.mano_valid[:, 1]
+        rules.append(("pictures without MANO labels of both hands", (index.joints < 0) | ~both[index.joints]))
     for reason, left_out in rules:
         reasons[reason] = int((chosen & left_out).sum())
         chosen &= ~left_out
     return np.flatnonzero(chosen), {reason: count for reason, count in reasons.items() if count}
 
 
-def load_sample(root: Path, split: str, index: Index, row: int) -> Sample:
-    """Read one picture and its truth.
+def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = False) -> Sample:
+    """Read one picture and its truth, with `mano` also MANO's parameters, which takes MANO's own files.
 
     Raises:
-        ValueError: the picture is missing or unreadable, or not of the size that is annotated.
+        ValueError: the picture is missing or unreadable, or not of the size that is annotated; or MANO's files are.
     """
     name = bytes(index.file[row]).decode()
     path = next((p for p in (root / "images" / split / name, root / split / name, root / name) if p.is_file()), None)
@@ -274,6 +312,8 @@ def load_sample(root: Path, split: str, index: Index, row: int) -> Sample:
         empty_sample(name, "interacting" if kind == "interacting" else "single", image, K.astype(np.float32)),
         present_known=np.full(2, bool(index.type_valid[row])),
         score_box=np.zeros((2, 4), np.float32),
+        hand_model="mano",
+        wrist=np.zeros((2, 3), np.float32),
     )
     assert sample.score_box is not None
     for side, hand in enumerate(("right", "left")):
@@ -282,4 +322,21 @@ def load_sample(root: Path, split: str, index: Index, row: int) -> Sample:
         own = points[NUM_JOINTS * side :][ORDER]
         valid = index.valid[row, NUM_JOINTS * side :][ORDER]
         set_joints(sample, side, project(own, K), valid, own, valid)
+        if mano and index.mano_valid[index.joints[row], side]:
+            _set_mano(sample, side, index, row)
     return sample
+
+
+def _set_mano(sample: Sample, side: int, index: Index, row: int) -> None:
+    """Pose, shape and wrist in the camera's frame from those in the world."""
+    from ..mano import load_hands_mean, mano_pose, mano_wrist
+
+    assert sample.wrist is not None
+    values = np.asarray(index.mano[index.joints[row], side], np.float64)
+    pose, shape, translation = values[:48], values[48:58], values[58:]
+    camera = index.camera[row]
+    rotation = index.camrot[camera]
+    sample.pose[side] = mano_pose(pose, rotation, load_hands_mean(SIDES[side]))
+    sample.shape[side] = shape
+    sample.wrist[side] = rotation @ (mano_wrist(SIDES[side], shape, translation) - index.campos[camera] / 1000)
+    sample.has_params[side] = True

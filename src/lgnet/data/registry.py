@@ -5,6 +5,7 @@ A data set is a small record of samples by index. To add one, write its opener a
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -169,16 +170,26 @@ def _open_realdata(root: str) -> DataSet:
     return DataSet("realdata", len(data.records), lambda index: load_sample(data.records[index]), data.skipped)
 
 
-def _open_interhand(root: str, split: str, interacting: bool) -> DataSet:
-    name = f"interhand26m-{split}" + "-two" * interacting
+def mano_labels(found: int) -> tuple[bool, dict[str, int]]:
+    """Whether MANO's labels can be used, and what to say of `found` hands that have some if they cannot."""
+    if os.environ.get("MANO_DIR") or not found:
+        return bool(found), {}
+    return False, {"hands with MANO labels that are not used: set MANO_DIR to the folder of MANO's own files": found}
+
+
+def _open_interhand(root: str, split: str, which: str) -> DataSet:
+    name = f"interhand26m-{split}" + (f"-{which}" if which != "all" else "")
     if not root:
         raise ValueError(f"InterHand2.6M lies in a folder: name it as {name}:FOLDER")
     from .interhand import load_index, load_sample, select
 
     folder = Path(root)
     index = load_index(folder, split)
-    rows, skipped = select(index, interacting)
-    return DataSet(name, len(rows), lambda i: load_sample(folder, split, index, int(rows[i])), skipped)
+    rows, skipped = select(index, which)
+    mano, unused = mano_labels(int(index.mano_valid[index.joints[rows]].sum()) if len(rows) else 0)
+    return DataSet(
+        name, len(rows), lambda i: load_sample(folder, split, index, int(rows[i]), mano), {**skipped, **unused}
+    )
 
 
 def _open_freihand(root: str, split: str) -> DataSet:
@@ -187,7 +198,8 @@ def _open_freihand(root: str, split: str) -> DataSet:
     from .freihand import load_sample, read_freihand
 
     data = read_freihand(Path(root), split)
-    return DataSet(f"freihand-{split}", data.pictures, lambda index: load_sample(data, index))
+    mano, unused = mano_labels(0 if data.mano is None else data.pictures)
+    return DataSet(f"freihand-{split}", data.pictures, lambda index: load_sample(data, index, mano), unused)
 
 
 def _open_wholebody(root: str, split: str) -> DataSet:
@@ -200,15 +212,67 @@ def _open_wholebody(root: str, split: str) -> DataSet:
     return DataSet(name, len(data.people), lambda index: load_sample(data, index), data.skipped)
 
 
+def _folder(root: str, name: str, whose: str) -> Path:
+    if not root:
+        raise ValueError(f"{whose} lies in a folder: name it as {name}:FOLDER")
+    return Path(root)
+
+
+def _open_rhd(root: str, split: str) -> DataSet:
+    from .rhd import load_sample, read_rhd
+
+    name = f"rhd-{split}"
+    data = read_rhd(_folder(root, name, "RHD"), split)
+    return DataSet(name, len(data.numbers), lambda index: load_sample(data, index))
+
+
+def _open_ho3d(root: str, split: str, two_hands: bool) -> DataSet:
+    from .ho3d import load_sample, read_ho3d
+
+    name = f"{'h2o3d' if two_hands else 'ho3d'}-{split}"
+    data = read_ho3d(_folder(root, name, "H2O-3D" if two_hands else "HO-3D"), split, two_hands)
+    mano, unused = mano_labels(len(data.frames) if split == "train" else 0)
+    return DataSet(name, len(data.frames), lambda index: load_sample(data, index, mano), unused)
+
+
+def _open_ego3dhands(root: str) -> DataSet:
+    from .ego3dhands import load_sample, read_ego3dhands
+
+    data = read_ego3dhands(_folder(root, "ego3dhands", "Ego3DHands"))
+    return DataSet("ego3dhands", len(data.folders), lambda index: load_sample(data, index))
+
+
+def _open_reinterhand(root: str, split: str) -> DataSet:
+    from .reinterhand import load_sample, read_reinterhand
+
+    name = f"reinterhand-{split}"
+    data = read_reinterhand(_folder(root, name, "Re:InterHand"), split)
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index))
+
+
+def _open_assemblyhands(root: str, split: str) -> DataSet:
+    from .assemblyhands import load_sample, read_assemblyhands
+
+    name = f"assemblyhands-{split}"
+    data = read_assemblyhands(_folder(root, name, "AssemblyHands"), split)
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index))
+
+
 OPENERS: dict[str, Callable[[str], DataSet]] = {
     "realdata": _open_realdata,
     "synth": _open_synth,
     "synth-bench": _open_synth_bench,
+    "ego3dhands": _open_ego3dhands,
+    **{f"assemblyhands-{split}": partial(_open_assemblyhands, split=split) for split in ("train", "val")},
+    **{f"h2o3d-{split}": partial(_open_ho3d, split=split, two_hands=True) for split in ("train", "evaluation")},
+    **{f"ho3d-{split}": partial(_open_ho3d, split=split, two_hands=False) for split in ("train", "evaluation")},
+    **{f"reinterhand-{split}": partial(_open_reinterhand, split=split) for split in ("train", "test")},
+    **{f"rhd-{split}": partial(_open_rhd, split=split) for split in ("training", "evaluation")},
     **{f"coco-wholebody-{split}": partial(_open_wholebody, split=split) for split in ("train", "val")},
     **{f"freihand-{split}": partial(_open_freihand, split=split) for split in ("training", "evaluation")},
     **{
-        f"interhand26m-{split}" + "-two" * interacting: partial(_open_interhand, split=split, interacting=interacting)
+        f"interhand26m-{split}{end}": partial(_open_interhand, split=split, which=end[1:] or "all")
         for split in ("train", "val", "test")
-        for interacting in (False, True)
+        for end in ("", "-two", "-mano")
     },
 }

@@ -43,6 +43,7 @@ class Sample:
     hand_model: str | None = None  # "lgnet" or "mano": what pose and shape mean
     parts: np.ndarray | None = None  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left's, FACE a face
     present_known: np.ndarray | None = None  # (2,) bool: whether `present` is known of this side; None: of both
+    wrist: np.ndarray | None = None  # (2, 3) metres: the hand model's wrist; None: joints3d's, as with lgnet's own hand
     score_box: np.ndarray | None = None  # (2, 4) whose larger side 2D errors are told in; None: around the valid joints
 
 
@@ -93,6 +94,16 @@ def set_joints(
     sample.box[side] = grown(sample.score_box[side])
     if joints3d is not None and valid3d is not None:
         sample.joints3d[side], sample.joints3d_valid[side] = joints3d, valid3d & valid3d[WRIST]
+
+
+def kind_of(sample: Sample) -> str:
+    """What of KINDS a sample is by the hands that are in it; of two, whether their boxes overlap."""
+    count = int(sample.present.sum())
+    if count < 2:
+        return ("none", "single")[count]
+    low = np.maximum(sample.box[0, :2], sample.box[1, :2])
+    high = np.minimum(sample.box[0, :2] + sample.box[0, 2:], sample.box[1, :2] + sample.box[1, 2:])
+    return "interacting" if (high > low).all() else "separate"
 
 
 def grown(box: np.ndarray) -> np.ndarray:
