@@ -12,6 +12,7 @@ pytest.importorskip("lightning_fabric", reason="training needs the extra lgnet[t
 from lgnet import train
 from lgnet.checkpoint import load_network
 from lgnet.config import MODELS, PRESETS, SynthConfig, check_train, to_dict, train_config
+from lgnet.tasks import build_task
 from lgnet.train import main, rate
 from lgnet.train_state import Average, load_state, save_state
 
@@ -118,7 +119,7 @@ def test_a_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, ring_here):
     monkeypatch.setattr(train, "_held_out", lambda config: {"bench": train_pictures(3)})
     main(replace(TINY, out=str(tmp_path / "whole")))
     broken = tmp_path / "broken"
-    for steps in (1, 3, 2):  # before the first state, after it, between
+    for steps in (1, 3):  # before the first state, after it
         killed_after(monkeypatch, steps)
         with pytest.raises(Killed):
             main(replace(TINY, out=str(broken)), resume=str(broken) if broken.exists() else None)
@@ -126,7 +127,7 @@ def test_a_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, ring_here):
     main(replace(TINY, renderers=2), resume=str(broken))
     assert_same_bits(kept(tmp_path / "whole"), kept(broken))
     starts = [json.loads(line)["samples"] for line in (broken / "starts.jsonl").read_text().splitlines()]
-    assert starts == [0, 0, 8, 16]
+    assert starts == [0, 0, 8]
     whole, again = (
         [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         for folder in (tmp_path / "whole", broken)
@@ -172,3 +173,19 @@ def test_configurations_go_round_and_nonsense_is_refused():
             check_train(replace(TINY, **change))
     for preset in PRESETS.values():
         check_train(preset)
+
+
+def test_dry_run_says_what_would_happen_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    from lgnet import dry_run
+
+    monkeypatch.chdir(tmp_path)
+    dry_run.main(replace(TINY, out="run", samples=1000))
+    said = capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    network = build_task(TINY).network
+    assert f"{sum(p.numel() for p in network.parameters()):,} parameters" in said
+    for text in ("2 samples x 2 x 1 process(es) = 4; 1,000 samples are 250 steps", "--accumulate 2", "100% synthetic"):
+        assert text in said
+    assert said.endswith("dry run: nothing was written\n")
+    with pytest.raises(ValueError, match="--clip is above 0"):
+        dry_run.main(replace(TINY, clip=0.0))
