@@ -136,7 +136,6 @@ def _draw_forever(share: _Share, used, drawn) -> None:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    os.nice(5)
     plan = share.plan
     shared = SharedMemory(share.memory)
     ring = np.ndarray(share.slots, sample_dtype(share.config.size), shared.buf)
