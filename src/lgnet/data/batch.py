@@ -173,7 +173,7 @@ def _negative(sample: Sample, side: int, rng: np.random.Generator) -> np.ndarray
     """A box that a detector might wrongly offer for an absent hand: the other hand, taken for this side, or any place."""
     height, width = sample.image.shape[:2]
     other = sample.box[1 - side].astype(np.float64)
-    if sample.present[1 - side] and rng.random() < 0.7:
+    if sample.present[1 - side] and other[2:].max() > 0 and rng.random() < 0.7:
         return jitter_box(other, rng, TRAIN_AUGMENT)
     size = rng.uniform(0.15, 0.6) * min(height, width)
     centre = rng.uniform(0, 1, 2) * (width, height)
