@@ -132,9 +132,22 @@ def test_same_generator_same_batch(samples):
     assert torch.equal(first, second)
 
 
-def test_another_hand_models_pose_is_no_truth(samples):
-    """MANO's pose and shape would be another hand of lgnet's; joints stay truth all the same."""
-    foreign = [replace(sample, hand_model="mano") for sample in samples]
-    _, targets = make_batch(foreign, CROPS, None, NO_AUGMENT)
-    assert not targets.has_params.any()
-    assert targets.joints3d_valid.any()
+def test_only_the_networks_own_hand_model_gives_pose_and_shape(samples):
+    _, own = make_batch(samples, CROPS)
+    _, other = make_batch(samples, replace(CROPS, hand_model="mano"))
+    assert own.has_params.any() and not other.has_params.any()
+    assert torch.equal(own.joints3d, other.joints3d) and torch.equal(own.joints3d_valid, other.joints3d_valid)
+
+
+def test_what_is_not_known_to_be_absent_is_no_negative(samples):
+    lone = next(s for s in samples if s.kind == "single")
+    side = int(np.flatnonzero(~lone.present)[0])
+    always = replace(TRAIN_AUGMENT, negatives=1.0)
+    _, told = make_batch([lone] * 20, CROPS, np.random.default_rng(0), always)
+    assert told.present_known[:, side].all() and not told.present[:, side].any()
+    unlabelled = replace(lone, present_known=lone.present)
+    _, untold = make_batch([unlabelled] * 20, CROPS, np.random.default_rng(0), always)
+    assert not untold.present_known[:, side].any()
+    nowhere = replace(lone, box=np.zeros((2, 4), np.float32))  # there, but nobody knows where
+    inputs, targets = make_batch([nowhere] * 20, CROPS, np.random.default_rng(0), TRAIN_AUGMENT)
+    assert not inputs.given[:, 1 - side].any() and not targets.present[:, 1 - side].any()

@@ -15,7 +15,7 @@ from test_outputs import hand
 
 import lgnet
 from lgnet import cli, predict
-from lgnet.config import PRESETS
+from lgnet.config import PRESETS, to_dict
 from lgnet.hands import TwoHands
 
 
@@ -255,14 +255,31 @@ def test_train_takes_presets_and_options(monkeypatch, capsys):
 
     seen = []
     monkeypatch.setattr(train, "main", lambda config, resume=None: seen.append((config, resume)) or "done")
-    assert run("train", "hands", "--samples", 5, "--model.channels", 64, "--resume", "runs/x") == 0
     expected = PRESETS["hands"]
     expected = replace(expected, samples=5, model=replace(expected.model, channels=64))
-    assert seen == [(expected, "runs/x")]
+    assert run("train", "hands", "--samples", 5, "--model.channels", 64) == 0
+    assert seen == [(expected, None)]
     assert run("train") == 0 and seen[1] == (PRESETS["lgnet-mobile"], None)
     capsys.readouterr()
     assert run("train", "nosuch") == 2 and "there is no preset 'nosuch'" in complaint(capsys)
     assert run("train", "--samples", 5, "hands") == 2 and "the preset comes first" in complaint(capsys)
+
+
+def test_train_goes_on_with_the_options_of_the_run(monkeypatch, capsys, tmp_path):
+    from lgnet import train
+
+    seen = []
+    monkeypatch.setattr(train, "main", lambda config, resume=None: seen.append((config, resume)) or "done")
+    before = replace(PRESETS["hands"], learning_rate=0.5, data=("freihand-training:x=0.5",), out="elsewhere")
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(before)))
+    assert run("train", "--samples", 7, "--resume", tmp_path) == 0
+    assert seen == [(replace(before, samples=7, out=str(tmp_path)), str(tmp_path))]
+    capsys.readouterr()
+    assert run("train", "--batch-size", 7, "--resume", tmp_path) == 2
+    assert "--batch-size cannot be changed when a run goes on" in complaint(capsys)
+    assert run("train", f"--resume={tmp_path / 'nothing'}") == 2
+    assert "nothing holds no run to go on with" in complaint(capsys)
+    assert len(seen) == 1
 
 
 def test_a_missing_extra_is_one_sentence(monkeypatch, capsys):

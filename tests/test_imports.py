@@ -16,8 +16,9 @@ LAYERS = (
     {"model"},
     {"losses", "metrics", "checkpoint", "detect", "side", "place", "fit", "data", "synth"},
     {"data.ring", "data.registry"},
+    {"data.feed"},
     {"predict", "tasks", "plots"},
-    {"train"},
+    {"train", "train_state"},
     {"*"},  # what stands on predictions: outputs, pictures, evaluation, export, stream, ...
     {"app"},
     {"cli", "__main__"},

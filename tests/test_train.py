@@ -3,17 +3,18 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("numba", reason="training needs the extra lgnet[train]")
 pytest.importorskip("lightning_fabric", reason="training needs the extra lgnet[train]")
 
+from lgnet import train
 from lgnet.checkpoint import load_network
-from lgnet.config import MODELS, PRESETS, SynthConfig
-from lgnet.data.ring import Ring
-from lgnet.train import Average, load_state, main, rate, save_state
+from lgnet.config import MODELS, PRESETS, SynthConfig, check_train, to_dict, train_config
+from lgnet.tasks import build_task
+from lgnet.train import main, rate
+from lgnet.train_state import Average, load_state, save_state
 
 
 def test_rate_rises_stays_and_falls():
@@ -69,45 +70,122 @@ def test_damaged_state_is_one_sentence(tmp_path):
         load_state(tmp_path / "state.safetensors", net, Average(net, 0.9), torch.optim.AdamW(net.parameters()))
 
 
-def test_ring_hands_out_what_was_drawn():
-    config = SynthConfig(size=64)
-    with Ring(config, 8, 1, reuse=2, seed=5) as ring:
-        import time
+TINY = replace(
+    PRESETS["hands"],
+    model=replace(MODELS["lgnet-mobile"], crop_size=64, channels=32, joint_channels=32),
+    synth=SynthConfig(size=64),
+    samples=24,
+    batch_size=2,
+    accumulate=2,
+    ring=10,
+    reuse=2,
+    warmup=8,
+    evaluate_every=1000,
+    checkpoint_every=8,
+    threads=1,
+)
 
-        for _ in range(600):
-            if ring.ready >= 4:
-                break
-            time.sleep(0.1)
-        samples = ring.take(6, np.random.default_rng(0))
-        assert ring.drawn >= 4
+
+class Killed(BaseException):
+    """What stands for a kill in the same process."""
+
+
+def killed_after(monkeypatch, steps):
+    """Let the run die in its step number `steps`, counted from this start."""
+    left = iter(range(steps))
+
+    def dying(config, samples):
+        if next(left, None) is None:
+            raise Killed
+        return rate(config, samples)
+
+    monkeypatch.setattr(train, "rate", dying)
+
+
+def kept(folder):
+    """The tensors of a run's state."""
+    from safetensors.torch import load_file
+
+    return load_file(folder / "state.safetensors")
+
+
+def assert_same_bits(one, other):
+    assert one.keys() == other.keys()
+    different = [key for key in one if not torch.equal(one[key], other[key])]
+    assert not different, f"{len(different)} of {len(one)} differ, such as {different[:3]}"
+
+
+def test_a_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, ring_here):
+    monkeypatch.setattr(train, "_held_out", lambda config: {"bench": train_pictures(3)})
+    main(replace(TINY, out=str(tmp_path / "whole")))
+    broken = tmp_path / "broken"
+    for steps in (1, 3):  # before the first state, after it
+        killed_after(monkeypatch, steps)
+        with pytest.raises(Killed):
+            main(replace(TINY, out=str(broken)), resume=str(broken) if broken.exists() else None)
+    monkeypatch.setattr(train, "rate", rate)
+    main(replace(TINY, renderers=2), resume=str(broken))
+    assert_same_bits(kept(tmp_path / "whole"), kept(broken))
+    starts = [json.loads(line)["samples"] for line in (broken / "starts.jsonl").read_text().splitlines()]
+    assert starts == [0, 0, 8]
+    whole, again = (
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (tmp_path / "whole", broken)
+    )
+    assert [row["samples"] for row in whole] == [row["samples"] for row in again] == [0, 24]
+    assert [row["bench/mpjpe"] for row in whole] == [row["bench/mpjpe"] for row in again]
+    assert (broken / "sheet.jpg").stat().st_size > 1000
+    assert not list(broken.glob("*.part*"))
+    network, saved, meta = load_network(broken / "last.safetensors")
+    assert saved == TINY.model and meta["samples"] == 24 and not network.training
+    with pytest.raises(ValueError, match="already holds a run"):
+        main(replace(TINY, out=str(broken)))
+
+
+def train_pictures(count):
     from lgnet.synth.generate import make_sample, training_rng
 
-    made = {make_sample(training_rng(5, 0, i), config).image.tobytes() for i in range(16)}
-    assert all(sample.image.tobytes() in made for sample in samples)
+    return [make_sample(training_rng(1, 1, i), TINY.synth, "separate") for i in range(count)]
 
 
-@pytest.mark.slow
-def test_a_run_goes_on_where_it_stopped(tmp_path):
-    model = replace(MODELS["hands"], crop_size=64, channels=32, joint_channels=32, grid=8)
-    config = replace(
-        PRESETS["hands"],
-        model=model,
-        synth=SynthConfig(size=64),
-        out=str(tmp_path / "run"),
-        samples=64,
-        batch_size=8,
-        ring=32,
-        checkpoint_every=32,
-        evaluate_every=10_000,
-        threads=2,
-    )
-    main(config)
-    main(replace(config, samples=128), resume=str(tmp_path / "run"))
-    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
-    assert [row["samples"] for row in rows][-1] == 128
-    network, saved, meta = load_network(tmp_path / "run/last.safetensors")
-    assert saved == model
-    assert meta["samples"] == 128
-    assert not network.training
-    with pytest.raises(ValueError, match="already holds a run"):
-        main(config)
+def test_configurations_go_round_and_nonsense_is_refused():
+    config = replace(TINY, data=("freihand-training:x=0.5",))
+    assert train_config(json.loads(json.dumps(to_dict(config)))) == config
+    old = to_dict(PRESETS["detector"])
+    for name in ("data", "accumulate", "readers"):  # not known to the runs before them
+        del old[name]
+    assert train_config(old) == PRESETS["detector"]
+    with pytest.raises(ValueError, match="no training configuration"):
+        train_config({**old, "nonsense": 1})
+    for change, said in (
+        ({"batch_size": 0}, "--batch-size is at least 1, not 0"),
+        ({"accumulate": 0}, "--accumulate is at least 1"),
+        ({"learning_rate": float("nan")}, "--learning-rate is above 0, not nan"),
+        ({"ema": 1.0}, "--ema is from 0 to below 1"),
+        ({"ring": 2}, "--ring is at least --reuse [+] 1, here 3"),
+        ({"data": ("freihand-training:x",)}, "--data wants NAME:ROOT=SHARE"),
+        ({"data": ("freihand-training:x=0.7", "synth:y=0.7")}, "add up to 1.4, more than 1"),
+        ({"data": ("synth:y=0.1", "synth:y=0.1")}, "names synth:y twice"),
+        ({"data": ("synth:y=0.1",), "task": "sides"}, "--data is for hand networks"),
+        ({"synth": replace(TINY.synth, kinds=(0.5, 0.5, 0.5, 0.0))}, "four shares that add up to 1"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            check_train(replace(TINY, **change))
+    for preset in PRESETS.values():
+        check_train(preset)
+
+
+def test_dry_run_says_what_would_happen_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    from lgnet import dry_run
+
+    monkeypatch.chdir(tmp_path)
+    dry_run.main(replace(TINY, out="run", samples=1000))
+    said = capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    network = build_task(TINY).network
+    assert f"{sum(p.numel() for p in network.parameters()):,} parameters" in said
+    for text in ("2 samples x 2 x 1 process(es) = 4; 1,000 samples are 250 steps", "--accumulate 2", "100% synthetic"):
+        assert text in said
+    assert said.endswith("dry run: nothing was written\n")
+    with pytest.raises(ValueError, match="--clip is above 0"):
+        dry_run.main(replace(TINY, clip=0.0))

@@ -6,6 +6,7 @@ else that kept the command from its work, in one sentence.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import warnings
@@ -18,7 +19,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import Positional, arg
 
-from .config import PRESETS, SynthConfig, TrainConfig
+from .config import PRESETS, RESUMABLE, SynthConfig, TrainConfig, read_run
 
 PROGRAM = "lgnet"
 DEMO_OUT = "lgnet-demo"
@@ -364,32 +365,58 @@ def bench(
     return 0
 
 
-def train_command(named: str) -> Callable[..., int]:
-    """`lgnet train` with the options' defaults those of this preset."""
+def train_command(named: str, start: TrainConfig) -> Callable[..., int]:
+    """`lgnet train` with the options' defaults those of `start`: this preset, or the run to go on with."""
 
     def train(
         preset: Positional[Preset] = DEFAULT_PRESET,
         resume: Annotated[str | None, arg(metavar="DIR")] = None,
-        config: Annotated[TrainConfig, arg(name="")] = PRESETS[named],
+        dry_run: bool = False,
+        config: Annotated[TrainConfig, arg(name="")] = start,
     ) -> int:
-        """Train a network; runs unchanged under torchrun.
+        """Train a network; runs unchanged under torchrun. docs/training.md says more.
 
         Args:
             preset: what the options below start from. It comes first.
-            resume: go on with the run in this folder. Of the options only --samples, --decay, --learning-rate,
-                --renderers, --threads, --devices, --compile, --real-data and --evaluate-every then count.
+            resume: go on with the run in this folder, with the options it has. Only --samples, --decay,
+                --learning-rate, --renderers, --readers, --threads, --devices, --compile, --real-data, --evaluate-every
+                and --checkpoint-every may then be given anew.
+            dry_run: say what would be trained, what memory and time it would take here, and write nothing.
             config: everything else.
         """
         if preset not in PRESETS:
             raise UsageError(f"there is no preset {preset!r}; there are {', '.join(PRESETS)}")
         if preset != named:
             raise UsageError(f"the preset comes first: lgnet train {preset} ...")
+        if resume is not None:
+            _check_resumable(start, config, resume)
+        if dry_run:
+            from .dry_run import main as say
+
+            say(config, resume=resume)
+            return 0
         from .train import main as work
 
         print(work(config, resume=resume))
         return 0
 
     return train
+
+
+def _check_resumable(start: TrainConfig, given: TrainConfig, folder: str) -> None:
+    """Refuse options that a run which goes on cannot change."""
+    for name in (f.name for f in dataclasses.fields(TrainConfig)):
+        if name not in RESUMABLE and getattr(given, name) != getattr(start, name):
+            raise UsageError(f"--{name.replace('_', '-')} cannot be changed when a run goes on; leave it to {folder}")
+
+
+def _train_start(arguments: Sequence[str], preset: str) -> TrainConfig:
+    """The defaults of `lgnet train`'s options: those of the run that --resume names, else the preset's."""
+    for word, following in zip(arguments, [*arguments[1:], ""]):
+        folder = following if word == "--resume" else word.partition("=")[2] if word.startswith("--resume=") else ""
+        if folder:
+            return read_run(folder)
+    return PRESETS[preset]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -399,12 +426,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # is said in our own sentence
     warnings.filterwarnings("ignore", module="PIL")  # and so it is with a picture's tags
     named = arguments[1] if arguments[:1] == ["train"] and len(arguments) > 1 else DEFAULT_PRESET
+    preset = named if named in PRESETS else DEFAULT_PRESET
+    try:
+        start = _train_start(arguments, preset) if arguments[:1] == ["train"] else PRESETS[preset]
+    except ValueError as error:
+        _complain(_sentence(error))
+        return 2
     commands: dict[str, Callable[..., int]] = {
         "demo": demo,
         "reconstruct": reconstruct,
         "evaluate": evaluate,
         "compare": compare,
-        "train": train_command(named if named in PRESETS else DEFAULT_PRESET),
+        "train": train_command(preset, start),
         "synth": synth,
         "data": data,
         "fit": fit,

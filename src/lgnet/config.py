@@ -6,7 +6,10 @@ A preset is a plain value; `dataclasses.replace` makes variants; the command lin
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 
@@ -157,8 +160,13 @@ class TrainConfig:
     out: str = "runs/lgnet"
     init: str | None = None
     """Weights to start from (what fits by name and shape is taken, the rest is reported)."""
+    data: tuple[str, ...] = ()
+    """Real data to mix in, each NAME:ROOT=SHARE of all pictures, as interhand26m-train:ROOT=0.5; the rest is synthetic."""
     samples: int = 1_000_000
     batch_size: int = 32
+    """Samples of a process that go through the network at once."""
+    accumulate: int = 1
+    """Batches whose gradients are added up to one step."""
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     warmup: int = 10_000
@@ -171,9 +179,12 @@ class TrainConfig:
     renderers: int = 1
     """Processes that render pictures ahead."""
     ring: int = 2048
-    """Pictures kept ready in shared memory."""
+    """Pictures kept ready in shared memory, for each process."""
     reuse: int = 4
-    """How often a picture is used, each time cropped and coloured anew, before it is replaced."""
+    """How often a picture is used, each time cropped and coloured anew, before it is replaced. Training waits for the
+    renderers where they do not keep up: more renderers, or a higher number here."""
+    readers: int = 2
+    """Threads that read real pictures."""
     real_data: str | None = None
     """Root of real annotated pictures to watch (never to train on)."""
     evaluate_every: int = 50_000
@@ -182,6 +193,7 @@ class TrainConfig:
     seed: int = 0
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     devices: int = 1
+    """Processes, each with its own GPU where there are GPUs; under torchrun, torchrun's number counts."""
     threads: int = 0
     """Threads of torch per process; 0: torch decides."""
     compile: bool = False
@@ -261,6 +273,118 @@ PRESETS: dict[str, TrainConfig] = {
 def to_dict(config: Any) -> dict[str, Any]:
     """A configuration as plain values, as it stands in a checkpoint."""
     return dataclasses.asdict(config)
+
+
+def train_config(values: dict[str, Any]) -> TrainConfig:
+    """The inverse of `to_dict` for a TrainConfig; what an older version did not know yet has its default.
+
+    Raises:
+        ValueError: a name there is no field for, or not a configuration at all.
+    """
+    kinds = {
+        "model": ModelConfig,
+        "detector": DetectorConfig,
+        "side": SideConfig,
+        "loss": LossConfig,
+        "synth": SynthConfig,
+    }
+    try:
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        for key, kind in kinds.items():
+            own = plain.get(key, {})
+            plain[key] = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in own.items()})
+        return TrainConfig(**plain)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"this is no training configuration of this version of lgnet: {error}") from error
+
+
+def read_run(folder: str | Path) -> TrainConfig:
+    """The configuration of a run's folder, whose `out` is this folder wherever it was made.
+
+    Raises:
+        ValueError: there is no run.
+    """
+    try:
+        values = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+        return replace(train_config(values), out=str(folder))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} holds no run to go on with: {error}") from error
+
+
+RESUMABLE = (
+    "samples",
+    "decay",
+    "learning_rate",
+    "renderers",
+    "readers",
+    "threads",
+    "devices",
+    "compile",
+    "real_data",
+    "evaluate_every",
+    "checkpoint_every",
+)
+"""What may be changed when a run goes on; all else is the run's own."""
+
+
+def data_weights(data: Sequence[str]) -> dict[str, float]:
+    """The option `data`, NAME:ROOT=SHARE each, as shares by NAME:ROOT.
+
+    Raises:
+        ValueError: not of this form, twice the same, or shares that cannot be.
+    """
+    weights: dict[str, float] = {}
+    for text in data:
+        name, _, number = text.rpartition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            share = -1.0
+        if not name or not 0 < share <= 1:
+            raise ValueError(f"--data wants NAME:ROOT=SHARE with a share above 0 and at most 1, not {text!r}")
+        if name in weights:
+            raise ValueError(f"--data names {name} twice")
+        weights[name] = share
+    if sum(weights.values()) > 1 + 1e-9:
+        raise ValueError(f"the shares of --data add up to {sum(weights.values()):g}, more than 1")
+    return weights
+
+
+def check_train(config: TrainConfig) -> None:
+    """Refuse a configuration that cannot be trained.
+
+    Raises:
+        ValueError: what is wrong with it, in one sentence.
+    """
+    at_least: dict[str, float] = dict.fromkeys(
+        ("samples", "batch_size", "accumulate", "renderers", "reuse", "readers", "devices"), 1
+    )
+    at_least |= dict.fromkeys(("evaluate_every", "checkpoint_every"), 1)
+    at_least |= dict.fromkeys(("warmup", "decay", "weight_decay", "threads", "seed"), 0)
+    for name, least in at_least.items():
+        if not getattr(config, name) >= least:
+            raise ValueError(f"{_option(name)} is at least {least}, not {getattr(config, name)}")
+    for name in ("learning_rate", "clip"):
+        if not 0 < getattr(config, name) < float("inf"):
+            raise ValueError(f"{_option(name)} is above 0, not {getattr(config, name)}")
+    if not 0 <= config.ema < 1:
+        raise ValueError(f"--ema is from 0 to below 1, not {config.ema}")
+    if config.seed > 65535:
+        raise ValueError(f"--seed is at most 65535, not {config.seed}")
+    if config.ring < config.reuse + 1:
+        raise ValueError(f"--ring is at least --reuse + 1, here {config.reuse + 1}, not {config.ring}")
+    if config.synth.size < 32:
+        raise ValueError(f"--synth.size is at least 32 pixels, not {config.synth.size}")
+    if abs(sum(config.synth.kinds) - 1) > 1e-8 or min(config.synth.kinds) < 0:
+        raise ValueError(f"--synth.kinds are four shares that add up to 1, not {config.synth.kinds}")
+    if data_weights(config.data) and config.task != "hands":
+        raise ValueError(
+            f"--data is for hand networks: the {config.task} need pictures in which every hand is marked, as synthetic ones"
+        )
+
+
+def _option(field_name: str) -> str:
+    return "--" + field_name.replace("_", "-")
 
 
 def model_config(values: dict[str, Any]) -> ModelConfig:

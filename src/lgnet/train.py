@@ -1,8 +1,7 @@
 """One plain training loop for everything, on Lightning Fabric: readable from top to bottom.
 
-A run's folder holds `config.json`, `state.safetensors` (network, EMA, optimiser, counters: what `--resume` takes up),
-`best.safetensors` and `last.safetensors` (EMA weights to use), `metrics.jsonl` (the learning curve), TensorBoard files
-and `sheet.jpg` (what it trains on). Everything is written aside, then renamed.
+A run's folder is described in docs/training.md. Everything in it is written aside, then renamed, or a line appended; after
+a kill at any moment, `--resume` goes on from the last `state.safetensors` to the very weights of an unbroken run.
 """
 
 from __future__ import annotations
@@ -10,63 +9,89 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import queue
 import subprocess
-import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from . import __version__
 from .checkpoint import init_from, save_weights
-from .config import DetectorConfig, LossConfig, ModelConfig, SideConfig, SynthConfig, TrainConfig, to_dict
-from .data.ring import Ring
+from .config import RESUMABLE, TrainConfig, check_train, read_run, to_dict
+from .data.feed import Feed
 from .data.sample import Sample
 from .tasks import Task, Trainee, build_task
+from .train_state import Average, load_state, save_state
+
+REPORT_EVERY = 100
+"""Steps between two lines of progress."""
 
 
 def main(config: TrainConfig, resume: str | None = None) -> Path:
     """Train; returns the run's folder.
 
     Args:
-        config: what to train. With `resume` it is read from the run's folder, except for `samples`, `decay`,
-            `learning_rate`, `renderers`, `threads`, `devices`, `compile`, `real_data` and `evaluate_every`, which are
-            taken from here.
+        config: what to train. With `resume` it is read from the run's folder, except for what `config.RESUMABLE` names.
         resume: a run's folder to go on with.
 
     Raises:
-        ValueError: the folder to resume holds no run, or the new run's folder already holds one.
+        ValueError: the configuration cannot be trained, the folder to resume holds no run, or the new run's folder already
+            holds one.
     """
-    from lightning_fabric import Fabric
-
     if resume is not None:
-        config = _resumed_config(config, Path(resume))
+        config = dataclasses.replace(read_run(resume), **{name: getattr(config, name) for name in RESUMABLE})
+    check_train(config)
     out = Path(config.out)
     if resume is None and (out / "state.safetensors").exists():
         raise ValueError(f"{out} already holds a run; go on with it by --resume {out}, or choose another --out")
+    fabric = start_fabric(config)
+    out.mkdir(parents=True, exist_ok=True)
+    if fabric.global_rank == 0:
+        _write_text(out / "config.json", json.dumps(to_dict(config), indent=1))
+    torch.manual_seed(config.seed + fabric.global_rank)
+    task = build_task(config)
+    going_on = (out / "state.safetensors").exists()  # a run may have been killed before its first
+    if config.init and not going_on:
+        fabric.print(str(init_from(task.network, config.init)))
+    net, optimiser, average = prepare(fabric, config, task)
+    state: dict[str, Any] = {"samples": 0, "seconds": 0.0, "best": float("inf")}
+    if going_on:
+        state |= load_state(out / "state.safetensors", task.network, average, optimiser)
+    if fabric.global_rank == 0:
+        _note_start(out, fabric, state)
+    _loop(fabric, config, task, net, optimiser, average, state, out)
+    if fabric.world_size > 1:
+        fabric.barrier()  # or gloo's other end may be gone before the group is
+    return out
+
+
+def start_fabric(config: TrainConfig) -> Any:
+    """Processes, devices and precision: torchrun's where it started us, else `devices` of this machine."""
+    from lightning_fabric import Fabric
+
     if config.threads:
         torch.set_num_threads(config.threads)
     cv2.setNumThreads(1)
-    many = config.devices > 1 or int(os.environ.get("WORLD_SIZE", "1")) > 1
+    world, here = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    torchrun = world > 0 and here > 0
+    devices, machines = (here, world // here) if torchrun else (config.devices, 1)
+    many = devices * machines > 1
     # which parts of the network a batch uses depends on which hands are in it
     strategy = "ddp_find_unused_parameters_true" if many else "auto"
-    fabric = Fabric(devices=config.devices, strategy=strategy, precision=_precision(config))  # type: ignore[arg-type]
+    fabric = Fabric(devices=devices, num_nodes=machines, strategy=strategy, precision=_precision(config))  # type: ignore[arg-type]
     if many:
         fabric.launch()
-    out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.seed + fabric.global_rank)
-    task = build_task(config)
-    if config.init and resume is None:
-        fabric.print(str(init_from(task.network, config.init)))
+    return fabric
+
+
+def prepare(fabric: Any, config: TrainConfig, task: Task) -> tuple[Any, Any, Average]:
+    """The network with its loss as Fabric runs it, the optimiser, and the averaged weights."""
     task.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = Average(task.network, config.ema)
     decayed = [p for p in task.network.parameters() if p.dim() > 1]
     plain = [p for p in task.network.parameters() if p.dim() <= 1]
     optimiser = torch.optim.AdamW(
@@ -76,81 +101,70 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
     if config.compile:
         task.network.compile()
     net, optimiser = fabric.setup(Trainee(task), optimiser)
-    average.to(fabric.device)
-    state: dict[str, Any] = {"samples": 0, "seconds": 0.0, "drawn": 0, "best": float("inf")}
-    if resume is not None:
-        state = load_state(out / "state.safetensors", task.network, average, optimiser)
-    if fabric.global_rank == 0:
-        _write_text(out / "config.json", json.dumps(to_dict(config), indent=1))
-    _loop(fabric, config, task, net, optimiser, average, state, out)
-    if many:
-        fabric.barrier()  # or gloo's other end may be gone before the group is
-    return out
+    return net, optimiser, Average(task.network, config.ema)
 
 
 def _loop(fabric, config: TrainConfig, task: Task, net, optimiser, average: Average, state: dict, out: Path) -> None:
     rank, world = fabric.global_rank, fabric.world_size
-    rng = np.random.default_rng([config.seed, rank, state["samples"]])
+    step_size = config.batch_size * config.accumulate * world
+    first = state["samples"] // (config.batch_size * world)
     held_out = _held_out(config) if rank == 0 else {}
-    writer = _writer(out) if rank == 0 else None
-    step_size = config.batch_size * world
-    seed = config.seed * 101 + rank
-    with Ring(config.synth, config.ring, config.renderers, config.reuse, seed, state["drawn"]) as ring:
-        while ring.ready < min(config.ring, max(4 * config.batch_size, config.ring // 4)):
-            time.sleep(0.2)
-        feed = _Feed(lambda: task.batch(ring.take(config.batch_size, rng), rng))
-        begin, begin_samples, waited = time.monotonic(), state["samples"], 0.0
-        sums: dict[str, float] = {}
-        next_checkpoint = state["samples"] + config.checkpoint_every
-        next_evaluation = state["samples"] + config.evaluate_every if state["samples"] else 0
+    writer = _writer(out, state["samples"]) if rank == 0 else None
+    with Feed(config, task.batch, first, rank, world) as feed:
+        begin, began, waited = time.monotonic(), state["samples"], 0.0
+        marked, sums, steps = begin, {}, 0
+        if rank == 0 and state["samples"] == 0:
+            _evaluate(config, task, average, held_out, state, out, writer, [])
         net.train()
         while state["samples"] < config.samples:
-            if state["samples"] >= next_evaluation:
-                next_evaluation += config.evaluate_every
-                if rank == 0:
-                    state["drawn"] = ring.drawn
-                    _evaluate(config, task, average, held_out, state, out, writer, ring, rng)
-                net.train()
-            before = time.monotonic()
-            data = feed.take()
-            waited += time.monotonic() - before
+            torch.manual_seed(_step_seed(config.seed, rank, state["samples"]))
+            learning_rate = rate(config, state["samples"])
             for group in optimiser.param_groups:
-                group["lr"] = rate(config, state["samples"])
-            loss, terms = net({key: value.to(fabric.device) for key, value in data.items()})
-            fabric.backward(loss)
+                group["lr"] = learning_rate
+            for part in range(config.accumulate):
+                before = time.monotonic()
+                data = {key: value.to(fabric.device) for key, value in feed.take().items()}
+                waited += time.monotonic() - before
+                with fabric.no_backward_sync(net, enabled=part < config.accumulate - 1 and world > 1):
+                    loss, terms = net(data)
+                    fabric.backward(loss / config.accumulate)
+                for key, value in {"loss": loss, **terms}.items():
+                    sums[key] = sums.get(key, 0.0) + value.detach() / config.accumulate
             norm = nn.utils.clip_grad_norm_(task.network.parameters(), config.clip)
             if torch.isfinite(norm):
                 optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             average.update(task.network, state["samples"] / step_size)
             state["samples"] += step_size
-            for key, value in {"loss": loss, **terms}.items():
-                sums[key] = sums.get(key, 0.0) + float(value.detach())
-            if state["samples"] % (100 * step_size) < step_size and rank == 0:
-                spent = time.monotonic() - begin
-                speed = (state["samples"] - begin_samples) / spent
-                line = {key: round(value / 100, 4) for key, value in sums.items()}
-                print(
-                    f"{state['samples']:>9} samples  {speed:6.1f}/s  waited {waited / spent:5.1%}  "
-                    f"reuse {ring.reuse:4.1f}  " + "  ".join(f"{k} {v:.4f}" for k, v in line.items()),
-                    flush=True,
-                )
-                if writer is not None:
-                    for key, value in line.items():
-                        writer.add_scalar(f"train/{key}", value, state["samples"])
-                    writer.add_scalar("speed/samples_per_second", speed, state["samples"])
-                sums = {}
-            if state["samples"] >= next_checkpoint or state["samples"] >= config.samples:
-                next_checkpoint += config.checkpoint_every
+            steps += 1
+            if steps == REPORT_EVERY:
                 if rank == 0:
-                    now = time.monotonic()
-                    state["seconds"] += now - begin
-                    state["drawn"] = ring.drawn
-                    begin, begin_samples, waited = now, state["samples"], 0.0
+                    speed = (state["samples"] - began) / (time.monotonic() - begin)
+                    share = waited / (time.monotonic() - begin)
+                    _report(state["samples"], speed, share, {k: float(v) / steps for k, v in sums.items()}, writer)
+                sums, steps = {}, 0
+            finished = state["samples"] >= config.samples
+            if rank == 0 and (finished or _due(state["samples"], step_size, config.evaluate_every)):
+                _evaluate(config, task, average, held_out, state, out, writer, feed.seen)
+                net.train()
+            if finished or _due(state["samples"], step_size, config.checkpoint_every):
+                now = time.monotonic()
+                state["seconds"] += now - marked
+                marked = begin = now
+                began, waited = state["samples"], 0.0
+                if rank == 0:
                     save_state(out / "state.safetensors", task.network, average, optimiser, state)
-        feed.stop()
-        if rank == 0:
-            _evaluate(config, task, average, held_out, state, out, writer, ring, rng)
+    if writer is not None:
+        writer.close()
+
+
+def _due(samples: int, step_size: int, every: int) -> bool:
+    """Whether this step reached a multiple of `every` samples: the same steps however often a run was broken off."""
+    return samples // every > (samples - step_size) // every
+
+
+def _step_seed(seed: int, rank: int, samples: int) -> int:
+    return int(np.random.SeedSequence([seed, rank, samples]).generate_state(1)[0])
 
 
 def rate(config: TrainConfig, samples: int) -> float:
@@ -160,61 +174,41 @@ def rate(config: TrainConfig, samples: int) -> float:
     return config.learning_rate * up * max(down, 0.0)
 
 
-class _Feed:
-    """Makes the next batch in a thread while this one is trained on."""
-
-    def __init__(self, make):
-        self._queue: queue.Queue = queue.Queue(maxsize=2)
-        self._make, self._stopped = make, False
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._stopped:
-            try:
-                item: Any = self._make()
-            except Exception as error:
-                item, self._stopped = error, True
-            while True:
-                try:
-                    self._queue.put(item, timeout=0.5)
-                    break
-                except queue.Full:
-                    if self._stopped:
-                        return
-
-    def take(self) -> Any:
-        item = self._queue.get()
-        if isinstance(item, Exception):
-            raise item
-        return item
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._thread.join(5)
+def _report(samples: int, speed: float, waited: float, line: dict[str, float], writer: Any) -> None:
+    terms = "  ".join(f"{k} {v:.4f}" for k, v in line.items())
+    print(f"{samples:>9} samples  {speed:6.1f}/s  waited {waited:5.1%}  {terms}", flush=True)
+    if writer is not None:
+        for key, value in line.items():
+            writer.add_scalar(f"train/{key}", value, samples)
+        writer.add_scalar("speed/samples_per_second", speed, samples)
 
 
-class Average:
-    """Exponential moving average of a network's weights and buffers; young runs average over fewer steps."""
+def _note_start(out: Path, fabric: Any, state: dict[str, Any]) -> None:
+    """Add a line on this start to `starts.jsonl`, and take from the curve what came after the state that is gone on from."""
+    row = {
+        "time": time.time(),
+        "samples": state["samples"],
+        "commit": _commit(),
+        "version": __version__,
+        "torch": torch.__version__,
+        "processes": fabric.world_size,
+        "device": str(fabric.device),
+        "threads": torch.get_num_threads(),
+    }
+    with (out / "starts.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    curve = out / "metrics.jsonl"
+    if curve.exists():
+        lines = [line for line in curve.read_text().splitlines() if _up_to(line, state["samples"])]
+        _write_text(curve, "".join(line + "\n" for line in lines))
 
-    def __init__(self, network: nn.Module, decay: float):
-        self.values = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        self.decay = decay
 
-    def to(self, device: torch.device) -> None:
-        """Move to a device."""
-        self.values = {name: value.to(device) for name, value in self.values.items()}
-
-    @torch.no_grad()
-    def update(self, network: nn.Module, steps: float) -> None:
-        """Take one step's weights in."""
-        weight = 1 - min(self.decay, (1 + steps) / (10 + steps))
-        new = network.state_dict()
-        floats = [name for name, value in self.values.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.values[n] for n in floats], [new[n].detach() for n in floats], weight)  # pyright: ignore[reportPrivateImportUsage]
-        for name, value in self.values.items():
-            if not value.is_floating_point():
-                value.copy_(new[name])
+def _up_to(line: str, samples: int) -> bool:
+    """Whether a line of the curve is whole and no later than that; a fresh start evaluates anew."""
+    try:
+        return samples > 0 and json.loads(line)["samples"] <= samples
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _held_out(config: TrainConfig) -> dict[str, list[Sample]]:
@@ -234,7 +228,7 @@ def _held_out(config: TrainConfig) -> dict[str, list[Sample]]:
 
 
 @torch.compiler.set_stance("force_eager")  # batches of other sizes than in training: not worth compiling for
-def _evaluate(config, task: Task, average: Average, held_out, state, out: Path, writer, ring, rng) -> None:
+def _evaluate(config, task: Task, average: Average, held_out, state, out: Path, writer, seen: Sequence[Sample]) -> None:
     """Figures of the averaged weights, appended to the curve; keeps the best and the last weights."""
     network = task.network
     live = {name: value.detach().clone() for name, value in network.state_dict().items()}
@@ -251,9 +245,10 @@ def _evaluate(config, task: Task, average: Average, held_out, state, out: Path, 
                 writer.add_scalar(key, value, state["samples"])
         writer.flush()
     print("evaluated " + "  ".join(f"{k} {v}" for k, v in row.items() if "/" in k), flush=True)
-    sheet = task.sheet(network, ring.take(32, rng), rng)
-    cv2.imwrite(str(out / "sheet.part.jpg"), sheet[..., ::-1])
-    (out / "sheet.part.jpg").replace(out / "sheet.jpg")
+    if seen:
+        sheet = task.sheet(network, seen, np.random.default_rng([config.seed, state["samples"]]))
+        cv2.imwrite(str(out / "sheet.part.jpg"), sheet[..., ::-1])
+        (out / "sheet.part.jpg").replace(out / "sheet.jpg")
     meta = {
         "samples": state["samples"],
         "hours": round(state["seconds"] / 3600, 3),
@@ -268,64 +263,6 @@ def _evaluate(config, task: Task, average: Average, held_out, state, out: Path, 
         state["best"] = row[f"bench/{task.better}"]
         save_weights(out / "best.safetensors", network, architecture, meta, kind=config.task)
     network.load_state_dict(live)
-
-
-def save_state(path: Path, network: nn.Module, average: Average, optimiser, state: dict[str, Any]) -> None:
-    """Everything needed to go on, as safetensors with the counters in its header; written aside, then renamed."""
-    tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.values.items()}
-    for index, values in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items()}
-    tensors["torch_rng"] = torch.get_rng_state()
-    part = path.with_suffix(".part")
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, {"state": json.dumps(state)})
-    part.replace(path)
-
-
-def load_state(path: Path, network: nn.Module, average: Average, optimiser) -> dict[str, Any]:
-    """Put back what `save_state` wrote; returns the counters.
-
-    Raises:
-        ValueError: the file is damaged or of another network.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            state = json.loads(file.metadata()["state"])
-        network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
-        device = next(network.parameters()).device
-        average.values = {k[8:]: v.to(device) for k, v in tensors.items() if k.startswith("average.")}
-        saved = optimiser.state_dict()
-        saved["state"] = {}
-        for key, value in tensors.items():
-            if key.startswith("optimiser."):
-                _, index, name = key.split(".", 2)
-                saved["state"].setdefault(int(index), {})[name] = value
-        optimiser.load_state_dict(saved)
-        torch.set_rng_state(tensors["torch_rng"])
-    except Exception as error:
-        raise ValueError(f"{path} does not hold a run of this network that could be taken up: {error}") from error
-    return state
-
-
-def _resumed_config(config: TrainConfig, folder: Path) -> TrainConfig:
-    try:
-        values = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} holds no run to go on with: {error}") from error
-    kinds: dict[str, Any] = {
-        "model": ModelConfig,
-        "detector": DetectorConfig,
-        "side": SideConfig,
-        "loss": LossConfig,
-        "synth": SynthConfig,
-    }
-    for key, kind in kinds.items():
-        values[key] = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.get(key, {}).items()})
-    saved = TrainConfig(**values)
-    taken = ("samples", "decay", "learning_rate", "renderers", "threads", "devices", "compile", "real_data")
-    taken += ("evaluate_every",)
-    return dataclasses.replace(saved, out=str(folder), **{name: getattr(config, name) for name in taken})
 
 
 def _precision(config: TrainConfig) -> str:
@@ -345,10 +282,10 @@ def _has_bf16_units() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def _writer(out: Path) -> Any:
+def _writer(out: Path, samples: int) -> Any:
     from torch.utils.tensorboard.writer import SummaryWriter
 
-    return SummaryWriter(str(out / "tensorboard"))
+    return SummaryWriter(str(out / "tensorboard"), purge_step=samples + 1 if samples else None)
 
 
 def _commit() -> str:

@@ -7,7 +7,7 @@ is carried along exactly: no picture moves without its camera.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -58,17 +58,17 @@ def make_batch(
 
 
 def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, augment: Augment) -> dict:
-    if sample.hand_model != config.hand_model:  # pose and shape of another model mean another hand; see refit.py
-        sample = replace(sample, has_params=np.zeros(2, bool))
-    boxes, given = sample.box.astype(np.float64).copy(), sample.present.copy()
+    boxes = sample.box.astype(np.float64).copy()
+    shown = sample.present & (sample.box[:, 2:].max(1) > 0)  # which slots look at their own hand; one of no place: none
+    given = shown.copy()
+    absent = ~sample.present & (sample.present_known if sample.present_known is not None else True)
     K = sample_camera(sample)
     roll = 0.0
-    shown = sample.present.copy()  # which slots look at their own hand
     if rng is not None and augment is not NO_AUGMENT:
         for side in (0, 1):
-            if sample.present[side]:
+            if shown[side]:
                 boxes[side] = jitter_box(boxes[side], rng, augment)
-            elif rng.random() < augment.negatives:
+            elif absent[side] and rng.random() < augment.negatives:
                 boxes[side], given[side] = _negative(sample, side, rng), True
                 if rng.random() < 0.25:  # also alone, so that a lone crop is no proof of a hand
                     given[1 - side] = shown[1 - side] = False
@@ -91,7 +91,7 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
     row["present_known"] = given.copy()
     for side, crop in enumerate(crops.hands):
         if crop is not None and shown[side]:
-            _truth(row, sample, side, crop)
+            _truth(row, sample, side, crop, config.hand_model)
         if crop is not None and sample.parts is not None:
             row["parts"][side] = _parts(sample.parts, side, crop)
     if shown.all():
@@ -128,7 +128,7 @@ def _empty_row(config: ModelConfig) -> dict:
     }
 
 
-def _truth(row: dict, sample: Sample, side: int, crop: Crop) -> None:
+def _truth(row: dict, sample: Sample, side: int, crop: Crop, hand_model: str) -> None:
     row["present"][side] = True
     joints2d = crop.image_to_crop(sample.joints2d[side])
     row["joints2d"][side] = np.clip(joints2d, -4, 4)
@@ -136,7 +136,7 @@ def _truth(row: dict, sample: Sample, side: int, crop: Crop) -> None:
     if sample.joints3d_valid[side, 0]:
         row["joints3d"][side] = crop.to_crop(sample.joints3d[side] - sample.joints3d[side, :1])
         row["joints3d_valid"][side] = sample.joints3d_valid[side]
-    if sample.has_params[side]:
+    if sample.has_params[side] and sample.hand_model == hand_model:  # another model's pose and shape mean other things
         rotations = np.stack([cv2.Rodrigues(r)[0] for r in sample.pose[side].astype(np.float64)])
         rotations[0] = crop.rotation_to_crop(rotations[0])
         if crop.mirrored:
@@ -173,7 +173,7 @@ def _negative(sample: Sample, side: int, rng: np.random.Generator) -> np.ndarray
     """A box that a detector might wrongly offer for an absent hand: the other hand, taken for this side, or any place."""
     height, width = sample.image.shape[:2]
     other = sample.box[1 - side].astype(np.float64)
-    if sample.present[1 - side] and rng.random() < 0.7:
+    if sample.present[1 - side] and other[2:].max() > 0 and rng.random() < 0.7:
         return jitter_box(other, rng, TRAIN_AUGMENT)
     size = rng.uniform(0.15, 0.6) * min(height, width)
     centre = rng.uniform(0, 1, 2) * (width, height)

@@ -1,26 +1,82 @@
-"""Pictures rendered ahead: worker processes draw into a ring in shared memory, training takes from it at random.
+"""Pictures rendered ahead: worker processes draw into a ring in shared memory, training takes them from there.
 
-A picture is used several times, cropped and coloured anew each time, and then replaced. Training never waits once the
-ring is full: where the renderers are slower, pictures are simply used more often (`Ring.reuse` says how often).
+Which picture is used when is decided by number alone, never by who was quicker, so that a resumed run sees what an unbroken
+one would have seen. The ring is cut into `reuse + 1` blocks. In a round, training goes once through `reuse` of them in
+a random order while the renderers fill the last one; then the oldest block is given up. A picture is so used `reuse`
+times, far apart. A batch waits for the pictures it needs; renderers draw in the order in which they are needed, so a
+resumed run begins at once and has no more than a ring to draw again.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import multiprocessing
 import os
+import time
+from collections.abc import Iterator
 from multiprocessing.shared_memory import SharedMemory
+from typing import NamedTuple
 
 import numpy as np
 
 from ..config import SynthConfig
 from .sample import KINDS, Sample
 
+_FIELDS = ("image", "parts", "K", "present", "box", "joints2d", "joints3d", "pose", "shape")
+
+
+class Plan(NamedTuple):
+    """Which picture each use takes. Uses and pictures are counted from 0, for each training process by itself."""
+
+    block: int
+    """Pictures of a block."""
+    reuse: int
+    """How often a picture is used, the first few blocks more often: there are no older ones beside them yet."""
+    seed: int
+
+    @property
+    def round(self) -> int:
+        """Uses of a round."""
+        return self.block * self.reuse
+
+    def pictures(self, number: int) -> np.ndarray:
+        """(round,) the pictures of a round in the order of their use."""
+        return _pictures(self, number)
+
+    def picture(self, use: int) -> int:
+        """The picture that a use takes."""
+        return int(_pictures(self, use // self.round)[use % self.round])
+
+    def needed(self, first: int) -> Iterator[int]:
+        """Every picture once, in the order in which it is needed from use `first` on; endless."""
+        seen: set[int] = set()
+        for number in itertools.count(first // self.round):
+            seen = {picture for picture in seen if picture // self.block > number - self.reuse}
+            skipped = max(0, first - number * self.round)
+            for picture in self.pictures(number)[skipped:].tolist():
+                if picture not in seen:
+                    seen.add(picture)
+                    yield picture
+
+
+@functools.lru_cache(maxsize=8)
+def _pictures(plan: Plan, number: int) -> np.ndarray:
+    older = np.arange(plan.reuse) % min(plan.reuse, number + 1)
+    all_of_it = (number - older)[:, None] * plan.block + np.arange(plan.block)
+    return np.random.default_rng([plan.seed, number]).permutation(all_of_it.ravel())
+
+
+def plan_ring(count: int, reuse: int, seed: int) -> Plan:
+    """The plan of a ring of at most `count` pictures."""
+    return Plan(count // (reuse + 1), reuse, seed)
+
 
 def sample_dtype(size: int) -> np.dtype:
-    """One synthetic Sample of size x size pixels as a plain record; `version` is odd while it is being written."""
+    """One synthetic Sample of size x size pixels as a plain record; `number` is its picture's, -1 before it is whole."""
     return np.dtype(
         [
-            ("version", "i8"),
+            ("number", "i8"),
             ("image", "u1", (size, size, 3)),
             ("parts", "u1", (size, size)),
             ("K", "f4", 4),
@@ -35,12 +91,12 @@ def sample_dtype(size: int) -> np.dtype:
     )
 
 
-def _write(record: np.void, sample: Sample) -> None:
-    record["version"] += 1
+def _write(record: np.void, sample: Sample, number: int) -> None:
+    record["number"] = -1
     record["kind"] = KINDS.index(sample.kind)
-    for key in ("image", "parts", "K", "present", "box", "joints2d", "joints3d", "pose", "shape"):
+    for key in _FIELDS:
         record[key] = getattr(sample, key)
-    record["version"] += 1
+    record["number"] = number
 
 
 def _read(record: np.void) -> Sample:
@@ -53,28 +109,26 @@ def _read(record: np.void) -> Sample:
         joints3d_valid=every,
         has_params=present,
         hand_model="lgnet",
-        **{
-            key: record[key].copy()
-            for key in ("image", "parts", "K", "present", "box", "joints2d", "joints3d", "pose", "shape")
-        },
+        **{key: record[key].copy() for key in _FIELDS},
     )
 
 
-def _draw_forever(
-    memory: str,
-    count: int,
-    config: SynthConfig,
-    seed: int,
-    worker: int,
-    workers: int,
-    first: int,
-    used,
-    drawn,
-    reuse: int,
-) -> None:
-    """A renderer's life: fill its own slots, then replace the oldest whenever the ring has been used enough."""
-    import time
+class _Share(NamedTuple):
+    """What a renderer is told."""
 
+    memory: str
+    slots: int
+    config: SynthConfig
+    plan: Plan
+    first: int  # use
+    worker: int
+    workers: int
+    process: int  # of `processes` that train, each with its own ring
+    processes: int
+
+
+def _draw_forever(share: _Share, used, drawn) -> None:
+    """A renderer's life: every `workers`-th picture that is needed, as soon as the block it replaces is used up."""
     import cv2
     import torch
 
@@ -82,44 +136,54 @@ def _draw_forever(
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    os.nice(5)
-    shared = SharedMemory(memory)
-    ring = np.ndarray(count, sample_dtype(config.size), shared.buf)
-    slots = range(worker, count, workers)
+    plan = share.plan
+    shared = SharedMemory(share.memory)
+    ring = np.ndarray(share.slots, sample_dtype(share.config.size), shared.buf)
     parent = os.getppid()
-    index = 0
-    while os.getppid() == parent:
-        if index >= len(slots) and index * workers * reuse > used.value + len(slots) * workers * reuse // 2:
+    for picture in itertools.islice(plan.needed(share.first), share.worker, None, share.workers):
+        while picture // plan.block > used.value // plan.round + 1:
             time.sleep(0.02)
-            continue
-        sample = make_sample(training_rng(seed, worker, first + index), config)
-        _write(ring[slots[index % len(slots)]], sample)
-        index += 1
-        drawn[worker] = index
-    shared.close()
+            if os.getppid() != parent:
+                return
+        if os.getppid() != parent:
+            return
+        rng = training_rng(plan.seed, 0, picture * share.processes + share.process)
+        _write(ring[picture % share.slots], make_sample(rng, share.config), picture)
+        drawn[share.worker] += 1
 
 
 class Ring:
-    """The ring seen from the training process. Use as a context manager, so that its processes and memory go away."""
+    """The ring seen from a training process. Use as a context manager, so that its processes and memory go away."""
 
-    def __init__(self, config: SynthConfig, count: int, workers: int, reuse: int, seed: int, first: int = 0):
-        """Start `workers` renderers for `count` pictures; picture numbers begin at `first`, so a resumed run sees new ones."""
+    def __init__(
+        self,
+        config: SynthConfig,
+        count: int,
+        workers: int,
+        reuse: int,
+        seed: int,
+        first: int = 0,
+        process: int = 0,
+        processes: int = 1,
+    ):
+        """Start `workers` renderers for at most `count` pictures, from use `first` on.
+
+        `process` of `processes` that train get other pictures each; the result does not depend on `workers`.
+        """
         context = multiprocessing.get_context("spawn")
+        self._plan = plan_ring(count, reuse, seed)
+        slots = self._plan.block * (reuse + 1)
         dtype = sample_dtype(config.size)
-        self._memory = SharedMemory(create=True, size=count * dtype.itemsize)
-        self._records = np.ndarray(count, dtype, self._memory.buf)
-        self._records["version"] = 0
-        self._used = context.Value("q", 0, lock=False)
+        self._memory = SharedMemory(create=True, size=slots * dtype.itemsize)
+        self._records = np.ndarray(slots, dtype, self._memory.buf)
+        self._records["number"] = -1
+        self._used = context.Value("q", first, lock=False)
         self._drawn = context.Array("q", workers, lock=False)
+        share = _Share(self._memory.name, slots, config, self._plan, first, 0, workers, process, processes)
         self._workers = [
-            context.Process(
-                target=_draw_forever,
-                args=(self._memory.name, count, config, seed, w, workers, first, self._used, self._drawn, reuse),
-                daemon=True,
-            )
+            context.Process(target=_draw_forever, args=(share._replace(worker=w), self._used, self._drawn), daemon=True)
             for w in range(workers)
         ]
-        self._first = first
         for worker in self._workers:
             worker.start()
 
@@ -138,35 +202,25 @@ class Ring:
         self._memory.unlink()
 
     @property
-    def ready(self) -> int:
-        """How many slots hold a picture."""
-        return int((self._records["version"] >= 2).sum())
-
-    @property
     def drawn(self) -> int:
-        """Pictures rendered so far, the most of any worker counted from `first`: where the next run goes on."""
-        return self._first + max(self._drawn)
+        """Pictures rendered since it was started."""
+        return sum(self._drawn)
 
-    @property
-    def reuse(self) -> float:
-        """How often a picture has been used so far on average."""
-        return self._used.value / max(sum(self._drawn), 1)
-
-    def take(self, count: int, rng: np.random.Generator) -> list[Sample]:
-        """`count` pictures at random from those that are ready.
+    def take(self, count: int) -> list[Sample]:
+        """The pictures of the next `count` uses, waiting for those that are not there yet.
 
         Raises:
-            RuntimeError: all renderers have died.
+            RuntimeError: a renderer has died.
         """
-        if not any(worker.is_alive() for worker in self._workers):
-            raise RuntimeError("all renderers have stopped; the message of the first that failed is above")
-        ready = np.flatnonzero(self._records["version"] >= 2)
-        out = []
-        while len(out) < count:
-            record = self._records[int(ready[rng.integers(len(ready))])]
-            version = int(record["version"])
-            sample = _read(record)
-            if version % 2 == 0 and int(record["version"]) == version:  # nobody wrote meanwhile
-                out.append(sample)
-        self._used.value += count
-        return out
+        return [self._next() for _ in range(count)]
+
+    def _next(self) -> Sample:
+        picture = self._plan.picture(self._used.value)
+        record = self._records[picture % len(self._records)]
+        while record["number"] != picture:
+            if not all(worker.is_alive() for worker in self._workers):
+                raise RuntimeError("a renderer has stopped; its message is above")
+            time.sleep(0.002)
+        sample = _read(record)
+        self._used.value += 1
+        return sample

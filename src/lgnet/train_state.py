@@ -1,0 +1,75 @@
+"""What a run is made of while it runs, and how it is kept: averaged weights, and the file that `--resume` takes up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+class Average:
+    """Exponential moving average of a network's weights and buffers; young runs average over fewer steps."""
+
+    def __init__(self, network: nn.Module, decay: float):
+        self.values = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        self.decay = decay
+
+    def to(self, device: torch.device) -> None:
+        """Move to a device."""
+        self.values = {name: value.to(device) for name, value in self.values.items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, steps: float) -> None:
+        """Take one step's weights in."""
+        weight = 1 - min(self.decay, (1 + steps) / (10 + steps))
+        new = network.state_dict()
+        floats = [name for name, value in self.values.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.values[n] for n in floats], [new[n].detach() for n in floats], weight)  # pyright: ignore[reportPrivateImportUsage]
+        for name, value in self.values.items():
+            if not value.is_floating_point():
+                value.copy_(new[name])
+
+
+def save_state(path: Path, network: nn.Module, average: Average, optimiser, state: dict[str, Any]) -> None:
+    """Everything needed to go on, as safetensors with the counters in its header; written aside, then renamed."""
+    tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.values.items()}
+    for index, values in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items()}
+    part = path.with_suffix(".part")
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, {"state": json.dumps(state)})
+    part.replace(path)
+
+
+def load_state(path: Path, network: nn.Module, average: Average, optimiser) -> dict[str, Any]:
+    """Put back what `save_state` wrote; returns the counters.
+
+    Raises:
+        ValueError: the file is damaged or of another network.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            state = json.loads(file.metadata()["state"])
+        network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+        for name, value in average.values.items():
+            value.copy_(tensors[f"average.{name}"])
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        saved = optimiser.state_dict()
+        saved["state"] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimiser."):
+                _, index, name = key.split(".", 2)
+                like = parameters[int(index)]
+                # laid out in memory as the parameter is: other strides are other kernels, which round differently
+                value = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+                saved["state"].setdefault(int(index), {})[name] = value
+        optimiser.load_state_dict(saved)
+    except Exception as error:
+        raise ValueError(f"{path} does not hold a run of this network that could be taken up: {error}") from error
+    return state
