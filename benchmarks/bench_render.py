@@ -1,6 +1,6 @@
 """How many synthetic pictures one core draws a second, where the time goes, and what numba saves.
 
-    python benchmarks/bench_render.py [--count 200] [--looks 0]
+    python benchmarks/bench_render.py [--count 200] [--looks 0 | --preset lgnet-mobile]
 
 CPU time of one thread is measured, not the clock, so that other work on the machine matters less.
 """
@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -20,7 +21,7 @@ import cv2
 import numpy as np
 import torch
 
-from lgnet.config import SynthConfig
+from lgnet.config import PRESETS, SynthConfig
 from lgnet.rasterize import rasterize
 from lgnet.synth import generate, raster, render
 from lgnet.synth.generate import make_sample, training_rng
@@ -76,7 +77,7 @@ def stopwatches(spent: dict[str, float]) -> Iterator[None]:
 
 def speed(config: SynthConfig, count: int) -> tuple[float, dict[str, float]]:
     """Pictures a CPU second without stopwatches, and each stage's share of the time with them."""
-    for index in range(3):
+    for index in range(30):  # what is made once per process (detail of skin, leaves, writing) and compiled
         make_sample(training_rng(0, 1, index), config)
     start = time.process_time()
     for index in range(count):
@@ -138,12 +139,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200, help="pictures of each size")
     parser.add_argument("--looks", type=float, default=0.0, help="share of pictures with the new looks")
+    parser.add_argument("--preset", help="draw as this preset trains, with everything on")
     args = parser.parse_args()
-    count, looks = args.count, args.looks
+    count = args.count
+    drawn = PRESETS[args.preset].synth if args.preset else SynthConfig(looks=args.looks)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     np.seterr(all="ignore")
-    results = {size: speed(SynthConfig(size=size, looks=looks), count) for size in (128, 256)}
+    results = {size: speed(replace(drawn, size=size), count) for size in (128, 256)}
     z_buffers = {size: rasterizers(size) for size in results}
     print(f"{'one core':<28}" + "".join(f"{f'{size} px':>12}" for size in results))
     print(f"{'pictures a second':<28}" + "".join(f"{rate:>12.1f}" for rate, _ in results.values()))

@@ -31,11 +31,11 @@ SIDE_WEIGHT and OTHER_THRESHOLD chosen on 400 synthetic pictures of a seed that 
 what gets most sides' presence right with a second hand invented in one of twenty (benchmarks/finder_thresholds.py)."""
 HAND_WEIGHT = 0.2
 """How much the side network's belief in a hand, as log odds, counts against the log of the detector's score."""
-SIDE_WEIGHT = 0.3
+SIDE_WEIGHT = 0.6
 """How much the side counts against that: the side network is surer of itself than it is right."""
 SAME_PLACE = 0.5
 """Places that overlap (IoU) more than this are one, unless the side network sees two hands there."""
-OTHER_THRESHOLD = 0.7
+OTHER_THRESHOLD = 0.5
 """How sure the side network must be of another hand over a place."""
 
 
