@@ -119,8 +119,7 @@ class SynthConfig:
     everyday: float = 0.6
     """Share of poses from the library of what people do before a camera; the rest is the broad prior."""
     signs: float = 0.0
-    """Share of hands whose fingers are straight, bent or curled each for itself, as in signs and counting; these are shown
-    as people show them, and the rest is drawn as `everyday` says."""
+    """Share of hands whose fingers are straight, bent or curled each for itself, shown as people show signs."""
     gestures: float = 0.0
     """Of the hands that show no sign, share with one of the further key poses of synth/gestures.py."""
     wrist_bend: float = 22.0
@@ -235,7 +234,7 @@ _PEOPLE = SynthConfig(
     looks=0.8,
     fill=(0.42, 0.9),
 )
-"""What the hand networks train on: mostly what people do before a camera."""
+"""What the hand networks train on."""
 
 PRESETS: dict[str, TrainConfig] = {
     "lgnet": TrainConfig(model=MODELS["lgnet"], out="runs/lgnet", learning_rate=1e-4, synth=_PEOPLE),
