@@ -1,6 +1,6 @@
-"""How well hands are found for other thresholds: where HAND_THRESHOLD and SIDE_WEIGHT of lgnet.detect come from.
+"""How well hands are found for other thresholds: where those of lgnet.detect come from.
 
-    python benchmarks/finder_thresholds.py [--count 300] [--detector FILE] [--sides FILE]
+    python benchmarks/finder_thresholds.py [--count 300] [--other 0.5] [--detector FILE] [--sides FILE]
 
 Synthetic pictures like those of synth-bench, of a seed that neither training nor synth-bench uses. What the hand network
 drops afterwards is not counted here; `lgnet evaluate --boxes own` counts it.
@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from lgnet import detect
 from lgnet.data.sample import Sample
-from lgnet.detect import HAND_THRESHOLD, SIDE_WEIGHT, Place, choose_sides
+from lgnet.detect import HAND_THRESHOLD, OTHER_THRESHOLD, SIDE_WEIGHT, Place, choose_sides
 from lgnet.geometry import iou
 from lgnet.predict import find_sides, load_finder
 from lgnet.synth.generate import BENCH_CONFIG, make_sample, training_rng
@@ -64,9 +65,11 @@ def main() -> None:
     """Print a row for each pair of values."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--other", type=float, default=OTHER_THRESHOLD, help="another OTHER_THRESHOLD")
     parser.add_argument("--detector")
     parser.add_argument("--sides")
     options = parser.parse_args()
+    detect.OTHER_THRESHOLD = options.other
     seen = collect(options.count, options.detector, options.sides)
     rows = [(t, w, score(seen, t, w)) for t, w in itertools.product(THRESHOLDS, WEIGHTS)]
     table = Table("HAND_THRESHOLD", "SIDE_WEIGHT", *rows[0][2], title=f"{len(seen)} pictures of seed {SEED}")

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RIGHT_HAND, LEFT_HAND, OTHER = 1, 2, 3
-
 
 @dataclass(frozen=True)
 class Mesh:

@@ -228,7 +228,6 @@ def head(
     x = np.sin(polar)[:, None] * np.sin(turn)
     y = np.broadcast_to(np.cos(polar)[:, None], x.shape)
     z = -np.sin(polar)[:, None] * np.cos(turn)
-    front = np.clip(z, 0, 1)
     narrow = 1 - 0.28 * np.clip(-y, 0, 1) ** 2
     radius = HEAD * rng.uniform(0.93, 1.07, 3)
 
@@ -297,7 +296,7 @@ def head(
             end = top - scale * (rng.uniform(0.14, 0.3) * up + 0.05 * forward) + side * scale * 0.065 * right
             start = top + side * scale * 0.06 * right
             meshes.append(_limb(start, end, 0.04 * scale, 0.04 * scale, hair, None))
-    elif front.any():
+    else:
         for side in (-1, 1):
             ear = centre + scale * (side * (radius[0] - 0.002) * right - 0.005 * up - 0.005 * forward)
             meshes.append(_limb(ear - 0.014 * scale * up, ear + 0.016 * scale * up, 0.011 * scale, 0.014 * scale,
