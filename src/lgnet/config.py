@@ -174,7 +174,6 @@ class TrainConfig:
     """Samples at the end over which the rate falls to zero; 0: constant to the end, so the run can go on."""
     ema: float = 0.999
     clip: float = 1.0
-    freeze_norm_after: int = 0
     renderers: int = 1
     """Processes that render pictures ahead."""
     ring: int = 2048
