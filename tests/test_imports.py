@@ -21,7 +21,7 @@ LAYERS = (
     {"train", "train_state"},
     {"*"},  # what stands on predictions: outputs, pictures, evaluation, export, stream, ...
     {"app"},
-    {"commands", "cli", "__main__"},
+    {"commands", "commands_stream", "cli", "__main__"},
 )
 """A module may import from its own layer and those before. A module that is not named here is of the layer "*"; one
 that others below that need has to be named. A package stands for all in it, unless its module is named itself."""
