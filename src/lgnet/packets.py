@@ -52,6 +52,7 @@ SCHEMA = "lgnet-stream/1"
 MAGIC = b"LGN\x01"
 MOST_BYTES = 65_507
 """Of a UDP datagram over IPv4: 65,535 less the headers of IP and UDP."""
+MOST_EVENTS = 255
 SPACES: tuple[Space, ...] = ("camera", "openxr")
 SETS: dict[int, JointSet] = {len(JOINTS): "openxr", len(JOINTS) - 1: "webxr"}
 Format = Literal["json", "binary"]
@@ -111,13 +112,14 @@ def write_packet(packet: Packet, form: Format) -> bytes:
     """The packet's bytes; of JSON in UTF-8.
 
     Raises:
-        ValueError: it does not fit into a datagram, as its events are too many.
+        ValueError: its events are too many.
     """
-    content = to_json(packet).encode() if form == "json" else to_binary(packet)
-    if len(content) > MOST_BYTES:
+    if len(packet.events) > MOST_EVENTS:
         raise ValueError(
-            f"a packet of {len(content)} bytes does not fit into a datagram of {MOST_BYTES}; look for fewer gestures"
+            f"a packet holds {MOST_EVENTS} events at most, not {len(packet.events)}; look for fewer gestures"
         )
+    content = to_json(packet).encode() if form == "json" else to_binary(packet)
+    assert len(content) <= MOST_BYTES, "255 events with names of 32 bytes fit"
     return content
 
 

@@ -169,11 +169,14 @@ async def _serve_reader(reader: Any, readers: _Readers) -> None:
     event = asyncio.Event()
     readers.waiting.add(event)
     had = readers.number
-    listening = asyncio.ensure_future(_forget(reader))  # what a reader says is nothing to us
+    listening = asyncio.ensure_future(_forget(reader))  # what a reader says is nothing to us; it ends with the reader
+    listening.add_done_callback(lambda _: event.set())
     try:
         while True:
             await event.wait()
             event.clear()
+            if listening.done():
+                return
             readers.dropped += readers.number - had - 1
             had = readers.number
             await reader.send(readers.content)
