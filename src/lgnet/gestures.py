@@ -258,7 +258,7 @@ def pinch(pose: Pose) -> float:
 PAPER: tuple[Gesture, ...] = (
     Gesture("forward", thumb_out_palm_forward, hand="left"),
     Gesture("summon", thumb_out_palm_forward, hand="right"),
-    Gesture("pinch", pinch, begin=0.75, end=0.4, value=turned, turns=True),
+    Gesture("pinch", pinch, begin=0.65, end=0.3, value=turned, turns=True),
 )
 """The paper's application, and what is looked for where nothing else is asked."""
 
