@@ -2,9 +2,10 @@
 
     python benchmarks/gestures.py --count 40
 
-One hand is drawn, right or left by turns, in a known pose of the library (joints varied by 4 degrees, those of pinches by 1, so that the tips stay together), with the palm to
-the camera and turned by some 12 degrees more. lgnet finds it and each rule is asked of what it sees, and of the true
-pose. A gesture "is seen" where its rule says at least `begin`, on the hand's true side: in a video it would begin.
+One hand is drawn, right or left by turns, in a known pose of the library, with the palm to the camera and turned by some
+12 degrees more. Its joints are varied by 4 degrees, those of pinches by 1, so that the tips stay together. lgnet finds it
+and each rule is asked of what it sees, and of the true pose. A gesture "is seen" where its rule says at least `begin`, on
+the hand's true side: in a video it would begin.
 """
 
 from __future__ import annotations

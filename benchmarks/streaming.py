@@ -51,7 +51,8 @@ class Reader:
         half, most = np.percentile(self.ages[1:], [50, 95])  # the first frame warms up
         missed = self.sequences[-1] - self.sequences[0] + 1 - len(self.sequences)
         mean = self.size / len(self.ages)
-        return f"{self.name}: {len(self.ages)} packets of {mean:.0f} bytes, {missed} missed; {half:.1f} ms old (p50), {most:.1f} (p95)"
+        came = f"{self.name}: {len(self.ages)} packets of {mean:.0f} bytes, {missed} missed"
+        return f"{came}; {half:.1f} ms old (p50), {most:.1f} (p95)"
 
 
 def listen_udp(sock: socket.socket, reader: Reader, over: threading.Event) -> None:

@@ -25,9 +25,7 @@ needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="there is n
 def example(joints, space="openxr", sequence=3):
     hands = scene(posed_hand(LIBRARY["ok"], "right"), posed_hand(LIBRARY["fist"], "left", at=(-0.2, 0.1, 0.6)))
     events = (Event("größer", "left", "hold", -0.5), Event("pinch", "right", "end", 2.0))
-    return make_packet(
-        hands, events, sequence=sequence, frame=5, time=0.5, captured=1.7e9, joints=joints, space=space
-    )
+    return make_packet(hands, events, sequence=sequence, frame=5, time=0.5, captured=1.7e9, joints=joints, space=space)
 
 
 def node(script: str, *words: str, given: str = "") -> str:

@@ -48,7 +48,10 @@ def test_thumb_out_with_the_palm_to_the_camera_is_forward_left_and_summon_right(
     name = {"left": "forward", "right": "summon"}[side]
     assert seen(posed_hand(THUMB_OUT, side)) == [(name, side)]
     for axis, degrees in (((0, 0, 1), 90), ((0, 0, 1), -60), ((1, 0, 0), 30), ((0, 1, 0), -30)):
-        assert seen(posed_hand(THUMB_OUT, side, turn(axis, degrees) @ PALM_TO_CAMERA)) == [(name, side)], (axis, degrees)
+        assert seen(posed_hand(THUMB_OUT, side, turn(axis, degrees) @ PALM_TO_CAMERA)) == [(name, side)], (
+            axis,
+            degrees,
+        )
     for axis, degrees in (((0, 1, 0), 180), ((1, 0, 0), 90), ((0, 1, 0), -80)):  # the back, the fingers, the edge
         assert seen(posed_hand(THUMB_OUT, side, turn(axis, degrees) @ PALM_TO_CAMERA)) == [], (axis, degrees)
 
@@ -196,7 +199,10 @@ def test_a_file_of_ones_own(tmp_path):
         ("GESTURES = 3", "has to hold GESTURES"),
         ("import nosuch", "cannot be run: ModuleNotFoundError"),
         ("x = (", "cannot be run: SyntaxError"),
-        ("from lgnet.gestures import Gesture as G\nGESTURES = [G('a', float), G('a', float)]", "two gestures named 'a'"),
+        (
+            "from lgnet.gestures import Gesture as G\nGESTURES = [G('a', float), G('a', float)]",
+            "two gestures named 'a'",
+        ),
         ("from lgnet.gestures import Gesture as G\nGESTURES = [G('', float)]", "name has 1 to 32 bytes"),
         ("from lgnet.gestures import Gesture as G\nGESTURES = [G('a', float, begin=0.3)]", "end is less than begin"),
     ],

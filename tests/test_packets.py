@@ -20,9 +20,7 @@ EVENTS = (Event("pinch", "right", "hold", 1.25), Event("größer", "left", "end"
 
 def example(joints="openxr", space="openxr", events=EVENTS):
     hands = scene(posed_hand(LIBRARY["ok"], "right"), posed_hand(LIBRARY["fist"], "left", at=(-0.2, 0.1, 0.6)))
-    return make_packet(
-        hands, events, sequence=7, frame=9, time=1.5, captured=1.7e9 + 0.25, space=space, joints=joints
-    )
+    return make_packet(hands, events, sequence=7, frame=9, time=1.5, captured=1.7e9 + 0.25, space=space, joints=joints)
 
 
 @pytest.mark.parametrize("form", ["json", "binary"])

@@ -125,10 +125,16 @@ def test_pages_of_other_sites_may_not_read():
         for origin in ("http://localhost:8000", "http://127.0.0.1", "https://[::1]:1", None):
             with connect(publisher.address, origin=origin):
                 pass
-    for origins, other in ((("https://example.org",), "https://example.org"), (("null",), "null"), (("*",), "http://a.b")):
-        with open_publisher(f"ws://{LOCAL}:0", text=True, origins=origins) as publisher:
-            with connect(publisher.address, origin=other):
-                pass
+    for origins, other in (
+        (("https://example.org",), "https://example.org"),
+        (("null",), "null"),
+        (("*",), "http://a.b"),
+    ):
+        with (
+            open_publisher(f"ws://{LOCAL}:0", text=True, origins=origins) as publisher,
+            connect(publisher.address, origin=other),
+        ):
+            pass
 
 
 def test_the_port_is_free_again_and_the_thread_gone():

@@ -65,7 +65,7 @@ public class LgnetReceiver : MonoBehaviour
     float heard = float.NegativeInfinity;
 
     /// The hands of the newest packet; none where nothing was heard for a while.
-    public IReadOnlyList<Hand> Hands => current == null ? Array.Empty<Hand>() : current.Hands;
+    public IReadOnlyList<Hand> Hands => current == null ? (IReadOnlyList<Hand>)Array.Empty<Hand>() : current.Hands;
 
     /// Whether a gesture is on, and its value. Packets say it in each frame, so a lost one does no harm.
     public bool IsOn(string gesture, string hand, out float value)
@@ -114,6 +114,7 @@ public class LgnetReceiver : MonoBehaviour
             catch (SocketException) { } // closed, or a datagram that was refused
             catch (ObjectDisposedException) { return; }
             catch (EndOfStreamException) { } // cut short
+            catch (IndexOutOfRangeException) { } // damaged
         }
     }
 

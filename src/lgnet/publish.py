@@ -145,7 +145,9 @@ def _websocket(address: str, host: str, port: int, text: bool, origins: Sequence
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
     thread.start()
-    ready.wait(timeout=10)
+    if not ready.wait(timeout=10):
+        listener.close()
+        raise ValueError(f"{address}: the server did not start; is the package websockets older than 15?")
 
     def send(content: bytes) -> None:
         loop.call_soon_threadsafe(readers.put, content.decode() if text else content)
