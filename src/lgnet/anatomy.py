@@ -121,9 +121,7 @@ def angles_from_rotations(model: HandModel, rotations: Float[Tensor, "*batch 15 
     side = torch.where(m[..., 1, 1] < 0, -1.0, 1.0).to(m)
     cosine = torch.hypot(m[..., 0, 1], m[..., 1, 1])
     flex = torch.atan2(m[..., 2, 1], side * cosine)
-    locked = cosine < 1e-4
-    spread = torch.where(locked, 0.0, torch.atan2(-side * m[..., 0, 1], side * m[..., 1, 1]))
-    twist = torch.where(
-        locked, torch.atan2(m[..., 0, 2], m[..., 0, 0]), torch.atan2(-side * m[..., 2, 0], side * m[..., 2, 2])
-    )
+    spread = torch.where(cosine < 1e-5, 0.0, torch.atan2(-side * m[..., 0, 1], side * m[..., 1, 1]))
+    row = torch.cos(spread)[..., None] * m[..., 0, :] + torch.sin(spread)[..., None] * m[..., 1, :]
+    twist = torch.atan2(row[..., 2], row[..., 0])  # of what is left when spread and flex are taken back
     return torch.stack([flex, spread * (across * spread_axis).sum(-1).sign(), twist], -1)
