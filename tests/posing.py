@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import torch
 
-from lgnet.anatomy import rotations_from_angles
+from lgnet.anatomy import palm_axes, rotations_from_angles
 from lgnet.data.sample import project
-from lgnet.hand_model import load_hand_model, pose_hand
+from lgnet.hand_model import HandModel, load_hand_model, pose_hand
 from lgnet.hands import Camera, Hand, TwoHands
 
 CAMERA = Camera(600, 600, 319.5, 239.5, True)
@@ -25,9 +25,12 @@ def posed_hand(
     side: str = "right",
     rotation: np.ndarray = PALM_TO_CAMERA,
     at: tuple[float, float, float] = (0.0, 0.05, 0.5),
+    hand_model: str = "lgnet",
 ) -> Hand:
     """A hand of mean shape; angles (15, 3) radians as in anatomy.py, rotation (3, 3) of the whole hand, wrist `at`."""
-    model = load_hand_model("lgnet", side)  # type: ignore[arg-type]
+    model = load_hand_model(hand_model, side)  # type: ignore[arg-type]
+    if hand_model == "mano":  # rotation is of the package's canonical frame
+        rotation = rotation @ to_package_frame(model)
     fingers = rotations_from_angles(model, torch.from_numpy(np.asarray(angles, np.float64)))
     rotations = torch.cat([torch.from_numpy(rotation)[None], fingers]).float()
     posed = pose_hand(model, rotations, torch.zeros(10))
@@ -47,6 +50,12 @@ def posed_hand(
         shape=np.zeros(10),
         translation=np.array(at),
     )
+
+
+def to_package_frame(model: HandModel) -> np.ndarray:
+    """(3, 3) from another hand model's canonical frame to the package's: fingers to y, palm to z."""
+    fingers, palm = palm_axes(model).double().numpy()
+    return np.stack([np.cross(fingers, palm), fingers, palm])
 
 
 @functools.cache

@@ -134,7 +134,8 @@ def _geometry(name: str, side: str) -> _Geometry:
         while True:  # wider where the mesh is coarse: back and palm's side both have to be met
             near = own & (np.abs(offset @ bone) < reach * SLAB) & (np.abs(offset @ across) < reach * WIDTH)
             height = (offset @ dorsal[joint])[near]
-            if len(height) >= LEAST_SKIN and height.min() < 0 < height.max():
+            met = len(height) >= LEAST_SKIN and height.min() < 0 < height.max()
+            if met or reach > 20:  # then it is all of the finger
                 break
             reach *= 1.1
         chosen.append(np.flatnonzero(near))
