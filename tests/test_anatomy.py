@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from lgnet.anatomy import LIMITS, joint_axes, rotations_from_angles
+from lgnet.anatomy import LIMITS, angles_from_rotations, joint_axes, palm_axes, rotations_from_angles
 from lgnet.hand_model import HandModel, load_hand_model, pose_hand
 
 torch.set_num_threads(1)
@@ -128,3 +128,32 @@ def test_gradient_and_dtype():
     out = rotations_from_angles(load_hand_model(), angles)
     assert out.dtype == torch.float64
     assert torch.autograd.gradcheck(lambda a: rotations_from_angles(load_hand_model(), a), (angles,))
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_angles_come_back_from_rotations(side):
+    hand = load_hand_model("lgnet", side)  # type: ignore[arg-type]
+    limits = torch.from_numpy(LIMITS)
+    share = torch.rand(200, 15, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    angles = limits[..., 0] + share * (limits[..., 1] - limits[..., 0])
+    rotations = rotations_from_angles(hand, angles)
+    found = angles_from_rotations(hand, rotations)
+    torch.testing.assert_close(rotations_from_angles(hand, found), rotations, atol=1e-4, rtol=0)
+    clear = (angles[..., 0] - np.pi / 2).abs() > 0.05  # at 90 degrees of flex spread and twist are one
+    torch.testing.assert_close(found[clear], angles[clear], atol=1e-3, rtol=0)
+    torch.testing.assert_close(found[..., 0], angles[..., 0], atol=1e-2, rtol=0)
+
+
+def test_angles_at_a_right_angle_are_finite():
+    hand, angles = load_hand_model(), torch.zeros(15, 3)
+    angles[:, FLEX], angles[:, TWIST] = np.pi / 2, 0.05
+    rotations = rotations_from_angles(hand, angles)
+    torch.testing.assert_close(
+        rotations_from_angles(hand, angles_from_rotations(hand, rotations)), rotations, atol=1e-3, rtol=0
+    )
+
+
+def test_the_palm_looks_the_same_way_on_both_sides():
+    right, left = (palm_axes(load_hand_model("lgnet", side)) for side in ("right", "left"))  # type: ignore[arg-type]
+    torch.testing.assert_close(left, right * torch.tensor([-1.0, 1, 1]))
+    assert right[0, 1] > 0.99 and right[1, 2] > 0.99

@@ -77,7 +77,7 @@ def test_help_is_quick_and_needs_no_torch():
     done = program("--help")
     assert time.monotonic() - begun < 5  # 0.4 s on an idle machine
     assert done.returncode == 0
-    for command in ("demo", "reconstruct", "evaluate", "train", "synth", "data", "bench"):
+    for command in ("demo", "reconstruct", "stream", "evaluate", "train", "synth", "data", "bench"):
         assert command in done.stdout
     code = (
         "import sys, lgnet.cli\n"

@@ -21,7 +21,7 @@ LAYERS = (
     {"train", "train_state"},
     {"*"},  # what stands on predictions: outputs, pictures, evaluation, export, stream, ...
     {"app"},
-    {"commands", "cli", "__main__"},
+    {"commands", "commands_stream", "cli", "__main__"},
 )
 """A module may import from its own layer and those before. A module that is not named here is of the layer "*"; one
 that others below that need has to be named. A package stands for all in it, unless its module is named itself."""
@@ -130,6 +130,9 @@ def test_heavy_and_optional_packages_stay_where_they_belong():
         if "matplotlib" in packages:
             assert name == "plots"
             assert "matplotlib" not in imports(name, whole=False)
+        if "websockets" in packages:
+            assert name == "publish"
+            assert "websockets" not in {i.split(".")[0] for i in imports(name, whole=False)}
         assert "numba" not in packages or name.startswith("synth") or name in ("penetration", "zbuffer"), name
         assert not packages & {"pickle", "torchvision"} or name == "safe_pickle", name
 

@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from posing import posed_hand
 
-from lgnet import mano
+from lgnet import gestures, mano, openxr
 from lgnet.anatomy import joint_axes, rotations_from_angles
 from lgnet.geometry import rotvec_to_matrix
 from lgnet.hand_model import load_hand_model, mirror_pose, pose_hand
 from lgnet.mano import FINGERTIPS, load_mano
 from lgnet.safe_pickle import Unpickler, dense
+from lgnet.synth.poses import LIBRARY
 
 torch.set_num_threads(1)
 OURS_TO_MANO = [0, 4, 5, 6, 7, 8, 9, 13, 14, 15, 10, 11, 12, 1, 2, 3]  # our joint for each of MANO's
@@ -355,3 +357,25 @@ def test_broken_files(tmp_path, right_arrays, kind):
 def test_sides():
     with pytest.raises(ValueError, match="'right' or 'left'"):
         load_mano("both")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_openxr_joints_and_gestures_of_a_mano_hand(folder, monkeypatch, side):
+    """The same poses as the package's hand: joints turned alike, radii of the same size, the same gestures."""
+    monkeypatch.setenv("MANO_DIR", str(folder))
+    openxr._geometry.cache_clear()
+    gestures._model.cache_clear()
+    try:
+        for name, seen in (("flat", {}), ("thumb_up", {"forward", "summon"}), ("pinch", {"pinch"})):
+            ours, theirs = (posed_hand(LIBRARY[name], side, hand_model=m) for m in ("lgnet", "mano"))
+            a, b = openxr.hand_joints(ours, "lgnet"), openxr.hand_joints(theirs, "mano")
+            np.testing.assert_allclose(a.positions, b.positions, atol=0.015)  # MANO has knuckles 12 mm further out
+            cosine = np.abs((a.orientations * b.orientations).sum(1))
+            assert np.rad2deg(2 * np.arccos(np.minimum(cosine, 1))).max() < 20
+            np.testing.assert_allclose(a.radii, b.radii, rtol=0.4)
+            pose = gestures.pose_of(theirs, "mano")
+            on = {g.name for g in gestures.PAPER if g.rule(pose) >= g.begin}
+            assert on == set(seen)
+    finally:
+        openxr._geometry.cache_clear()
+        gestures._model.cache_clear()

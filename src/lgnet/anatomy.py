@@ -58,9 +58,7 @@ def joint_axes(model: HandModel) -> Float[Tensor, "15 3 3"]:
     if model.side != "right":
         raise ValueError("joint axes are found on the right hand; mirror its rotations for the left")
     points, centres = model.points, model.centres
-    along = torch.nn.functional.normalize(points[9] - points[0], dim=0)
-    palm = torch.linalg.cross(points[5] - points[0], points[17] - points[0])
-    palm = torch.nn.functional.normalize(palm - (palm @ along) * along, dim=0)
+    palm = palm_axes(model)[1]
     axes = torch.zeros(15, 3, 3)
     for finger in range(5):
         chain = [*centres[3 * finger + 1 : 3 * finger + 4], points[4 * finger + 4]]
@@ -80,6 +78,18 @@ def joint_axes(model: HandModel) -> Float[Tensor, "15 3 3"]:
     return axes
 
 
+def palm_axes(model: HandModel) -> Float[Tensor, "2 3"]:
+    """Unit directions of a hand of either side in its canonical frame: from wrist to middle knuckle, and out of the palm.
+
+    The second is square to the first and to the plane of wrist, index and little knuckle.
+    """
+    points = model.points
+    along = torch.nn.functional.normalize(points[9] - points[0], dim=0)
+    ends = (points[5], points[17]) if model.side == "right" else (points[17], points[5])
+    palm = torch.linalg.cross(ends[0] - points[0], ends[1] - points[0])
+    return torch.stack([along, torch.nn.functional.normalize(palm - (palm @ along) * along, dim=0)])
+
+
 @functools.lru_cache(maxsize=4)
 def _right_axes(model: HandModel) -> Tensor:
     model = model.to("cpu")
@@ -95,3 +105,23 @@ def rotations_from_angles(model: HandModel, angles: Float[Tensor, "*batch 15 3"]
     flex, spread, twist = rotvec_to_matrix(angles[..., None] * axes).unbind(-3)
     rotations = spread @ flex @ twist
     return rotations if model.side == "right" else mirror_rotation(rotations)
+
+
+def angles_from_rotations(model: HandModel, rotations: Float[Tensor, "*batch 15 3 3"]) -> Float[Tensor, "*batch 15 3"]:
+    """Flex, spread and twist (radians) of local rotations of the model's side: undoes `rotations_from_angles`.
+
+    Every rotation has such angles: flex in -180..180, spread in -90..90 degrees, so that fingers may bend beyond 90.
+    At 90 degrees of flex spread and twist turn about the same axis: what there is of them is then called twist.
+    """
+    right = rotations if model.side == "right" else mirror_rotation(rotations)
+    flex_axis, spread_axis, bone = _right_axes(model).to(rotations).unbind(-2)
+    across = torch.linalg.cross(flex_axis, bone)  # the spread axis, or against it
+    basis = torch.stack([flex_axis, bone, across], -1)
+    m = basis.transpose(-1, -2) @ right @ basis  # in these axes: turns about z (spread) x (flex) y (twist)
+    side = torch.where(m[..., 1, 1] < 0, -1.0, 1.0).to(m)
+    cosine = torch.hypot(m[..., 0, 1], m[..., 1, 1])
+    flex = torch.atan2(m[..., 2, 1], side * cosine)
+    spread = torch.where(cosine < 1e-5, 0.0, torch.atan2(-side * m[..., 0, 1], side * m[..., 1, 1]))
+    row = torch.cos(spread)[..., None] * m[..., 0, :] + torch.sin(spread)[..., None] * m[..., 1, :]
+    twist = torch.atan2(row[..., 2], row[..., 0])  # of what is left when spread and flex are taken back
+    return torch.stack([flex, spread * (across * spread_axis).sum(-1).sign(), twist], -1)

@@ -18,6 +18,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from .commands import PROGRAM, UsageError, bench, compare, complain, data, demo, evaluate, fit, reconstruct, synth
+from .commands_stream import stream
 from .config import PRESETS, RESUMABLE, TrainConfig, read_run
 
 DEFAULT_PRESET = "lgnet-mobile"
@@ -96,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands: dict[str, Callable[..., int]] = {
         "demo": demo,
         "reconstruct": reconstruct,
+        "stream": stream,
         "evaluate": evaluate,
         "compare": compare,
         "train": train_command(preset, start),

@@ -59,6 +59,7 @@ def reconstruct(
     smooth: Literal["off", "live", "offline"] = "live",
     hand_length: Annotated[float | None, arg(metavar="MM")] = None,
     sequence: bool = False,
+    gestures: Annotated[str, arg(metavar="none|paper|FILE.py")] = "none",
 ) -> int:
     """Reconstruct the hands of pictures and videos.
 
@@ -78,6 +79,8 @@ def reconstruct(
         hand_length: millimetres from the wrist joint to the tip of the straight middle finger: sets the size of both
             hands, and so their distance.
         sequence: take each folder as one video, its pictures in the order of the numbers in their names, 30 a second.
+        gestures: write the events of these into a video's JSONL: paper (forward, summon, pinch), or those of a Python
+            file, which is run; see docs/streaming.md.
     """
     from .outputs import parse_kinds
 
@@ -88,7 +91,9 @@ def reconstruct(
     if hand_length is not None and not 20 <= hand_length <= 500:
         raise UsageError(f"--hand-length is in millimetres, 20 to 500, not {hand_length:g}")
     kinds = parse_kinds(save)
-    return _reconstruct(inputs, out, weights, device, kinds, intrinsics, boxes, frames, smooth, hand_length, sequence)
+    return _reconstruct(
+        inputs, out, weights, device, kinds, intrinsics, boxes, frames, smooth, hand_length, sequence, gestures
+    )
 
 
 def _reconstruct(
@@ -103,6 +108,7 @@ def _reconstruct(
     smooth: Literal["off", "live", "offline"] = "live",
     hand_length: float | None = None,
     sequence: bool = False,
+    gestures: str = "none",
     say: bool = False,
 ) -> int:
     """Everything that can be wrong with the call is looked at before the weights are read."""
@@ -113,12 +119,17 @@ def _reconstruct(
     work.check_outputs(items, out, kinds)
     camera = None if intrinsics is None else work.camera_from_intrinsics(intrinsics)
     given = None if boxes is None else work.read_boxes(boxes, items)
+    wanted: Sequence[Any] = ()
+    if gestures != "none":  # with torch
+        from .gestures import load_gestures
+
+        wanted = load_gestures(gestures)
     from . import predict
 
     model = predict.load(weights, device=device)
     if hand_length is not None:
         model = replace(model, hand_length=hand_length / 1000)
-    summary = work.reconstruct(model, items, out, kinds, camera, given, frames, smooth)
+    summary = work.reconstruct(model, items, out, kinds, camera, given, frames, smooth, wanted)
     if say:
         for path in summary.written:
             print(path)

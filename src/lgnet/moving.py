@@ -11,8 +11,9 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
@@ -21,6 +22,7 @@ from rich.progress import Progress
 
 from . import visualize
 from .follow import Following, follow
+from .gestures import Gesture, State, recognise
 from .hands import Camera
 from .image_io import Item
 from .reconstruct import Predictor, moving_names
@@ -36,6 +38,7 @@ def reconstruct_moving(
     camera: Camera | None,
     most: int | None,
     how: How,
+    gestures: Sequence[Gesture],
     progress: Progress,
 ) -> list[Path]:
     """The hands of every frame, of a camera until it ends or Ctrl-C is pressed; what was written.
@@ -54,7 +57,12 @@ def reconstruct_moving(
         try:
             frames = _steps(model, item, film, camera, asked)
             _write(
-                smooth(frames, how), film, aside, kinds, lambda n, speed: progress.update(bar, completed=n, speed=speed)
+                smooth(frames, how),
+                film,
+                aside,
+                kinds,
+                gestures,
+                lambda n, speed: progress.update(bar, completed=n, speed=speed),
             )
             done = True
         except KeyboardInterrupt:
@@ -87,12 +95,20 @@ def _steps(model: Predictor, item: Item, film: Film, camera: Camera | None, aske
             return
 
 
-def _write(moments: Iterator[Moment], film: Film, aside: Sequence[Path], kinds: Sequence[str], tell) -> None:
+def _write(
+    moments: Iterator[Moment],
+    film: Film,
+    aside: Sequence[Path],
+    kinds: Sequence[str],
+    gestures: Sequence[Gesture],
+    tell: Callable[[int, str], None],
+) -> None:
     """Write the moments as they come; `tell` is given the frames done and the speed in words.
 
     Whatever happens, the files are closed, so that they can be read up to there.
     """
     begun = time.monotonic()
+    seen: State = {}
     with ExitStack() as stack:
         writer: cv2.VideoWriter | None = None
         text: TextIO | None = None
@@ -101,6 +117,9 @@ def _write(moments: Iterator[Moment], film: Film, aside: Sequence[Path], kinds: 
         for index, moment in enumerate(moments):
             if text is not None:
                 line = {"frame": index, "time": moment.time, **moment.hands.to_dict()}
+                if gestures:
+                    seen, events = recognise(gestures, seen, moment.time, moment.hands, moment.fresh)
+                    line["events"] = [asdict(event) for event in events]
                 text.write(json.dumps(line, allow_nan=False) + "\n")
                 text.flush()
             if "overlay" in kinds and moment.image is not None:

@@ -81,6 +81,7 @@ def reconstruct(
     boxes: Mapping[str, BoxesBySide] | None = None,
     frames: int | None = None,
     smooth: Literal["off", "live", "offline"] = "live",
+    gestures: Sequence[Any] = (),
 ) -> Summary:
     """Reconstruct every input and write its files.
 
@@ -94,6 +95,7 @@ def reconstruct(
         boxes: from `read_boxes`; pictures without an entry are searched for hands.
         frames: at most this many of a video or camera.
         smooth: how the hands of a video are filtered, see `smooth.py`.
+        gestures: `gestures.Gesture`s whose events are written into a video's lines.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; what was done of a video until then is written.
@@ -108,7 +110,7 @@ def reconstruct(
             stem = Path(out) / item.stem
             try:
                 if item.moving:
-                    written = reconstruct_moving(model, item, stem, kinds, camera, frames, smooth, progress)
+                    written = reconstruct_moving(model, item, stem, kinds, camera, frames, smooth, gestures, progress)
                 else:
                     written = _reconstruct_picture(model, item, stem, kinds, camera, boxes or {})
             except (ValueError, OSError, MemoryError, cv2.error) as error:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,11 @@ PATIENCE = 10_000
 class Frame:
     """One frame, upright."""
 
-    index: int  # from 0
+    index: int  # from 0, of those given out
     time: float  # seconds after the first frame, by the container; of a camera by the clock
     image: np.ndarray  # (H, W, 3) uint8 RGB
+    number: int  # from 0, of those that came, the ones passed over too
+    read: float  # seconds of `time.monotonic` when it had come; in real time, when it was due
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,14 @@ class Film:
 
 
 @contextmanager
-def open_film(item: Item, most: int | None = None, ahead: int = AHEAD) -> Iterator[Film]:
+def open_film(item: Item, most: int | None = None, ahead: int = AHEAD, realtime: bool = False) -> Iterator[Film]:
     """The frames of a video, camera, stream or folder of frames, read ahead until the end of the `with`.
 
     Args:
         item: of kind "video", "camera" or "frames".
         most: at most this many frames.
         ahead: how many to read ahead of a file.
+        realtime: let a file's frames come at their times, and keep only the newest, as if it were a camera.
 
     Raises:
         ImageError: it is missing, empty, no video, or not one frame can be read; from `frames`: a picture of a folder
@@ -76,8 +79,10 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD) -> Iterat
         source, close = _captured(capture, item, rate), capture.release
     if most is not None:
         total = min(total or most, most)
-    live = item.kind == "camera"
+    live = item.kind == "camera" or realtime
     stop, frames = threading.Event(), queue.Queue(maxsize=1 if live else max(1, ahead))
+    if realtime and item.kind != "camera":
+        source = _at_their_times(source, stop)
     reader = threading.Thread(target=_read, args=(source, frames, stop, live, most, close), daemon=True)
     reader.start()
     try:
@@ -136,12 +141,25 @@ def _captured(capture: cv2.VideoCapture, item: Item, rate: float) -> Iterator[tu
         yield moment, np.ascontiguousarray(image[..., ::-1])
 
 
+def _at_their_times(
+    source: Iterator[tuple[float, np.ndarray]], stop: threading.Event
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Each as late after the first one as its time says, or at once where that has passed."""
+    begun = None
+    for moment, image in source:
+        begun = time.monotonic() - moment if begun is None else begun
+        if stop.wait(max(begun + moment - time.monotonic(), 0)):
+            return
+        yield moment, image
+
+
 def _read(source: Iterator[tuple[float, np.ndarray]], frames: queue.Queue, stop, live: bool, most, close) -> None:
     """Runs in the thread: puts frames, at last None or what was raised; gives up when `stop` is set."""
     end: Exception | None = None
     try:
         for index, (moment, image) in enumerate(source):
-            if stop.is_set() or not _put(frames, Frame(index, round(moment, 6), image), stop, drop=live):
+            frame = Frame(index, round(moment, 6), image, index, time.monotonic())
+            if stop.is_set() or not _put(frames, frame, stop, drop=live):
                 return
             if most is not None and index + 1 >= most and not live:  # of a camera some are passed over
                 break
@@ -174,7 +192,7 @@ def _queued(frames: queue.Queue, name: str, most: int | None) -> Iterator[Frame]
             raise got
         if got is None:
             break
-        yield Frame(count, got.time, got.image)
+        yield replace(got, index=count)
         count += 1
     if not count:
         raise ImageError(f"{name}: not one frame could be read from it; give an intact video, as MP4 (H.264)")
