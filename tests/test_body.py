@@ -8,11 +8,13 @@ import pytest
 from lgnet.config import SynthConfig
 from lgnet.data.sample import FACE
 from lgnet.hands import BONES
+from lgnet.rasterize import rasterize
 from lgnet.synth.appearance import sample_clothes, sample_skin
 from lgnet.synth.body import FOREARM, UPPER_ARM, bystander, find_body, person_meshes
 from lgnet.synth.generate import make_sample, training_rng
 from lgnet.synth.held import THICKNESS, held_object
 from lgnet.synth.poses import LIBRARY
+from lgnet.synth.render import joined
 from lgnet.synth.scene import _place, sample_betas
 
 PEOPLE = SynthConfig(size=96, people=1.0, held=1.0)
@@ -52,7 +54,8 @@ def test_arms_that_come_from_behind_the_camera_have_no_body():
 def test_a_person_is_no_hand_and_throws_no_shadow():
     rng = np.random.default_rng(1)
     body = bystander(rng, 1.5, WEBCAM, 256)
-    meshes = person_meshes(rng, body, sample_skin(rng), sample_clothes(rng), WEBCAM, 256)
+    wide = np.array([40.0, 40, 127.5, 127.5])
+    meshes = person_meshes(rng, body, sample_skin(rng), sample_clothes(rng), wide, 256)
     assert len(meshes) > 8
     for mesh in meshes:
         assert set(np.unique(mesh.part)) <= {0, FACE}
@@ -63,6 +66,21 @@ def test_a_person_is_no_hand_and_throws_no_shadow():
     points = np.concatenate([mesh.vertices for mesh in meshes])
     tall = np.ptp((points - body.neck) @ body.axes[1])
     assert 1.5 < tall / body.scale < 2.0  # feet to hair
+
+
+def test_of_a_person_only_what_the_picture_can_show_is_made():
+    narrow = np.array([1500.0, 1500, 127.5, 127.5])
+    for seed in range(20):
+        body = bystander(np.random.default_rng(seed), 1.5, WEBCAM, 256)
+        made = []
+        for K in (narrow, narrow / 40):
+            rng = np.random.default_rng(seed)
+            skin, clothes = sample_skin(rng), sample_clothes(rng)
+            made.append(person_meshes(rng, body, skin, clothes, K, 256 if K is narrow else 6000))
+        seen, all_ = (np.unique(rasterize(*joined(meshes), narrow, 256, 256)[1]) if meshes else [0] for meshes in made)
+        assert len(made[0]) < len(made[1])
+        if len(made[0]) and not any(m.part.any() for m in made[0] + made[1]):  # a head is finer where it is large
+            np.testing.assert_array_equal(seen, all_)
 
 
 def test_same_seed_same_picture_and_the_hands_stay_labelled():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from lgnet.anatomy import LIMITS, rotations_from_angles
 from lgnet.hand_model import load_hand_model, pose_hand
 from lgnet.synth.posing import finger_rotations, posed

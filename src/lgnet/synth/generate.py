@@ -203,7 +203,8 @@ def _label(sample: Sample, side: int, hand: PlacedHand, scene: Scene, parts: np.
     sample.joints2d_valid[side] = True
     sample.joints3d[side] = hand.joints
     sample.joints3d_valid[side] = True
-    sample.pose[side] = np.stack([cv2.Rodrigues(r.astype(np.float64))[0][:, 0] for r in hand.rotations])
+    for joint, rotation in enumerate(hand.rotations.astype(np.float64)):
+        sample.pose[side, joint] = cv2.Rodrigues(rotation)[0][:, 0]
     sample.shape[side] = hand.betas
     sample.has_params[side] = True
     outline = cv2.contourArea(cv2.convexHull(uv.astype(np.float32)))

@@ -14,8 +14,8 @@ def cross(a: np.ndarray, b: np.ndarray | Sequence[float]) -> np.ndarray:
     return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
 
 
-def length(vector: np.ndarray) -> float:
-    """Of a vector (3,), as `np.linalg.norm` finds it."""
+def norm(vector: np.ndarray) -> float:
+    """The length of a vector (N,), as `np.linalg.norm` finds it, but sooner."""
     return math.sqrt(vector.dot(vector))
 
 
@@ -27,15 +27,15 @@ def basis(fingers: np.ndarray, palm: np.ndarray) -> np.ndarray:
 
     Columns are the images of the canonical frame's x (thumb side), y (fingers), z (palm); see hand_model.py.
     """
-    y = fingers / length(fingers)
+    y = fingers / norm(fingers)
     z = palm - (palm @ y) * y
-    z /= length(z)
+    z /= norm(z)
     return np.stack([cross(y, z), y, z], 1)
 
 
 def rotation_about(axis: np.ndarray, angle: float) -> np.ndarray:
     """(3, 3) a rotation by `angle` radians about `axis` (any length)."""
-    x, y, z = axis / (length(axis) + 1e-12)
+    x, y, z = axis / (norm(axis) + 1e-12)
     k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return _UNIT + np.sin(angle) * k + (1 - np.cos(angle)) * (k @ k)
 
