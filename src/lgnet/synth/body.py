@@ -100,15 +100,18 @@ def _touches(points: np.ndarray, neck: np.ndarray, axes: np.ndarray, scale: floa
 
 
 def person_meshes(
-    rng: np.random.Generator, body: Body, skin: Skin, clothes: Clothes, K: np.ndarray, size: int
+    rng: np.random.Generator, body: Body, skin: Skin, clothes: Clothes, frame: tuple[np.ndarray, int] | None
 ) -> list[Mesh]:
-    """Torso, legs, neck, head and upper arms, as a picture of `size` pixels and camera K (4,) needs them.
+    """Torso, legs, neck, head and upper arms, as a picture needs them. The forearms are not this function's.
 
-    What is out of the picture is left out (a body casts no shadow); a small head is coarser. The forearms are not
-    this function's.
+    Args:
+        rng: draws trousers, pose of the head and face.
+        body, skin, clothes: of the person.
+        frame: camera K (4,) and the picture's size; what is outside is left out (a body casts no shadow), a small head
+            is coarser. None: whole and fine, to be seen from anywhere.
     """
     s, (right, up, forward) = body.scale, body.axes
-    sides = _sides(K, size)
+    sides = np.zeros((0, 3)) if frame is None else _sides(*frame)
     meshes = []
 
     def limb(start: np.ndarray, end: np.ndarray, thin: float, thick: float, colour: np.ndarray, bare: bool) -> None:
@@ -128,9 +131,9 @@ def person_meshes(
     pitch, yaw = rng.normal(0.05, 0.2), rng.normal(0, 0.35)
     turn = rotation_about(up, yaw) @ rotation_about(right, pitch)
     middle = body.neck + 0.232 * s * up + 0.03 * s * forward
-    uv, reach = K[:2] * middle[:2] / middle[2] + K[2:], K[0] * 1.4 * HEAD[1] * s / middle[2]
-    if middle[2] > 0.1 and (uv > -reach).all() and (uv < size + reach).all():
-        meshes += head(rng, middle, body.axes @ turn.T, s, skin, fine=reach > 0.25 * size)
+    fine = _head_in(middle, s, *frame) if frame is not None else True
+    if fine is not None:
+        meshes += head(rng, middle, body.axes @ turn.T, s, skin, fine)
     for shoulder, elbow, side in zip(body.shoulders, body.elbows, (1, -1)):
         if elbow is None:  # hanging, the forearm behind the back
             elbow = shoulder + s * (side * 0.06 * right - 0.27 * up - 0.03 * forward)
@@ -144,10 +147,22 @@ def person_meshes(
     return meshes
 
 
+def _head_in(middle: np.ndarray, scale: float, K: np.ndarray, size: int) -> bool | None:
+    """Whether a head is large in the picture; None where it is not in it."""
+    if middle[2] <= 0.1:
+        return None
+    uv, reach = K[:2] * middle[:2] / middle[2] + K[2:], K[0] * 1.4 * HEAD[1] * scale / middle[2]
+    return bool(reach > 0.25 * size) if (uv > -reach).all() and (uv < size + reach).all() else None
+
+
 def _sides(K: np.ndarray, size: int) -> np.ndarray:
-    """(5, 3) unit normals, outward, of the planes through the camera that bound the picture; the last is its own."""
+    """(5, 3) unit normals, outward, of the planes through the camera that bound the picture; the last is its own.
+
+    Nearly a third of the picture's size farther out, so that lenses may bend what is beside it into it.
+    """
     fx, fy, cx, cy = (float(k) for k in K)
-    sides = np.array([[-fx, 0, -cx], [fx, 0, cx - size], [0, -fy, -cy], [0, fy, cy - size], [0, 0, -1.0]])
+    low, high = -0.3 * size, 1.3 * size
+    sides = np.array([[-fx, 0, low - cx], [fx, 0, cx - high], [0, -fy, low - cy], [0, fy, cy - high], [0, 0, -1.0]])
     return sides / np.sqrt((sides**2).sum(1, keepdims=True))
 
 

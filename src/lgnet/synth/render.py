@@ -10,6 +10,7 @@ import numpy as np
 
 from . import raster
 from .appearance import Lights, Mesh
+from .lens import Lens, bent
 from .rotations import cross, norm
 from .skin_detail import LEVELS, detail_maps
 from .skin_shader import AMOUNTS, BLOOD, MELANIN, shade_looks
@@ -29,9 +30,14 @@ class Rendered:
 
 
 def render(
-    meshes: Sequence[Mesh], K: np.ndarray, background: np.ndarray, lights: Lights, shadow: int = 160
+    meshes: Sequence[Mesh],
+    K: np.ndarray,
+    background: np.ndarray,
+    lights: Lights,
+    shadow: int = 160,
+    lens: Lens | None = None,
 ) -> Rendered:
-    """Draw `meshes` over `background` (H, W, 3 linear float32). K (4,) fx, fy, cx, cy in pixels."""
+    """Draw `meshes` over `background` (H, W, 3 linear float32). K (4,) fx, fy, cx, cy in pixels; `lens` bends the meshes."""
     height, width = background.shape[:2]
     out = background.astype(np.float32)
     if not meshes:
@@ -39,6 +45,8 @@ def render(
         return Rendered(out, blank, blank.astype(np.uint8), np.full((height, width), -1, np.int32))
     vertices, faces = joined(meshes)
     normals = raster.vertex_normals(vertices, faces)
+    if lens is not None:
+        vertices = bent(vertices, lens)
     part = np.concatenate([m.part for m in meshes])
     K = np.asarray(K, np.float32)
     triangle, depth = raster.rasterize(vertices, faces, K, width, height)
@@ -103,11 +111,11 @@ def _shadow(
     casting = [m for m in meshes if m.casts_shadow]
     if not casting:
         return _NO_SHADOW
-    if all(m.casts_shadow for m in meshes[: len(casting)]):  # bodies come last: no need to join anew
-        vertices = vertices[: sum(len(m.vertices) for m in casting)]
-        faces = faces[: sum(len(m.faces) for m in casting)]
-    else:
-        vertices, faces = joined(casting)
+    if len(casting) < len(meshes):
+        throws = np.repeat([m.casts_shadow for m in meshes], [len(m.faces) for m in meshes])
+        faces = faces[throws]
+        used = np.repeat([m.casts_shadow for m in meshes], [len(m.vertices) for m in meshes])
+        faces, vertices = (np.cumsum(used, dtype=np.int32) - 1)[faces], vertices[used]
     return raster.shadow_map(vertices, faces, basis, size)
 
 

@@ -67,7 +67,7 @@ def write_dataset(
     the run was broken off.
 
     Raises:
-        ValueError: no such format, or the folder was begun with another plan.
+        ValueError: no such format, one that has no place for what is asked for, or the folder was begun with another plan.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -75,6 +75,8 @@ def write_dataset(
     if form not in FORMATS:
         raise ValueError(f"there is no format {form!r}; there are {', '.join(FORMATS)}")
     config = config or SynthConfig(full_frame=True)
+    if form == "interhand" and config.lens:
+        raise ValueError("InterHand2.6M's layout has no place for lenses that bend lines; draw without --lens")
     plain = json.loads(json.dumps(asdict(config)))
     plan = Plan(SCHEMA, __version__, form, count, seed, shard_size, plain)
     folder = Path(out)
@@ -200,6 +202,9 @@ def picture_files(seed: int, index: int, drawn: Drawn) -> dict[str, bytes]:
 def describe(seed: int, index: int, drawn: Drawn, joints_visible: np.ndarray) -> dict[str, Any]:
     """What stands in a picture's .json: hands as in lgnet's results, with the visibility of their joints."""
     sample: Sample = drawn.sample
+    camera: dict[str, Any] = dict(zip(("fx", "fy", "cx", "cy"), map(float, np.asarray(sample.K))))
+    if sample.distortion is not None:
+        camera["distortion"] = sample.distortion.tolist()
     keys = ("box", "joints2d", "joints3d", "pose", "shape")
     return {
         "image": f"{sample.name}.jpg",
@@ -207,7 +212,7 @@ def describe(seed: int, index: int, drawn: Drawn, joints_visible: np.ndarray) ->
         "index": index,
         "kind": sample.kind,
         "light": drawn.light,
-        "camera": dict(zip(("fx", "fy", "cx", "cy"), map(float, np.asarray(sample.K)))),
+        "camera": camera,
         "hand_model": sample.hand_model,
         "hands": [
             {
