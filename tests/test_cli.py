@@ -296,7 +296,10 @@ def test_a_missing_extra_is_one_sentence(monkeypatch, capsys):
 def test_synth_evaluate_and_data_refuse_in_one_sentence(tmp_path, capsys):
     for words, said in (
         (("synth", "--out", tmp_path, "--count", "0"), "--count is at least 1"),
-        (("synth", "--out", tmp_path, "--jobs", "0"), "--shard-size and --jobs are at least 1, not 500 and 0"),
+        (
+            ("synth", "--out", tmp_path, "--jobs", "0"),
+            "--shard-size, --jobs and --views are at least 1, not 500, 0 and 1",
+        ),
         (("data", "check", f"synth:{tmp_path}"), "holds no synthetic pictures"),
         (("evaluate", "--data", "nosuch", "--out", tmp_path), "there is no data set 'nosuch'"),
         (("data", "check", "nosuch:x"), "there is no data set 'nosuch'"),

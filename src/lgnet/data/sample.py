@@ -45,7 +45,8 @@ class Sample:
     present_known: np.ndarray | None = None  # (2,) bool: whether `present` is known of this side; None: of both
     wrist: np.ndarray | None = None  # (2, 3) metres: the hand model's wrist; None: joints3d's, as with lgnet's own hand
     distortion: np.ndarray | None = None  # (4,) k1, k2, p1, p2 of `distort`: the lens before camera K; None: a pinhole
-    T_camera_world: np.ndarray | None = None  # (4, 4) metres: of pictures that several cameras took of one scene
+    scene: str | None = None  # the same of pictures that several cameras took at once; None: not known to be any
+    T_camera_world: np.ndarray | None = None  # (4, 4) float64 metres, of such pictures: takes world to camera
     score_box: np.ndarray | None = None  # (2, 4) whose larger side 2D errors are told in; None: around the valid joints
 
 

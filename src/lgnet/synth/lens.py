@@ -79,8 +79,9 @@ def bend_picture(picture: np.ndarray, K: np.ndarray, lens: Lens) -> np.ndarray:
     height, width = picture.shape[:2]
     across = (np.arange(width) - K[2]) / K[0]
     down = (np.arange(height) - K[3]) / K[1]
-    where = _straight_grid(across, down, lens.distortion) * K[:2] + K[2:]
-    return cv2.remap(picture, where.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    where = (_straight_grid(across, down, lens.distortion) * K[:2] + K[2:]).astype(np.float32)
+    x, y = where[..., 0], where[..., 1]
+    return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def straight(xy: np.ndarray, distortion: np.ndarray) -> np.ndarray:
