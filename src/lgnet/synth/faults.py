@@ -83,7 +83,7 @@ def film(linear: np.ndarray, rng: np.random.Generator, style: str, level: float)
     """What lens, shutter and sensor do before `develop`, for the new looks. (H, W, 3) linear float32, changed in place.
 
     Vignette; exposure, a little corrected in dark places as cameras do, now and then far off; bands of a rolling
-    shutter under lamps that flicker; noise of a sensor with little light. The lens bends nothing: labels stay exact.
+    shutter under lamps that flicker; noise of a sensor with little light. What bends lines is in lens.py.
     """
     height, width = linear.shape[:2]
     gain = np.ones((height, width), np.float32)
