@@ -320,6 +320,11 @@ def test_synth_preview_is_one_sheet(tmp_path, capsys):
     assert sheet[:192, : 3 * 192].std() > 10
 
 
+def test_synth_preview_of_a_rig_has_a_scene_in_each_row(tmp_path):
+    assert run("synth", "--out", tmp_path, "--count", "4", "--views", "2", "--size", "64", "--preview") == 0
+    assert cv2.imread(str(tmp_path / "preview.jpg")).shape == (2 * (192 + 16), 2 * 192, 3)
+
+
 def test_data_check_counts_faults(monkeypatch, capsys):
     from lgnet.data import registry
 

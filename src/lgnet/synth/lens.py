@@ -89,18 +89,27 @@ def straight(xy: np.ndarray, distortion: np.ndarray) -> np.ndarray:
     return np.array([_straight(x, y, x, y, distortion) for x, y in xy])
 
 
+_CELL = 8  # pixels; between the corners of so small a cell a lens's map is a plane to a few hundredths of a pixel
+
+
 @numba.njit(cache=True, nogil=True)
 def _straight_grid(across, down, distortion):
+    wide, high = across[1] - across[0], down[1] - down[0]
+    corners = np.empty(((len(down) - 1) // _CELL + 2, (len(across) - 1) // _CELL + 2, 2))
+    for j in range(corners.shape[0]):
+        for i in range(corners.shape[1]):
+            u, v = across[0] + i * _CELL * wide, down[0] + j * _CELL * high
+            x, y = (corners[j, i - 1, 0] + _CELL * wide, corners[j, i - 1, 1]) if i else (u, v)
+            corners[j, i] = _straight(u, v, x, y, distortion)
     out = np.empty((len(down), len(across), 2))
     for row in range(len(down)):
+        j, b = row // _CELL, (row % _CELL) / _CELL
         for column in range(len(across)):
-            if column:  # its neighbour's answer, moved along, is nearly its own
-                x, y = out[row, column - 1, 0] + across[1] - across[0], out[row, column - 1, 1]
-            elif row:
-                x, y = out[row - 1, 0, 0], out[row - 1, 0, 1] + down[1] - down[0]
-            else:
-                x, y = across[0], down[0]
-            out[row, column] = _straight(across[column], down[row], x, y, distortion)
+            i, a = column // _CELL, (column % _CELL) / _CELL
+            for k in range(2):
+                upper = corners[j, i, k] + a * (corners[j, i + 1, k] - corners[j, i, k])
+                lower = corners[j + 1, i, k] + a * (corners[j + 1, i + 1, k] - corners[j + 1, i, k])
+                out[row, column, k] = upper + b * (lower - upper)
     return out
 
 
