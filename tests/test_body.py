@@ -8,11 +8,13 @@ import pytest
 from lgnet.config import SynthConfig
 from lgnet.data.sample import FACE
 from lgnet.hands import BONES
+from lgnet.rasterize import rasterize
 from lgnet.synth.appearance import sample_clothes, sample_skin
 from lgnet.synth.body import FOREARM, UPPER_ARM, bystander, find_body, person_meshes
 from lgnet.synth.generate import make_sample, training_rng
 from lgnet.synth.held import THICKNESS, held_object
 from lgnet.synth.poses import LIBRARY
+from lgnet.synth.render import joined
 from lgnet.synth.scene import _place, sample_betas
 
 PEOPLE = SynthConfig(size=96, people=1.0, held=1.0)
@@ -52,7 +54,8 @@ def test_arms_that_come_from_behind_the_camera_have_no_body():
 def test_a_person_is_no_hand_and_throws_no_shadow():
     rng = np.random.default_rng(1)
     body = bystander(rng, 1.5, WEBCAM, 256)
-    meshes = person_meshes(rng, body, sample_skin(rng), sample_clothes(rng), WEBCAM, 256)
+    wide = np.array([40.0, 40, 127.5, 127.5])
+    meshes = person_meshes(rng, body, sample_skin(rng), sample_clothes(rng), (wide, 256))
     assert len(meshes) > 8
     for mesh in meshes:
         assert set(np.unique(mesh.part)) <= {0, FACE}
@@ -63,6 +66,25 @@ def test_a_person_is_no_hand_and_throws_no_shadow():
     points = np.concatenate([mesh.vertices for mesh in meshes])
     tall = np.ptp((points - body.neck) @ body.axes[1])
     assert 1.5 < tall / body.scale < 2.0  # feet to hair
+
+
+def test_of_a_person_only_what_the_picture_can_show_is_made(monkeypatch):
+    monkeypatch.setattr("lgnet.synth.body.head", lambda rng, *_: [])  # coarser where it is small
+    left_out = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        K = np.array([1.0, 1, 0, 0]) * rng.uniform(200, 1500) + [0, 0, 127.5, 127.5]
+        body, skin, clothes = bystander(rng, 1.5, WEBCAM, 256), sample_skin(rng), sample_clothes(rng)
+        some, whole = (
+            person_meshes(np.random.default_rng(seed), body, skin, clothes, frame) for frame in ((K, 256), None)
+        )
+        left_out += len(whole) - len(some)
+        if some:
+            one, two = (rasterize(*joined(meshes), K, 256, 256)[1] for meshes in (some, whole))
+            np.testing.assert_array_equal(one, two)
+        else:
+            assert not rasterize(*joined(whole), K, 256, 256)[1].any()
+    assert left_out > 40
 
 
 def test_same_seed_same_picture_and_the_hands_stay_labelled():

@@ -296,7 +296,10 @@ def test_a_missing_extra_is_one_sentence(monkeypatch, capsys):
 def test_synth_evaluate_and_data_refuse_in_one_sentence(tmp_path, capsys):
     for words, said in (
         (("synth", "--out", tmp_path, "--count", "0"), "--count is at least 1"),
-        (("synth", "--out", tmp_path, "--jobs", "0"), "--shard-size and --jobs are at least 1, not 500 and 0"),
+        (
+            ("synth", "--out", tmp_path, "--jobs", "0"),
+            "--shard-size, --jobs and --views are at least 1, not 500, 0 and 1",
+        ),
         (("data", "check", f"synth:{tmp_path}"), "holds no synthetic pictures"),
         (("evaluate", "--data", "nosuch", "--out", tmp_path), "there is no data set 'nosuch'"),
         (("data", "check", "nosuch:x"), "there is no data set 'nosuch'"),
@@ -315,6 +318,11 @@ def test_synth_preview_is_one_sheet(tmp_path, capsys):
     assert sheet.shape == (192 + 16, 8 * 192, 3)
     assert (sheet[:192, 3 * 192 + 8 :] > 250).all()  # white where there are no more pictures
     assert sheet[:192, : 3 * 192].std() > 10
+
+
+def test_synth_preview_of_a_rig_has_a_scene_in_each_row(tmp_path):
+    assert run("synth", "--out", tmp_path, "--count", "4", "--views", "2", "--size", "64", "--preview") == 0
+    assert cv2.imread(str(tmp_path / "preview.jpg")).shape == (2 * (192 + 16), 2 * 192, 3)
 
 
 def test_data_check_counts_faults(monkeypatch, capsys):

@@ -232,6 +232,7 @@ def synth(
     format: Literal["files", "webdataset", "interhand"] = "files",
     shard_size: Whole = 500,
     jobs: Whole = 1,
+    views: Whole = 1,
     preview: bool = False,
     config: Annotated[SynthConfig, arg(name="")] = SynthConfig(full_frame=True),
 ) -> int:
@@ -247,6 +248,7 @@ def synth(
             joints in InterHand2.6M's layout.
         shard_size: pictures of a shard, which is written by one process and is whole or not there.
         jobs: how many processes draw; the result is the same.
+        views: how many cameras of a rig see each scene; the pictures of a scene come after one another.
         preview: write only one sheet, preview.jpg, of the pictures with their joints (right hand red, left hand blue).
         config: what they are drawn from.
     """
@@ -254,26 +256,30 @@ def synth(
         raise UsageError(f"--count is at least 1 and --seed at least 0, not {count} and {seed}")
     if config.size < 32:
         raise UsageError(f"--size is at least 32 pixels, not {config.size}")
-    if shard_size < 1 or jobs < 1:
-        raise UsageError(f"--shard-size and --jobs are at least 1, not {shard_size} and {jobs}")
+    if shard_size < 1 or jobs < 1 or views < 1:
+        raise UsageError(f"--shard-size, --jobs and --views are at least 1, not {shard_size}, {jobs} and {views}")
     if preview:
-        return _preview(Path(out), count, seed, config)
+        return _preview(Path(out), count, seed, config, views)
     from .synth.write import write_dataset
 
-    written = write_dataset(out, count, seed, config, format, shard_size, jobs)
+    written = write_dataset(out, count, seed, config, format, shard_size, jobs, views)
     print(f"{written} pictures in {out}")
     return 0
 
 
-def _preview(folder: Path, count: int, seed: int, config: SynthConfig) -> int:
+def _preview(folder: Path, count: int, seed: int, config: SynthConfig, views: int) -> int:
     import cv2
 
     from .synth.generate import make_sample, training_rng
+    from .synth.rig import draw_views
     from .visualize import COLOURS, contact_sheet, skeleton
 
     tiles, captions = [], []
-    for index in range(count):
-        sample = make_sample(training_rng(seed, 0, index), config)
+    if views > 1:
+        samples = (drawn.sample for drawn in draw_views(seed, range(count), views, config))
+    else:
+        samples = (make_sample(training_rng(seed, 0, index), config) for index in range(count))
+    for index, sample in enumerate(samples):
         picture = sample.image
         for side, colour in enumerate((COLOURS["right"], COLOURS["left"])):
             if sample.present[side]:
@@ -282,7 +288,7 @@ def _preview(folder: Path, count: int, seed: int, config: SynthConfig) -> int:
         captions.append(f"{index} {sample.kind}")
     folder.mkdir(parents=True, exist_ok=True)
     part, path = folder / "preview.part.jpg", folder / "preview.jpg"
-    cv2.imwrite(str(part), contact_sheet(tiles, captions, columns=8, tile=192)[..., ::-1])
+    cv2.imwrite(str(part), contact_sheet(tiles, captions, columns=views if 1 < views < 13 else 8, tile=192)[..., ::-1])
     part.replace(path)
     print(f"{count} pictures on {path}")
     return 0

@@ -138,6 +138,8 @@ class SynthConfig:
     """0 clean, 1 hard: blur, noise, odd colours, occluders."""
     toned: float = 0.0
     """Share of pictures with the contrast and sharpness that cameras give to photographs."""
+    lens: float = 0.0
+    """Share of pictures whose lens bends straight lines, labels with them; strongly only with `full_frame` (docs/data.md)."""
     looks: float = 0.0
     """Share of pictures with detailed skin, things worn, and more kinds of light and cameras (docs/data.md, "Looks")."""
     fill: tuple[float, float] = (0.42, 0.75)
@@ -230,6 +232,7 @@ _PEOPLE = SynthConfig(
     held=0.3,
     places=0.5,
     toned=0.8,
+    lens=0.2,
     looks=0.8,
     fill=(0.42, 0.9),
 )
@@ -255,6 +258,7 @@ PRESETS: dict[str, TrainConfig] = {
             held=0.3,
             places=0.5,
             toned=0.8,
+            lens=0.2,
             looks=0.8,
             full_frame=True,
         ),
@@ -310,17 +314,8 @@ def read_run(folder: str | Path) -> TrainConfig:
 
 
 RESUMABLE = (
-    "samples",
-    "decay",
-    "learning_rate",
-    "renderers",
-    "readers",
-    "threads",
-    "devices",
-    "compile",
-    "real_data",
-    "evaluate_every",
-    "checkpoint_every",
+    *("samples", "decay", "learning_rate", "renderers", "readers", "threads", "devices"),
+    *("compile", "real_data", "evaluate_every", "checkpoint_every"),
 )
 """What may be changed when a run goes on; all else is the run's own."""
 

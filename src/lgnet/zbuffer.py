@@ -13,7 +13,7 @@ NEAR = 0.02
 """Metres; a triangle with a corner nearer than this is not drawn."""
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def rasterize(vertices, faces, K, width, height):
     """Which triangle each pixel shows, and how far away it is.
 
@@ -52,30 +52,52 @@ def rasterize(vertices, faces, K, width, height):
     return triangle, depth
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 def draw_triangle(triangle, inverse, u, v, w, a, b, c, f, width, height):
     """Draw one triangle into the buffers; `w` is linear over the picture and larger is nearer."""
-    if w[a] <= 0 or w[b] <= 0 or w[c] <= 0:
-        return
+    a, b, c = np.uint32(a), np.uint32(b), np.uint32(c)  # no index is negative: saves looking
     ua, va, ub, vb, uc, vc = u[a], v[a], u[b], v[b], u[c], v[c]
-    area = (ub - ua) * (vc - va) - (vb - va) * (uc - ua)
-    if area == 0:
-        return
     left = max(0, int(np.ceil(min(ua, ub, uc))))
     right = min(width - 1, int(np.floor(max(ua, ub, uc))))
     top = max(0, int(np.ceil(min(va, vb, vc))))
     bottom = min(height - 1, int(np.floor(max(va, vb, vc))))
     if left > right or top > bottom:
         return
+    if w[a] <= 0 or w[b] <= 0 or w[c] <= 0:
+        return
+    area = (ub - ua) * (vc - va) - (vb - va) * (uc - ua)
+    if area == 0:
+        return
     scale = np.float32(1.0) / area
+    wide = right - left >= 6
     for y in range(top, bottom + 1):
-        for x in range(left, right + 1):
+        first, last = left, right
+        if wide:  # leave out pixels that are outside for certain; whether one is inside is decided below alone
+            b_step, c_step = float((vc - va) * scale), float(-(vb - va) * scale)
+            b_left = ((left - ua) * (vc - va) - (y - va) * (uc - ua)) * scale
+            c_left = ((ub - ua) * (y - va) - (vb - va) * (left - ua)) * scale
+            first, last = _narrowed(b_left, b_step, left, first, last)
+            first, last = _narrowed(c_left, c_step, left, first, last)
+            first, last = _narrowed(1.0 - b_left - c_left, -b_step - c_step, left, first, last)
+        for x in range(first, last + 1):
             wb = ((x - ua) * (vc - va) - (y - va) * (uc - ua)) * scale
             wc = ((ub - ua) * (y - va) - (vb - va) * (x - ua)) * scale
             wa = np.float32(1.0) - wb - wc
             if wa < 0 or wb < 0 or wc < 0:
                 continue
             near = wa * w[a] + wb * w[b] + wc * w[c]
-            if near > inverse[y, x]:
-                inverse[y, x] = near
-                triangle[y, x] = f
+            row, column = np.uint64(y), np.uint64(x)
+            if near > inverse[row, column]:
+                inverse[row, column] = near
+                triangle[row, column] = f
+
+
+@numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
+def _narrowed(value, step, left, first, last):
+    """The range first..last of a row without most of where `value` + `step` (x - `left`) is below 0."""
+    if step > 1e-6:
+        if value < 0:
+            first = max(first, left + int(min(-value / step, 1e6)) - 1)
+    elif step < -1e-6:
+        last = min(last, left + int(max(min(-value / step, 1e6), -2.0)) + 2)
+    return first, last

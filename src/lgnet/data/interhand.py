@@ -308,12 +308,17 @@ def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = Fal
     world = np.asarray(index.world[index.joints[row]], np.float64)
     points = (world - index.campos[camera]) @ index.camrot[camera].T / 1000
     kind = HAND_TYPES[index.hand_type[row]]
+    T_camera_world = np.eye(4)
+    T_camera_world[:3, :3] = index.camrot[camera]
+    T_camera_world[:3, 3] = -index.camrot[camera] @ index.campos[camera] / 1000
     sample = replace(
         empty_sample(name, "interacting" if kind == "interacting" else "single", image, K.astype(np.float32)),
         present_known=np.full(2, bool(index.type_valid[row])),
         score_box=np.zeros((2, 4), np.float32),
         hand_model="mano",
         wrist=np.zeros((2, 3), np.float32),
+        scene=str(index.joints[row]),
+        T_camera_world=T_camera_world,
     )
     assert sample.score_box is not None
     for side, hand in enumerate(("right", "left")):

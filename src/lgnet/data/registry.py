@@ -135,7 +135,7 @@ def _inconsistent(sample: Sample) -> Iterator[str]:
         if (points[:, 2] <= 0).any():
             yield f"{sample.name} has 3D joints behind the camera"
             continue
-        worst = float(np.abs(project(points, sample.K) - sample.joints2d[side][both]).max())
+        worst = float(np.abs(project(points, sample.K, sample.distortion) - sample.joints2d[side][both]).max())
         if worst > 2:
             yield f"{sample.name} has 3D joints that project {worst:.1f} pixels away from its 2D joints"
 

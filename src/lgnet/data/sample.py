@@ -44,6 +44,9 @@ class Sample:
     parts: np.ndarray | None = None  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left's, FACE a face
     present_known: np.ndarray | None = None  # (2,) bool: whether `present` is known of this side; None: of both
     wrist: np.ndarray | None = None  # (2, 3) metres: the hand model's wrist; None: joints3d's, as with lgnet's own hand
+    distortion: np.ndarray | None = None  # (4,) k1, k2, p1, p2 of `distort`: the lens before camera K; None: a pinhole
+    scene: str | None = None  # the same of pictures that several cameras took at once; None: not known to be any
+    T_camera_world: np.ndarray | None = None  # (4, 4) float64 metres, of such pictures: takes world to camera
     score_box: np.ndarray | None = None  # (2, 4) whose larger side 2D errors are told in; None: around the valid joints
 
 
@@ -112,6 +115,27 @@ def grown(box: np.ndarray) -> np.ndarray:
     return np.concatenate([centre - size / 2, size])
 
 
-def project(points: np.ndarray, K: np.ndarray) -> np.ndarray:
-    """(N, 2) pixels of points (N, 3) in the camera frame, K (4,); what lies behind the camera is taken just before it."""
-    return points[:, :2] / np.maximum(points[:, 2:], 1e-3) * K[:2] + K[2:]
+def project(points: np.ndarray, K: np.ndarray, distortion: np.ndarray | None = None) -> np.ndarray:
+    """(N, 2) pixels of points (N, 3) in the camera frame, K (4,); what lies behind the camera is taken just before it.
+
+    `distortion` (4,) as `distort` takes it; None: a pinhole.
+    """
+    if distortion is None:
+        return points[:, :2] / np.maximum(points[:, 2:], 1e-3) * K[:2] + K[2:]
+    return distort(points[:, :2] / np.maximum(points[:, 2:], 1e-3), distortion) * K[:2] + K[2:]
+
+
+def distort(xy: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    """(N, 2) where a lens shows what a pinhole shows at x / z, y / z (N, 2): Brown's model (Decentering distortion of
+    lenses, Photogrammetric Engineering, 1966) with k1, k2 (radial) and p1, p2 (decentring) in OpenCV's convention.
+    """
+    (k1, k2, p1, p2), (x, y) = distortion, xy.T
+    square = x * x + y * y
+    radial = 1 + (k1 + k2 * square) * square
+    return np.stack(
+        [
+            x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x),
+            y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y,
+        ],
+        1,
+    )

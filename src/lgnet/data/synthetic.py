@@ -144,6 +144,11 @@ def load_sample(data: Synthetic, index: int) -> Sample:
         K = np.array([content["camera"][key] for key in ("fx", "fy", "cx", "cy")], np.float32)
         sample = empty_sample(f"synth/{stem}", content["kind"], image(files["jpg"], ".jpg"), K)
         sample = replace(sample, parts=image(files["parts.png"], ".parts.png"), hand_model=content["hand_model"])
+        bends = content["camera"].get("distortion")
+        sample = replace(sample, distortion=None if bends is None else np.array(bends, np.float64).reshape(4))
+        if "T_camera_world" in content:
+            T_camera_world = np.array(content["T_camera_world"], np.float64).reshape(4, 4)
+            sample = replace(sample, scene=content["scene"], T_camera_world=T_camera_world)
         for hand in content["hands"]:
             side = SIDES.index(hand["side"])
             for key in ("box", "joints2d", "joints3d", "pose", "shape"):

@@ -6,14 +6,16 @@ frame (x right, y down, z forward). Measures are about those of the median adult
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numba
 import numpy as np
 
 from ..data.sample import FACE
 from .appearance import Clothes, Mesh, Skin, plain_mesh, tube, tube_faces
-from .rotations import rotation_about
+from .rotations import cross, norm, rotation_about
 
 FOREARM = 0.25
 UPPER_ARM = 0.28
@@ -61,13 +63,13 @@ def find_body(
         axes = _axes(rng, 0.4)
         right, up, forward = axes
         reach = up * rng.uniform(0.1, 1) - forward * rng.uniform(-0.1, 0.9) + right * rng.normal(0, 0.15)
-        reach *= UPPER_ARM * scale / np.linalg.norm(reach)
+        reach *= UPPER_ARM * scale / norm(reach)
         elbows = [None if w is None else w + a * FOREARM * scale for w, a in zip(wrists, arms)]  # type: ignore[operator]
         out = (SHOULDER * scale * right, -SHOULDER * scale * right)
         necks = [e + reach - o for e, o in zip(elbows, out) if e is not None]
         neck = np.mean(necks, 0)
         shoulders = np.stack([neck + o for o in out])
-        lengths = [np.linalg.norm(s - e) for s, e in zip(shoulders, elbows) if e is not None]
+        lengths = [norm(s - e) for s, e in zip(shoulders, elbows) if e is not None]
         if (
             min(lengths) < 0.6 * UPPER_ARM * scale
             or max(lengths) > 1.35 * UPPER_ARM * scale
@@ -98,38 +100,83 @@ def _touches(points: np.ndarray, neck: np.ndarray, axes: np.ndarray, scale: floa
 
 
 def person_meshes(
-    rng: np.random.Generator, body: Body, skin: Skin, clothes: Clothes, K: np.ndarray, size: int
+    rng: np.random.Generator, body: Body, skin: Skin, clothes: Clothes, frame: tuple[np.ndarray, int] | None
 ) -> list[Mesh]:
-    """Torso, legs, neck, head and upper arms, as a picture of `size` pixels and camera K (4,) needs them.
+    """Torso, legs, neck, head and upper arms, as a picture needs them. The forearms are not this function's.
 
-    A head out of the picture is left out, a small one is coarser. The forearms are not this function's.
+    Args:
+        rng: draws trousers, pose of the head and face.
+        body, skin, clothes: of the person.
+        frame: camera K (4,) and the picture's size; what is outside is left out (a body casts no shadow), a small head
+            is coarser. None: whole and fine, to be seen from anywhere.
     """
     s, (right, up, forward) = body.scale, body.axes
-    meshes = [_torso(body, clothes)]
+    sides = np.zeros((0, 3)) if frame is None else _sides(*frame)
+    meshes = []
+
+    def limb(start: np.ndarray, end: np.ndarray, thin: float, thick: float, colour: np.ndarray, bare: bool) -> None:
+        if _seen(start, end, 1.3 * max(thin, thick), sides):
+            own = (skin, None) if bare else (None, clothes)
+            meshes.append(_limb(start, end, thin, thick, colour, *own))
+
+    if _seen(body.neck - 0.75 * s * up, body.neck + 0.065 * s * up, 0.2 * s, sides):
+        meshes.append(_torso(body, clothes))
     trousers = clothes.stripe * rng.uniform(0.05, 1)
     for side in (1, -1):
         hip = body.neck + s * (side * 0.085 * right - 0.72 * up)
         foot = hip + s * (side * 0.06 * right - 0.75 * up + rng.uniform(-0.1, 0.2) * forward)
-        meshes.append(_limb(foot, hip, 0.06 * s, 0.1 * s, trousers, None, clothes))
+        limb(foot, hip, 0.06 * s, 0.1 * s, trousers, False)
     base, top = body.neck - 0.05 * s * up, body.neck + 0.16 * s * up + 0.02 * s * forward
-    meshes.append(_limb(base, top, 0.062 * s, 0.052 * s, skin.back, skin))
+    limb(base, top, 0.062 * s, 0.052 * s, skin.back, True)
     pitch, yaw = rng.normal(0.05, 0.2), rng.normal(0, 0.35)
     turn = rotation_about(up, yaw) @ rotation_about(right, pitch)
     middle = body.neck + 0.232 * s * up + 0.03 * s * forward
-    uv, reach = K[:2] * middle[:2] / middle[2] + K[2:], K[0] * 1.4 * HEAD[1] * s / middle[2]
-    if middle[2] > 0.1 and (uv > -reach).all() and (uv < size + reach).all():
-        meshes += head(rng, middle, body.axes @ turn.T, s, skin, fine=reach > 0.25 * size)
+    fine = _head_in(middle, s, *frame) if frame is not None else True
+    if fine is not None:
+        meshes += head(rng, middle, body.axes @ turn.T, s, skin, fine)
     for shoulder, elbow, side in zip(body.shoulders, body.elbows, (1, -1)):
         if elbow is None:  # hanging, the forearm behind the back
             elbow = shoulder + s * (side * 0.06 * right - 0.27 * up - 0.03 * forward)
             back = elbow - s * (0.2 * forward + side * 0.12 * right)
-            meshes.append(_limb(elbow, back, 0.04 * s, 0.035 * s, clothes.colour, None, clothes))
-        cover = np.clip(clothes.cuff - 1, 0, 1)
+            limb(elbow, back, 0.04 * s, 0.035 * s, clothes.colour, False)
+        cover = min(max(clothes.cuff - 1, 0), 1)
         if cover > 0:
-            meshes.append(_limb(elbow, shoulder, 0.04 * s, 0.05 * s, skin.back, skin))
+            limb(elbow, shoulder, 0.04 * s, 0.05 * s, skin.back, True)
         start = elbow + cover * (shoulder - elbow)
-        meshes.append(_limb(start, shoulder, 0.05 * s, 0.064 * s, clothes.colour, None, clothes))
+        limb(start, shoulder, 0.05 * s, 0.064 * s, clothes.colour, False)
     return meshes
+
+
+def _head_in(middle: np.ndarray, scale: float, K: np.ndarray, size: int) -> bool | None:
+    """Whether a head is large in the picture; None where it is not in it."""
+    if middle[2] <= 0.1:
+        return None
+    uv, reach = K[:2] * middle[:2] / middle[2] + K[2:], K[0] * 1.4 * HEAD[1] * scale / middle[2]
+    return bool(reach > 0.25 * size) if (uv > -reach).all() and (uv < size + reach).all() else None
+
+
+def _sides(K: np.ndarray, size: int) -> np.ndarray:
+    """(5, 3) unit normals, outward, of the planes through the camera that bound the picture; the last is its own.
+
+    Nearly a third of the picture's size farther out, so that lenses may bend what is beside it into it.
+    """
+    fx, fy, cx, cy = (float(k) for k in K)
+    low, high = -0.3 * size, 1.3 * size
+    sides = np.array([[-fx, 0, low - cx], [fx, 0, cx - high], [0, -fy, low - cy], [0, fy, cy - high], [0, 0, -1.0]])
+    return sides / np.sqrt((sides**2).sum(1, keepdims=True))
+
+
+def _seen(start: np.ndarray, end: np.ndarray, radius: float, sides: np.ndarray) -> bool:
+    """Whether any of what lies within `radius` of the line from `start` to `end` can be in the picture."""
+    return bool((np.minimum(sides @ start, sides @ end) < radius).all())
+
+
+_AROUND = np.arange(12) / 12 * 2 * np.pi
+_COS, _SIN = np.cos(_AROUND)[:, None], np.sin(_AROUND)[:, None]
+# of a limb's rings: where along it, how wide; beyond both ends it closes like a ball
+_ALONG = np.array([-0.7, -0.4, 0.0, 0.25, 0.5, 0.75, 1.0, 1.4, 1.7])
+_WITHIN, _BEFORE, _AFTER = np.clip(_ALONG, 0, 1), np.minimum(_ALONG, 0), np.maximum(_ALONG - 1, 0)
+_WIDE = np.array([0.05, 0.75, 1, 1.04, 1.06, 1.04, 1, 0.75, 0.05])
 
 
 def _limb(
@@ -143,33 +190,23 @@ def _limb(
 ) -> Mesh:
     """A round, closed tube from `start` to `end`."""
     along = end - start
-    length = np.linalg.norm(along) + 1e-6
-    along = along / length
-    across = _cross(along, (0.3, 0.2, 0.9))
-    across /= np.linalg.norm(across)
-    third = _cross(along, across)
-    phi = np.arange(12) / 12 * 2 * np.pi
-    ring = np.cos(phi)[:, None] * across + np.sin(phi)[:, None] * third
-    t = np.array([-0.7, -0.4, 0.0, 0.25, 0.5, 0.75, 1.0, 1.4, 1.7])
-    radius = thin + (thick - thin) * np.clip(t, 0, 1)
-    round_off = np.array([0.05, 0.75, 1, 1.04, 1.06, 1.04, 1, 0.75, 0.05])
-    # beyond both ends it closes like a ball
-    place = np.clip(t, 0, 1) * length + np.where(t < 0, t * thin, 0) + np.where(t > 1, (t - 1) * thick, 0)
-    rings = start + place[:, None, None] * along + (radius * round_off)[:, None, None] * ring
+    far = norm(along) + 1e-6
+    along = along / far
+    across = cross(along, (0.3, 0.2, 0.9))
+    across /= norm(across)
+    ring = _COS * across + _SIN * cross(along, across)
+    place = _WITHIN * far + _BEFORE * thin + _AFTER * thick
+    radius = (thin + (thick - thin) * _WITHIN) * _WIDE
+    rings = (start + place[:, None] * along)[:, None] + radius[:, None, None] * ring
     gloss = [0.0, 0.05, clothes.rough] if clothes else [skin.specular, 0.25, skin.mottle] if skin else [0, 0, 0]
     return _body_mesh(tube(rings), colour, gloss)
 
 
-def _cross(a: np.ndarray, b: Sequence[float] | np.ndarray) -> np.ndarray:
-    """(3,) x (3,); NumPy's takes twenty times as long on so few numbers."""
-    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])
-
-
 def _body_mesh(shape: tuple[np.ndarray, np.ndarray], colour: np.ndarray, gloss: Sequence[float]) -> Mesh:
-    count = len(shape[0])
-    return plain_mesh(
-        shape, np.broadcast_to(colour, (count, 3)), np.tile(gloss, (count, 1)), shape[0], casts_shadow=False
-    )
+    vertices, count = shape[0].astype(np.float32), len(shape[0])
+    albedo, shine = np.empty((count, 3), np.float32), np.empty((count, 3), np.float32)
+    albedo[:], shine[:] = colour, gloss
+    return Mesh(vertices, shape[1], albedo, shine, vertices, np.zeros(count, np.uint8), casts_shadow=False)
 
 
 _TORSO = np.array(  # height, half width, half depth
@@ -208,6 +245,66 @@ def _torso(body: Body, clothes: Clothes) -> Mesh:
 _HAIR = np.array([[0.02, 0.018, 0.015], [0.06, 0.04, 0.025], [0.16, 0.10, 0.05], [0.45, 0.32, 0.16], [0.4, 0.4, 0.4]])
 
 
+_FINE, _COARSE = (56, 72), (36, 48)
+
+
+@functools.lru_cache(maxsize=2)
+def _ball(fine: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x, y, z (N,) of a ball's vertices, ring by ring from the top; more of them where the face is."""
+    rows, columns = _FINE if fine else _COARSE
+    polar = ((np.arange(rows) + 0.5) / rows * np.pi)[:, None]
+    turn = (np.arange(columns) + 0.5) / columns * 2 * np.pi
+    turn = turn + 0.75 * np.sin(turn)  # 0 and 2 pi are the back: columns crowd about the face at pi
+    x, y, z = np.sin(polar) * np.sin(turn), np.cos(polar) + 0 * turn, -np.sin(polar) * np.cos(turn)
+    return x.ravel(), y.ravel(), z.ravel()
+
+
+Spot = tuple[float, float, float, float, float]
+"""Where (x, y), how wide and high, and how strong."""
+
+
+def _both(x: float, y: float, wide: float, high: float, strong: float) -> tuple[Spot, Spot]:
+    """The same on both sides of the face."""
+    return (x, y, wide, high, strong), (-x, y, wide, high, strong)
+
+
+@numba.njit(cache=True, nogil=True)
+def spots(x, y, front, table):
+    """(M,) float64: the sum of smooth spots `table` (S, 5), each a `Spot`, at x, y (N,) of the vertices `front` (M,)."""
+    out = np.zeros(len(front))
+    for m in range(len(front)):
+        for s in range(len(table)):
+            across, down = (x[front[m]] - table[s, 0]) / table[s, 2], (y[front[m]] - table[s, 1]) / table[s, 3]
+            away = across * across + down * down
+            if away < 25:
+                out[m] += table[s, 4] * np.exp(-away)
+    return out
+
+
+def paint(
+    albedo: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    front: np.ndarray,
+    layers: Sequence[Sequence[Spot]],
+    colours: Sequence[np.ndarray],
+) -> None:
+    """Lay colours (3,) over albedo (N, 3), in place, one after another, where each layer's spots are."""
+    starts = np.cumsum([0, *(len(layer) for layer in layers)])
+    _paint(albedo, x, y, front, np.array([s for layer in layers for s in layer], np.float64), starts, np.array(colours))
+
+
+@numba.njit(cache=True, nogil=True)
+def _paint(albedo, x, y, front, table, starts, colours):
+    for layer in range(len(colours)):
+        share = spots(x, y, front, table[starts[layer] : starts[layer + 1]])
+        for m in range(len(front)):
+            if share[m] > 0:
+                part = min(share[m], 1.0)
+                for k in range(3):
+                    albedo[front[m], k] += part * (colours[layer, k] - albedo[front[m], k])
+
+
 def head(
     rng: np.random.Generator, centre: np.ndarray, axes: np.ndarray, scale: float, skin: Skin, fine: bool = True
 ) -> list[Mesh]:
@@ -221,25 +318,13 @@ def head(
         skin: of the person.
         fine: with a mesh for large pictures of it.
     """
-    rows, columns = (56, 72) if fine else (36, 48)
-    polar = (np.arange(rows) + 0.5) / rows * np.pi
-    turn = (np.arange(columns) + 0.5) / columns * 2 * np.pi
-    turn = turn + 0.75 * np.sin(turn)  # 0 and 2 pi are the back: columns crowd about the face at pi
-    x = np.sin(polar)[:, None] * np.sin(turn)
-    y = np.broadcast_to(np.cos(polar)[:, None], x.shape)
-    z = -np.sin(polar)[:, None] * np.cos(turn)
+    x, y, z = _ball(fine)
+    front = np.flatnonzero(z > 0)
     narrow = 1 - 0.28 * np.clip(-y, 0, 1) ** 2
     radius = HEAD * rng.uniform(0.93, 1.07, 3)
-
-    def bump(at_x: float, at_y: float, wide: float, high: float) -> np.ndarray:
-        return np.exp(-(((x - at_x) / wide) ** 2) - ((y - at_y) / high) ** 2) * (z > 0)
-
-    def both(at_x: float, at_y: float, wide: float, high: float) -> np.ndarray:
-        return bump(at_x, at_y, wide, high) + bump(-at_x, at_y, wide, high)
-
-    nose = bump(0, -0.22, 0.16, 0.12) + 0.5 * bump(0, -0.02, 0.10, 0.2)
-    depth = rng.uniform(0.012, 0.024) * nose - 0.007 * both(0.42, 0.05, 0.2, 0.12) + 0.005 * bump(0, -0.72, 0.3, 0.12)
-    depth += 0.005 * both(0.55, -0.2, 0.25, 0.2) + 0.004 * bump(0, -0.48, 0.3, 0.08)
+    nose = rng.uniform(0.012, 0.024)
+    bumps = [(0, -0.22, 0.16, 0.12, nose), (0, -0.02, 0.10, 0.2, 0.5 * nose), *_both(0.42, 0.05, 0.2, 0.12, -0.007)]
+    bumps += [(0, -0.72, 0.3, 0.12, 0.005), *_both(0.55, -0.2, 0.25, 0.2, 0.005), (0, -0.48, 0.3, 0.08, 0.004)]
 
     hair = _HAIR[rng.integers(len(_HAIR))] * rng.uniform(0.7, 1.3)
     style = rng.choice(4, p=[0.5, 0.15, 0.28, 0.07])  # short, receding, long, none
@@ -247,48 +332,44 @@ def head(
     wavy = line + 0.05 * np.sin(9 * x + rng.uniform(0, 6))
     hairy = np.where(z > 0.1, y > wavy - 0.35 * np.clip(np.abs(x) - 0.75, 0, 1), y > (-0.45, -0.4, -0.9, 2)[style])
     shell = np.where(hairy, rng.uniform(0.004, 0.022), 0.0)
-    points = np.stack([x * narrow, y, z], -1) * (radius + shell[..., None])
-    points[..., 2] += depth
+    points = np.stack([x * narrow, y, z], -1) * (radius + shell[:, None])
+    points[front, 2] += spots(x, y, front, np.array(bumps))
 
-    albedo = np.broadcast_to(skin.back, (*x.shape, 3)).copy()
-
-    def paint(where: np.ndarray, colour: np.ndarray) -> None:
-        share = np.clip(where, 0, 1)[..., None]
-        albedo[:] = albedo * (1 - share) + share * colour
-
+    albedo = np.empty((len(x), 3))
+    albedo[:] = skin.back
+    back = skin.back
     flush = np.array([1.0, 0.72, 0.7])
-    paint(0.6 * both(0.5, -0.25, 0.2, 0.15) + 0.5 * bump(0, -0.24, 0.1, 0.08), skin.back * flush)
+    paint(albedo, x, y, front, [(*_both(0.5, -0.25, 0.2, 0.15, 0.6), (0, -0.24, 0.1, 0.08, 0.5))], [back * flush])
     if rng.random() < 0.25:  # a beard
         beard = np.clip((-0.28 - y) * 6, 0, 1) * np.clip((z + 0.2) * 4, 0, 1) * rng.uniform(0.3, 0.95)
-        paint(beard, hair)
-    brows = both(0.42, 0.21, 0.2, rng.uniform(0.02, 0.05))
-    paint(1.2 * brows * (0.9 if style != 3 else 0.4), hair * 0.8)
-    paint(1.4 * both(0.42, 0.035, 0.17, 0.06), np.array([0.6, 0.57, 0.55]) * (0.4 + 0.6 * skin.back.mean() ** 0.3))
-    paint(1.5 * both(0.42 + rng.normal(0, 0.015), 0.035, 0.075, 0.065), np.array([0.05, 0.035, 0.03]))
-    paint(0.8 * both(0.42, 0.09, 0.2, 0.022), skin.back * 0.25)  # lids
-    paint(0.7 * both(0.09, -0.3, 0.05, 0.03), skin.back * 0.2)  # nostrils
-    lips = np.clip(skin.back * [0.85, 0.45, 0.45], 0, 1) * rng.uniform(0.7, 1)
-    paint(1.2 * bump(0, -0.5, 0.25, rng.uniform(0.035, 0.06)), lips)
+        albedo += beard[:, None] * (hair - albedo)
+    brows = _both(0.42, 0.21, 0.2, rng.uniform(0.02, 0.05), 1.2 * (0.9 if style != 3 else 0.4))
+    white = np.array([0.6, 0.57, 0.55]) * (0.4 + 0.6 * back.mean() ** 0.3)
+    iris = _both(0.42 + rng.normal(0, 0.015), 0.035, 0.075, 0.065, 1.5)
+    lips = np.clip(back * [0.85, 0.45, 0.45], 0, 1) * rng.uniform(0.7, 1)
+    mouth = (0, -0.5, 0.25, rng.uniform(0.035, 0.06), 1.2)
     opened = rng.uniform(0.01, 0.05) if rng.random() < 0.3 else 0.012
-    paint(
-        1.1 * bump(0, -0.5, 0.2, opened), np.array([0.05, 0.02, 0.02]) if opened < 0.03 else np.array([0.6, 0.55, 0.5])
-    )
+    within = np.array([0.05, 0.02, 0.02]) if opened < 0.03 else np.array([0.6, 0.55, 0.5])
+    eyes, lids, nostrils = (_both(0.42, 0.035, 0.17, 0.06, 1.4), _both(0.42, 0.09, 0.2, 0.022, 0.8),
+                            _both(0.09, -0.3, 0.05, 0.03, 0.7))  # fmt: skip
+    layers = [brows, eyes, iris, lids, nostrils, (mouth,), ((0, -0.5, 0.2, opened, 1.1),)]
+    colours = [hair * 0.8, white, np.array([0.05, 0.035, 0.03]), back * 0.25, back * 0.2, lips, within]
+    paint(albedo, x, y, front, layers, colours)
     if rng.random() < 0.25:  # glasses
         ring = np.zeros_like(x)
         for side in (-0.42, 0.42):
             away = np.sqrt(((x - side) / 0.24) ** 2 + ((y - 0.03) / 0.15) ** 2)
             ring += np.exp(-(((away - 1) / 0.14) ** 2)) * (z > 0)
         ring += np.exp(-(((y - 0.06) / 0.02) ** 2)) * (np.abs(x) > 0.6) * (z > -0.1)
-        paint(1.3 * ring, np.full(3, rng.uniform(0.01, 0.2)))
-    paint(hairy.astype(float), hair * rng.uniform(0.85, 1.15, (*x.shape, 1)))
-    gloss = np.where(
-        hairy[..., None], [0.05, 0.0, 0.5], [skin.specular, 0.25, skin.mottle * 0.6] * np.ones((*x.shape, 3))
-    )
+        frame = np.full(3, rng.uniform(0.01, 0.2))
+        albedo += np.clip(1.3 * ring, 0, 1)[:, None] * (frame - albedo)
+    albedo = np.where(hairy[:, None], hair * rng.uniform(0.85, 1.15, (len(x), 1)), albedo)
+    gloss = np.empty((len(x), 3))
+    gloss[:] = skin.specular, 0.25, skin.mottle * 0.6
+    gloss[hairy] = 0.05, 0.0, 0.5
     world = points * scale @ axes + centre
-    faces = tube_faces(rows, columns)
-    surface = (albedo.reshape(-1, 3), gloss.reshape(-1, 3), points.reshape(-1, 3))
-    mesh = plain_mesh((world.reshape(-1, 3), faces), *surface, casts_shadow=False)
-    meshes = [replace(mesh, part=np.where(hairy, 0, FACE).astype(np.uint8).ravel())]
+    mesh = plain_mesh((world, tube_faces(*(_FINE if fine else _COARSE))), albedo, gloss, points, casts_shadow=False)
+    meshes = [replace(mesh, part=np.where(hairy, 0, FACE).astype(np.uint8))]
     right, up, forward = axes
     if style == 2:  # long hair falls behind the shoulders
         top = centre - scale * 0.03 * forward

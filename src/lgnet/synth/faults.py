@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import cv2
+import numba
 import numpy as np
 
 from .background import grain_tile
@@ -29,13 +30,11 @@ def develop(linear: np.ndarray, rng: np.random.Generator, level: float, toned: b
     elif blur < 0.6 * level:
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.6) * height / 256)
     curve = (np.linspace(0, 1, 4096) ** (1 / gamma) * 255).astype(np.float32)
-    picture *= 4095
-    out = curve.take(np.clip(picture, 0, 4095, out=picture).astype(np.int32))
+    out = _through(picture, curve)
     saturation = rng.normal(1, 0.25 * level) if rng.random() > 0.05 * level else 0.0
     if abs(saturation - 1) > 0.02:
         grey = out @ np.array([0.299, 0.587, 0.114], np.float32)
-        for k in range(3):
-            out[..., k] = grey + np.float32(saturation) * (out[..., k] - grey)
+        _mix(out, grey, grey, np.float32(1), np.float32(saturation))
     if toned:
         out = tone(out, rng)
     if rng.random() < 0.8 * level:
@@ -58,6 +57,16 @@ def develop(linear: np.ndarray, rng: np.random.Generator, level: float, toned: b
     return out
 
 
+@numba.njit(cache=True, nogil=True)
+def _through(picture, curve):
+    """(H, W, 3) float32: each value of 0..1 looked up in `curve` (4096,)."""
+    out = np.empty(picture.shape, np.float32)
+    values, looked_up, most = picture.ravel(), out.ravel(), np.float32(4095)
+    for i in range(len(values)):
+        looked_up[i] = curve[np.uint32(min(max(values[i] * most, np.float32(0)), most))]
+    return out
+
+
 def tone(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A camera's own taste: darker middle tones, steeper contrast, colours kept, edges sharpened. (H, W, 3) float32, 0..255.
 
@@ -74,16 +83,26 @@ def tone(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         radius = rng.uniform(0.6, 1.3) * len(grey) / 320
         curved += np.float32(rng.uniform(0.3, 2.0)) * (curved - cv2.GaussianBlur(curved, (0, 0), max(radius, 0.4)))
     colourful = np.float32(rng.uniform(0.5, 1.0))
-    for k in range(3):
-        picture[..., k] = 255 * curved + colourful * (picture[..., k] - 255 * grey)
+    _mix(picture, curved, grey, np.float32(255), colourful)
     return picture
+
+
+@numba.njit(cache=True, nogil=True)
+def _mix(picture, light, grey, scale, colourful):
+    """In place, all float32: the picture (H, W, 3) with `light` (H, W) instead of `grey`, both times `scale`, and so much
+    of its colour."""
+    for y in range(picture.shape[0]):
+        for x in range(picture.shape[1]):
+            to, was = scale * light[y, x], scale * grey[y, x]
+            for k in range(3):
+                picture[y, x, k] = to + colourful * (picture[y, x, k] - was)
 
 
 def film(linear: np.ndarray, rng: np.random.Generator, style: str, level: float) -> np.ndarray:
     """What lens, shutter and sensor do before `develop`, for the new looks. (H, W, 3) linear float32, changed in place.
 
     Vignette; exposure, a little corrected in dark places as cameras do, now and then far off; bands of a rolling
-    shutter under lamps that flicker; noise of a sensor with little light. The lens bends nothing: labels stay exact.
+    shutter under lamps that flicker; noise of a sensor with little light. What bends lines is in lens.py.
     """
     height, width = linear.shape[:2]
     gain = np.ones((height, width), np.float32)

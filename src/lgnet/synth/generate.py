@@ -12,11 +12,23 @@ from ..config import SynthConfig
 from ..data.sample import Sample, empty_sample, project
 from ..hand_model import load_hand_model
 from ..hands import SIDES
-from .appearance import Clothes, Mesh, Skin, forearm, hand_mesh, occluder, sample_clothes, sample_lights, sample_skin
+from .appearance import (
+    Clothes,
+    Lights,
+    Mesh,
+    Skin,
+    forearm,
+    hand_mesh,
+    occluder,
+    sample_clothes,
+    sample_lights,
+    sample_skin,
+)
 from .background import sample_background
 from .body import FOREARM, Body, bystander, find_body, person_meshes
 from .faults import develop, film, monochrome
 from .held import held_object
+from .lens import Lens, bend_picture, sample_lens
 from .lighting import sample_backdrop, sample_setting
 from .person import ROWS, Person, arm_rings, bare_skin, hand_and_arm, sample_person
 from .render import Rendered, render, smooth_edges
@@ -46,6 +58,21 @@ class Drawn:
     ]  # which of `meshes` begins with the right hand's vertices, which with the left's
     objects: tuple[int, ...]  # which are things held or in the way: no part of anybody
     rendered: Rendered
+    lens: Lens | None = None  # `rendered` is of the meshes that it has bent, `meshes` are straight
+
+
+@dataclass(frozen=True)
+class Furnished:
+    """All there is to see of a scene, before a picture is taken of it."""
+
+    scene: Scene
+    lights: Lights
+    light: str  # the name of their style
+    looks: bool  # whether with the new looks
+    meshes: tuple[Mesh, ...]
+    hands: tuple[int | None, int | None]
+    objects: tuple[int, ...]
+    body: Body | None
 
 
 @functools.lru_cache(maxsize=2)
@@ -83,6 +110,17 @@ def make_drawn(rng: np.random.Generator, config: SynthConfig, kind: str | None =
 
 def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str, force: bool = False) -> Drawn | None:
     """Draw a scene; None (unless `force`) where a hand is hidden almost wholly or an arm comes close to the camera."""
+    furnished = furnish(rng, scene, config, force)
+    return None if furnished is None else photograph(rng, furnished, config, name, force)
+
+
+def furnish(
+    rng: np.random.Generator, scene: Scene, config: SynthConfig, force: bool = False, all_round: bool = False
+) -> Furnished | None:
+    """Light the scene and add arms, people and things; None (unless `force`) where an arm comes close to the camera.
+
+    `all_round`: of people also what the scene's own camera does not see.
+    """
     person = None
     if config.looks and rng.random() < config.looks:
         lights, style = sample_setting(rng)
@@ -119,25 +157,43 @@ def draw(rng: np.random.Generator, scene: Scene, config: SynthConfig, name: str,
     if rng.random() < 0.25 * config.difficulty:
         objects.append(len(meshes))
         meshes.append(_in_the_way(rng, there, scene))
+    frame = None if all_round else (scene.K, scene.size)
     if body is not None and clothes is not None:
-        meshes += person_meshes(rng, body, skin, clothes, scene.K, scene.size)
+        meshes += person_meshes(rng, body, skin, clothes, frame)
     if config.people and rng.random() < 0.5 * config.people:
-        meshes += _bystanders(rng, scene)
-    background = _background(rng, scene.size, style, config, looks=person is not None)
-    rendered = render(meshes, scene.K, background, lights)
+        meshes += _bystanders(rng, scene, frame)
+    hands = places[0], places[1]
+    return Furnished(scene, lights, style, person is not None, tuple(meshes), hands, tuple(objects), body)
+
+
+def photograph(
+    rng: np.random.Generator, seen: Furnished, config: SynthConfig, name: str, force: bool = False
+) -> Drawn | None:
+    """Take the picture; None (unless `force`) where a hand is hidden almost wholly."""
+    scene, K = seen.scene, seen.scene.K
+    there = [hand for hand in scene.hands if hand is not None]
+    lens = None
+    if config.lens:
+        own = rng.spawn(1)[0]  # so that a picture is the same but for its lens
+        if own.random() < config.lens:
+            lens = sample_lens(own, K, scene.size, [hand.joints for hand in there], wide=config.full_frame)
+    background = _background(rng, scene.size, seen.light, config, looks=seen.looks)
+    if lens is not None:
+        background = bend_picture(background, K, lens)
+    rendered = render(seen.meshes, K, background, seen.lights, lens=lens)
     level = config.difficulty * rng.uniform(0, 1.4)
     linear = rendered.linear
-    if person:
-        linear = film(smooth_edges(linear, rendered.depth), rng, style, level)
+    if seen.looks:
+        linear = film(smooth_edges(linear, rendered.depth), rng, seen.light, level)
     image = develop(linear, rng, level, toned=bool(config.toned and rng.random() < config.toned))
-    if person and rng.random() < 0.08:
+    if seen.looks and rng.random() < 0.08:
         image = monochrome(image, rng)
-    sample = empty_sample(name, scene.kind, image, scene.K.astype(np.float32))
-    sample = replace(sample, parts=rendered.parts, hand_model="lgnet")
+    sample = empty_sample(name, scene.kind, image, K.astype(np.float32))
+    sample = replace(sample, parts=rendered.parts, hand_model="lgnet", distortion=lens and lens.distortion)
     for side, hand in enumerate(scene.hands):
         if hand is not None and not _label(sample, side, hand, scene, rendered.parts) and not force:
             return None
-    return Drawn(sample, scene, style, tuple(meshes), (places[0], places[1]), tuple(objects), rendered)
+    return Drawn(sample, scene, seen.light, seen.meshes, seen.hands, seen.objects, rendered, lens)
 
 
 def _simple(
@@ -195,15 +251,16 @@ def _too_near(hand: PlacedHand, length: float) -> bool:
 
 def _label(sample: Sample, side: int, hand: PlacedHand, scene: Scene, parts: np.ndarray) -> bool:
     """Write one hand's truth into the sample's arrays; False if too little of it can be seen."""
-    uv = project(hand.vertices, scene.K)
+    uv = project(hand.vertices, scene.K, sample.distortion)
     low, high = (np.array([reduce(axis) for axis in uv.T]) for reduce in (np.min, np.max))
     sample.present[side] = True
     sample.box[side] = *low, *(high - low)
-    sample.joints2d[side] = project(hand.joints, scene.K)
+    sample.joints2d[side] = project(hand.joints, scene.K, sample.distortion)
     sample.joints2d_valid[side] = True
     sample.joints3d[side] = hand.joints
     sample.joints3d_valid[side] = True
-    sample.pose[side] = np.stack([cv2.Rodrigues(r.astype(np.float64))[0][:, 0] for r in hand.rotations])
+    for joint, rotation in enumerate(hand.rotations.astype(np.float64)):
+        sample.pose[side, joint] = cv2.Rodrigues(rotation)[0][:, 0]
     sample.shape[side] = hand.betas
     sample.has_params[side] = True
     outline = cv2.contourArea(cv2.convexHull(uv.astype(np.float32)))
@@ -231,14 +288,14 @@ def _owner(rng: np.random.Generator, scene: Scene) -> Body | None:
     return find_body(rng, wrists, arms, np.concatenate([h.vertices[::20] for h in there]))
 
 
-def _bystanders(rng: np.random.Generator, scene: Scene) -> list[Mesh]:
+def _bystanders(rng: np.random.Generator, scene: Scene, frame: tuple[np.ndarray, int] | None) -> list[Mesh]:
     """One or two people further away, hands out of sight."""
     farthest = max((h.joints[:, 2].max() for h in scene.hands if h is not None), default=0.2)
     meshes: list[Mesh] = []
     for _ in range(rng.choice([1, 2], p=[0.75, 0.25])):
         depth = farthest + np.exp(rng.uniform(np.log(0.35), np.log(3)))
         body = bystander(rng, depth, scene.K, scene.size)
-        meshes += person_meshes(rng, body, sample_skin(rng), sample_clothes(rng), scene.K, scene.size)
+        meshes += person_meshes(rng, body, sample_skin(rng), sample_clothes(rng), frame)
     return meshes
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 
 from ..hands import BONES
 from .appearance import Mesh, plain_mesh, sample_clothes, tube
+from .rotations import cross, norm
 
 THICKNESS = 0.0085
 """About half a finger's, so that what is held ends at the skin."""
@@ -33,25 +35,25 @@ def _clear(thing: Mesh, joints: np.ndarray) -> bool:
     points = thing.vertices.astype(float)
     rings = points.reshape(-1, RING, 3)
     points = np.concatenate([points, ((rings[1:] + rings[:-1]) / 2).reshape(-1, 3), rings.mean(1)])
-    return bool(np.min([_distances(points, joints[a], joints[b]).min() for a, b in BONES]) > 0.6 * THICKNESS)
+    return nearest_bone(points, joints) > 0.6 * THICKNESS
 
 
 def _in_grip(rng: np.random.Generator, joints: np.ndarray) -> Mesh | None:
     axis = joints[17] - joints[5] + rng.normal(0, 0.008, 3)
-    axis /= np.linalg.norm(axis)
+    axis /= norm(axis)
     across = joints[9] - joints[0]
     across = across - (across @ axis) * axis
-    across /= np.linalg.norm(across)
-    plane = np.stack([across, np.cross(axis, across)])
+    across /= norm(across)
+    plane = np.stack([across, cross(axis, across)])
     flat = joints @ plane.T
     centre = _circle(flat[5:])
-    room = min(_distances(centre[None], flat[a], flat[b])[0] for a, b in BONES) - THICKNESS
-    radii = np.linalg.norm(flat[5:] - centre, axis=1)
+    room = nearest_bone(centre[None], flat) - THICKNESS
+    radii = np.sqrt(((flat[5:] - centre) ** 2).sum(1))
     # the fingers must go round it: tips on the other side of it than the knuckles
     knuckles, tips = flat[[5, 9, 13, 17]].mean(0) - centre, flat[[8, 12, 16, 20]].mean(0) - centre
     if radii.std() > 0.3 * radii.mean() or not 0.004 < room < 0.045:
         return None
-    if knuckles @ tips > 0.3 * np.linalg.norm(knuckles) * np.linalg.norm(tips):
+    if knuckles @ tips > 0.3 * norm(knuckles) * norm(tips):
         return None
     middle = centre @ plane + (joints[[5, 9, 13, 17]].mean(0) @ axis) * axis
     length = rng.uniform(0.09, 0.28)
@@ -68,14 +70,14 @@ def _in_grip(rng: np.random.Generator, joints: np.ndarray) -> Mesh | None:
 def _between_tips(rng: np.random.Generator, joints: np.ndarray) -> Mesh | None:
     thumb, index = joints[4], joints[8]
     apart = index - thumb
-    room = np.linalg.norm(apart) / 2 - THICKNESS * 0.8
+    room = norm(apart) / 2 - THICKNESS * 0.8
     if not 0.0015 < room < 0.022:
         return None
-    apart = apart / np.linalg.norm(apart)
-    axis = np.cross(apart, joints[6] - joints[5]) + rng.normal(0, 0.01, 3)
+    apart = apart / norm(apart)
+    axis = cross(apart, joints[6] - joints[5]) + rng.normal(0, 0.01, 3)
     axis -= (axis @ apart) * apart
-    axis /= np.linalg.norm(axis)
-    plane = np.stack([apart, np.cross(axis, apart)])
+    axis /= norm(axis)
+    plane = np.stack([apart, cross(axis, apart)])
     middle = (thumb + index) / 2
     if room > 0.008 and rng.random() < 0.5:  # a ball
         t = np.linspace(-1, 1, 8)
@@ -124,8 +126,30 @@ def _circle(points: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(rows, (points**2).sum(1), rcond=None)[0][:2]
 
 
-def _distances(points: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(N,) from (N, d) points to the segment from a to b."""
-    along = b - a
-    t = np.clip((points - a) @ along / max(along @ along, 1e-12), 0, 1)
-    return np.linalg.norm(points - a - t[:, None] * along, axis=1)
+_BONES = np.array(BONES)
+
+
+@numba.njit(cache=True, nogil=True)
+def _nearest_bone(points, joints, bones):
+    best = np.inf
+    wide = points.shape[1]
+    for i in range(len(points)):
+        for k in range(len(bones)):
+            a, b = bones[k, 0], bones[k, 1]
+            along, square = 0.0, 1e-12
+            for d in range(wide):
+                e = joints[b, d] - joints[a, d]
+                along += (points[i, d] - joints[a, d]) * e
+                square += e * e
+            t = min(max(along / square, 0.0), 1.0)
+            away = 0.0
+            for d in range(wide):
+                gap = points[i, d] - joints[a, d] - t * (joints[b, d] - joints[a, d])
+                away += gap * gap
+            best = min(best, away)
+    return np.sqrt(best)
+
+
+def nearest_bone(points: np.ndarray, joints: np.ndarray) -> float:
+    """Metres from the nearest of points (N, d) to the nearest bone between joints (21, d)."""
+    return float(_nearest_bone(points.astype(np.float64), joints.astype(np.float64), _BONES))

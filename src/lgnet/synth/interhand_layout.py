@@ -4,10 +4,11 @@
     annotations/train/InterHand2.6M_train_{data,camera,joint_3d}.json, annotations/skeleton.txt
     parts/000000.json      what a shard adds to them; needed only to go on with a broken run, and for the sums
 
-The world is the camera's frame, in millimetres. As every picture has its own lens, every picture is a camera of its own
-and a frame of its own; a shard is a capture. `joint_valid` of the _data file is 1 inside the picture, as published; that
-of the _joint_3d file is 1 of every joint of a hand that is there. Two hands apart are "interacting" too. Pictures without
-hands cannot be told in this layout and are left out. There is no file of MANO parameters: the hand is not MANO's.
+The world is in millimetres: the camera's frame, of a rig (`--views`) that of its first camera. As every picture has its
+own lens, every picture is a camera of its own; the pictures of a rig are one frame, any other is a frame of its own; a
+shard is a capture. `joint_valid` of the _data file is 1 inside the picture, as published; that of the _joint_3d file is
+1 of every joint of a hand that is there. Two hands apart are "interacting" too. Pictures without hands cannot be told in
+this layout and are left out. There is no file of MANO parameters: the hand is not MANO's.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def write_part(folder: Path, number: int, pictures: Iterator[tuple[int, Drawn]])
         sample = drawn.sample
         if not sample.present.any():
             continue
-        camera = str(400000 + index)
-        name = f"Capture{number}/{SEQUENCE}/cam{camera}/image{index:05d}.jpg"
+        camera, frame = str(400000 + index), index if sample.scene is None else int(sample.scene)
+        name = f"Capture{number}/{SEQUENCE}/cam{camera}/image{frame:05d}.jpg"
         content = jpeg(sample.image)
         path = folder / "images" / SPLIT / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,15 +63,16 @@ def write_part(folder: Path, number: int, pictures: Iterator[tuple[int, Drawn]])
                 "subject": 0,
                 "seq_name": SEQUENCE,
                 "camera": camera,
-                "frame_idx": index,
+                "frame_idx": frame,
             }
         )
         annotation, joints = annotate(sample)
         part["annotations"].append({"id": index, "image_id": index, **annotation})
-        part["joint_3d"][str(index)] = joints
+        part["joint_3d"].setdefault(str(frame), joints)
         K = np.asarray(sample.K, np.float64).round(_DIGITS).tolist()
-        cameras["campos"][camera] = [0.0, 0.0, 0.0]
-        cameras["camrot"][camera] = np.eye(3).tolist()
+        R, t = _pose(sample)
+        cameras["campos"][camera] = (-R.T @ t * 1000 + 0.0).tolist()
+        cameras["camrot"][camera] = R.tolist()
         cameras["focal"][camera], cameras["princpt"][camera] = K[:2], K[2:]
     name = f"parts/{number:06d}.json"
     (folder / "parts").mkdir(exist_ok=True)
@@ -80,14 +82,21 @@ def write_part(folder: Path, number: int, pictures: Iterator[tuple[int, Drawn]])
     return name, len(part["images"])
 
 
+def _pose(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """(3, 3) and (3,) metres: what takes the world to the camera."""
+    T_camera_world = np.eye(4) if sample.T_camera_world is None else sample.T_camera_world
+    return T_camera_world[:3, :3], T_camera_world[:3, 3]
+
+
 def annotate(sample: Sample) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the _data file says of a picture (without its numbers), and what the _joint_3d file says of its frame."""
     height, width = sample.image.shape[:2]
+    R, t = _pose(sample)
     world, inside = np.full((2 * NUM_JOINTS, 3), UNKNOWN), np.zeros((2 * NUM_JOINTS, 1), int)
     for side in np.flatnonzero(sample.present):
         rows = NUM_JOINTS * side + ORDER
         uv = sample.joints2d[side]
-        world[rows] = sample.joints3d[side].astype(np.float64) * 1000
+        world[rows] = (sample.joints3d[side].astype(np.float64) - t) @ R * 1000
         inside[rows, 0] = ((uv >= 0) & (uv <= [width - 1, height - 1])).all(1)
     hand_type = "interacting" if sample.present.all() else "right" if sample.present[0] else "left"
     boxes = sample.box[sample.present].astype(np.float64)

@@ -15,6 +15,7 @@ from ..penetration import inside, surface_distance
 from . import raster
 from .appearance import Mesh
 from .generate import Drawn
+from .lens import bent
 from .render import joined
 
 REACH = 0.02
@@ -28,7 +29,8 @@ VISIBLE_WITHIN = 0.0005
 def make_labels(drawn: Drawn) -> Labels:
     """All labels of a picture."""
     depth, triangle, K = drawn.rendered.depth, drawn.rendered.triangle, np.asarray(drawn.scene.K, np.float64)
-    vertices, faces, first = _together(drawn.meshes)
+    straight, faces, first = _together(drawn.meshes)
+    vertices = straight if drawn.lens is None else bent(straight, drawn.lens)  # as the picture shows them
     normal, uv = np.zeros((*depth.shape, 3), np.float32), np.zeros((*depth.shape, 2), np.float32)
     skin = np.zeros(depth.shape, np.uint8)
     rows, columns = np.nonzero(triangle >= 0)
@@ -36,7 +38,7 @@ def make_labels(drawn: Drawn) -> Labels:
         face = triangle[rows, columns]
         points = _lifted(columns, rows, depth[rows, columns], K)
         shares = _shares(points, vertices[faces[face]])
-        normals = raster.vertex_normals(vertices, faces)[faces[face]]
+        normals = raster.vertex_normals(straight, faces)[faces[face]]
         normal[rows, columns] = _towards_camera((shares[:, :, None] * normals).sum(1), points)
         for side, mesh in enumerate(drawn.hands):
             if mesh is None:
@@ -119,6 +121,8 @@ def _visibility(drawn: Drawn, vertices: np.ndarray, faces: np.ndarray, first: np
             continue
         own = drawn.meshes[mesh].vertices[:count]
         points = np.concatenate([own, hand.joints]).astype(np.float64)
+        if drawn.lens is not None:
+            points = bent(points, drawn.lens)
         uv = project(points, K)
         within = ((uv >= -0.5) & (uv < [width - 0.5, height - 0.5])).all(1) & (points[:, 2] > raster.NEAR)
         face, z = first_surface(uv, vertices.astype(np.float64), faces, K)

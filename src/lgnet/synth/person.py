@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .appearance import Mesh, Skin, tube_faces
+from .rotations import norm
 from .skin_shader import AMOUNTS, BLOOD, MELANIN
 from .skin_texels import corner_texels
 
@@ -103,41 +104,32 @@ def hand_and_arm(
     Without an arm the wrist is closed. `arrays` is what generate.py knows of the side's model.
     """
     palm = arrays["palm"][:, None]
+    hand, grown = len(palm), 0 if arm is None else (len(arm) - 1) * arm.shape[1]
+    placed, albedo, gloss, rest = np.empty((4, hand + grown, 3), np.float32)
+    placed[:hand], rest[:hand] = vertices, arrays["rest"]
     if person.glove is None:
-        albedo = person.back * (1 - palm) + person.palm * palm
+        albedo[:hand] = person.back * (1 - palm) + person.palm * palm
         shine = person.specular
     else:
-        albedo = np.tile(person.glove, (len(palm), 1))
+        albedo[:hand] = person.glove
         shine = person.specular * 2
-    gloss = np.tile([shine, 0.25, person.mottle], (len(palm), 1))
-    rest, faces, corner = arrays["rest"], arrays["faces"], _corners(left)
-    part = (arrays["part"] + 1 + 16 * left).astype(np.uint8)
+    gloss[:hand] = shine, 0.25, person.mottle
+    faces, corner = arrays["faces"], _corners(left)
+    part = np.zeros(hand + grown, np.uint8)
+    part[:hand] = arrays["part"] + 1 + 16 * left
     if arm is not None:
         loop = arrays["loop"]
-        count, length = arm.shape[1], np.linalg.norm(arm[-1].mean(0) - arm[0].mean(0)) / ROWS[-1]
-        grown = arm[1:].reshape(-1, 3)
-        vertices = np.concatenate([vertices, grown])
+        length = norm(arm[-1].mean(0) - arm[0].mean(0)) / ROWS[-1]
+        placed[hand:] = arm[1:].reshape(-1, 3)
         fade = np.minimum(ROWS[1:] * 4, 1)[:, None, None]
-        skin = person.back * (1 - arrays["palm"][loop][:, None]) + person.palm * arrays["palm"][loop][:, None]
+        skin = person.back * (1 - palm[loop]) + person.palm * palm[loop]
         inner = 0.5 * skin + 0.5 * person.back  # the arm's inside is a little lighter than its back
-        albedo = np.concatenate([albedo, (skin * (1 - fade) + inner * fade).reshape(-1, 3)])
-        bare = [person.specular, 0.25, min(person.mottle, 0.08)]
-        gloss = np.concatenate([gloss, np.tile(bare, (len(grown), 1))])
-        below = rest[loop][None] + (ROWS[1:] * length)[:, None, None] * [0, -1, 0]
-        rest = np.concatenate([rest, below.reshape(-1, 3)])
-        faces, corner = _joined(left, len(palm), count)
-        part = np.concatenate([part, np.zeros(len(grown), np.uint8)])
-    f32 = np.float32
-    return Mesh(
-        vertices.astype(f32),
-        faces,
-        albedo.astype(f32),
-        gloss.astype(f32),
-        rest.astype(f32),
-        part,
-        corner=corner,
-        amounts=person.amounts,
-    )
+        albedo[hand:] = (skin * (1 - fade) + inner * fade).reshape(-1, 3)
+        gloss[hand:] = person.specular, 0.25, min(person.mottle, 0.08)
+        below = arrays["rest"][loop][None] + (ROWS[1:] * length)[:, None, None] * [0, -1, 0]
+        rest[hand:] = below.reshape(-1, 3)
+        faces, corner = _joined(left, hand, arm.shape[1])
+    return Mesh(placed, faces, albedo, gloss, rest, part, corner=corner, amounts=person.amounts)
 
 
 @functools.lru_cache(maxsize=2)

@@ -15,7 +15,7 @@ from ..zbuffer import draw_triangle
 from ..zbuffer import rasterize as rasterize
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def shadow_map(vertices, faces, basis, size):
     """Orthographic depth seen from a light: the least distance along the light's rays, on a size x size grid.
 
@@ -74,7 +74,7 @@ def value_noise(table, x, y, z):
     return (p * (1 - b) + q * b) * (1 - c) + (r * (1 - b) + s * b) * c
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def noise_at(table, places):
     """(N,) float64 smooth noise in -1..1 at places (N, 3), its grid one unit wide."""
     out = np.empty(len(places))
@@ -83,7 +83,7 @@ def noise_at(table, places):
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def shade(
     out, triangle, depth, vertices, faces, normals, albedo, gloss, rest, K, table, key, lights, basis, near, frame
 ):
@@ -184,7 +184,7 @@ def shade(
                 out[y, x, ch] = base * shade_noise * light + key[ch] * spec
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def labels(triangle, face_label):
     """(H, W) uint8: each pixel's face's label, 0 where there is no face. `face_label` (F,) uint8."""
     height, width = triangle.shape
@@ -196,7 +196,7 @@ def labels(triangle, face_label):
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def vertex_normals(vertices, faces):
     """(N, 3) float32 unit normals, faces weighted by area."""
     out = np.zeros(vertices.shape, np.float32)

@@ -10,6 +10,8 @@ import numpy as np
 
 from . import raster
 from .appearance import Lights, Mesh
+from .lens import Lens, bent
+from .rotations import cross, norm
 from .skin_detail import LEVELS, detail_maps
 from .skin_shader import AMOUNTS, BLOOD, MELANIN, shade_looks
 from .skin_texels import SIZE
@@ -28,9 +30,14 @@ class Rendered:
 
 
 def render(
-    meshes: Sequence[Mesh], K: np.ndarray, background: np.ndarray, lights: Lights, shadow: int = 160
+    meshes: Sequence[Mesh],
+    K: np.ndarray,
+    background: np.ndarray,
+    lights: Lights,
+    shadow: int = 160,
+    lens: Lens | None = None,
 ) -> Rendered:
-    """Draw `meshes` over `background` (H, W, 3 linear float32). K (4,) fx, fy, cx, cy in pixels."""
+    """Draw `meshes` over `background` (H, W, 3 linear float32). K (4,) fx, fy, cx, cy in pixels; `lens` bends the meshes."""
     height, width = background.shape[:2]
     out = background.astype(np.float32)
     if not meshes:
@@ -38,12 +45,13 @@ def render(
         return Rendered(out, blank, blank.astype(np.uint8), np.full((height, width), -1, np.int32))
     vertices, faces = joined(meshes)
     normals = raster.vertex_normals(vertices, faces)
+    if lens is not None:
+        vertices = bent(vertices, lens)
     part = np.concatenate([m.part for m in meshes])
     K = np.asarray(K, np.float32)
     triangle, depth = raster.rasterize(vertices, faces, K, width, height)
     basis = _light_basis(lights.key_direction)
-    casting = [m for m in meshes if m.casts_shadow]
-    near, frame = raster.shadow_map(*joined(casting), basis, shadow) if casting else _NO_SHADOW
+    near, frame = _shadow(meshes, vertices, faces, basis, shadow)
     looks = any(m.amounts is not None for m in meshes)
     bias = 2.5 / frame[2]
     last = [bias, lights.soft if looks else 0, 0]
@@ -82,16 +90,33 @@ def smooth_edges(linear: np.ndarray, depth: np.ndarray) -> np.ndarray:
     near = np.where(depth > 0, depth, np.float32(1e3))
     low, high = (cv2.morphologyEx(near, way, np.ones((3, 3), np.uint8)) for way in (cv2.MORPH_ERODE, cv2.MORPH_DILATE))
     edge = high - low > 0.005
-    soft = cv2.GaussianBlur(linear, (3, 3), 0.6)
-    linear[edge] = soft[edge]
-    return linear
+    return cv2.copyTo(cv2.GaussianBlur(linear, (3, 3), 0.6), edge.view(np.uint8), linear)
 
 
 def joined(meshes: Sequence[Mesh]) -> tuple[np.ndarray, np.ndarray]:
     """(N, 3) float32 vertices and (F, 3) int32 faces of all."""
-    starts = np.cumsum([0, *(len(m.vertices) for m in meshes[:-1])])
-    vertices = np.concatenate([m.vertices for m in meshes]).astype(np.float32)
-    return vertices, np.concatenate([m.faces + s for m, s in zip(meshes, starts)]).astype(np.int32)
+    vertices = np.concatenate([m.vertices for m in meshes], dtype=np.float32)
+    faces = np.empty((sum(len(m.faces) for m in meshes), 3), np.int32)
+    start = corner = 0
+    for m in meshes:
+        np.add(m.faces, corner, out=faces[start : start + len(m.faces)])
+        start, corner = start + len(m.faces), corner + len(m.vertices)
+    return vertices, faces
+
+
+def _shadow(
+    meshes: Sequence[Mesh], vertices: np.ndarray, faces: np.ndarray, basis: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """`raster.shadow_map` of what casts shadows; `vertices` and `faces` are all meshes joined."""
+    casting = [m for m in meshes if m.casts_shadow]
+    if not casting:
+        return _NO_SHADOW
+    if len(casting) < len(meshes):
+        throws = np.repeat([m.casts_shadow for m in meshes], [len(m.faces) for m in meshes])
+        faces = faces[throws]
+        used = np.repeat([m.casts_shadow for m in meshes], [len(m.vertices) for m in meshes])
+        faces, vertices = (np.cumsum(used, dtype=np.int32) - 1)[faces], vertices[used]
+    return raster.shadow_map(vertices, faces, basis, size)
 
 
 def _materials(meshes: Sequence[Mesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -120,6 +145,6 @@ def _detail_level(meshes: Sequence[Mesh], K: np.ndarray) -> int:
 def _light_basis(travel: np.ndarray) -> np.ndarray:
     """(3, 3) float32 rows: two axes across the light, its direction of travel."""
     helper = np.array([0.0, 0.0, 1.0]) if abs(travel[2]) < 0.9 else np.array([1.0, 0.0, 0.0])
-    across = np.cross(helper, travel)
-    across /= np.linalg.norm(across)
-    return np.stack([across, np.cross(travel, across), travel]).astype(np.float32)
+    across = cross(helper, travel)
+    across /= norm(across)
+    return np.stack([across, cross(travel, across), travel]).astype(np.float32)

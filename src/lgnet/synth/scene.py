@@ -6,21 +6,18 @@ the direction the palm faces.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
-from ..anatomy import rotations_from_angles
 from ..config import SynthConfig
 from ..data.sample import KINDS
-from ..hand_model import HandModel, load_hand_model, pose_hand
 from ..hands import BONES, LEFT, RIGHT
 from .gestures import gesture_pose
 from .interaction import load_bank
 from .poses import CLASPING, sample_pose, sign_pose
-from .rotations import basis, random_rotation, random_turn, rotation_about
+from .posing import finger_rotations, posed
+from .rotations import basis, cross, random_rotation, random_turn, rotation_about
 
 
 @dataclass(frozen=True)
@@ -44,11 +41,6 @@ class Scene:
     size: int  # the picture is size x size
 
 
-@functools.lru_cache(maxsize=2)
-def _model(side: int) -> HandModel:
-    return load_hand_model("lgnet", ("right", "left")[side])  # type: ignore[arg-type]
-
-
 _MIRROR = np.diag([-1.0, 1.0, 1.0])
 
 
@@ -69,7 +61,7 @@ def sample_view(rng: np.random.Generator, everyday: float) -> np.ndarray:
     facing = rng.choice(3, p=[0.42, 0.34, 0.24])  # palm, back, edge of the hand to the camera
     palm = np.array([0.0, 0.0, (-1.0, 1.0, -0.05)[facing]])
     if facing == 2:
-        palm = palm + np.cross(fingers, [0, 0, 1.0]) * rng.choice([-1, 1])
+        palm = palm + cross(fingers, (0.0, 0.0, 1.0)) * rng.choice([-1, 1])
     if towards == 4:
         palm = np.array([0, 1.0, 0.3]) * (1 if rng.random() < 0.8 else -1)
     return rotation_about(fingers, np.deg2rad(rng.normal(0, 25))) @ basis(fingers, palm + 1e-3) @ random_turn(rng, 10)
@@ -93,19 +85,16 @@ def _place(
     wrist_bend: float,
 ):
     """A hand with its wrist at the origin. `orientation` is a right hand's; a left hand's is seen in the mirror."""
-    model = _model(side)
-    with torch.inference_mode():
-        fingers = rotations_from_angles(model, torch.from_numpy(angles).float())
-        wrist = _MIRROR @ orientation @ _MIRROR if side == LEFT else orientation
-        rotations = torch.cat([torch.from_numpy(wrist).float()[None], fingers])
-        posed = pose_hand(model, rotations, torch.from_numpy(betas).float())
+    wrist = _MIRROR @ orientation @ _MIRROR if side == LEFT else orientation
+    rotations = np.concatenate([wrist.astype(np.float32)[None], finger_rotations(side, angles)])
+    vertices, joints = posed(side, rotations, betas)
     # the arm goes on from the wrist, bent and deviated within what wrists can do (AAOS 1965: 80 and 30 degrees)
     most = min(80.0, 60 / 22 * wrist_bend), min(32.0, 25 / 22 * wrist_bend)
     bend = np.deg2rad(np.clip(rng.normal(0, wrist_bend), -most[0], most[0]))
     deviate = np.deg2rad(np.clip(rng.normal(0, 10 / 22 * wrist_bend), -most[1], most[1]))
     arm = np.array([np.sin(deviate), -np.cos(deviate) * np.cos(bend), np.sin(bend)])
     arm = wrist @ (arm * [-1 if side == LEFT else 1, 1, 1])
-    return PlacedHand(rotations.numpy(), betas, posed.vertices.numpy(), posed.joints.numpy(), arm)
+    return PlacedHand(rotations, betas, vertices, joints, arm)
 
 
 def moved(hand: PlacedHand, rotation: np.ndarray, shift: np.ndarray) -> PlacedHand:

@@ -237,7 +237,8 @@ def sample_place(rng: np.random.Generator, height: int, width: int) -> np.ndarra
     picture = drawn.astype(np.float32) / 255
     low, high = np.sort(rng.uniform(0.55, 1.2, 2))
     angle = rng.uniform(0, 2 * np.pi)
-    y, x = np.mgrid[-0.5 : 0.5 : height * 1j, -0.5 : 0.5 : width * 1j].astype(np.float32)  # type: ignore[misc]
+    y, x = (np.linspace(-0.5, 0.5, n, dtype=np.float32) for n in (height, width))
+    y = y[:, None]
     fall = low + (high - low) * (0.5 + 0.7 * (x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))))
     picture *= fall[..., None]
     if rng.random() < 0.7:

@@ -30,51 +30,58 @@ AMOUNTS = (
 """What each material says, in this order. Everything 0 is plain cloth or plastic."""
 
 _COUNT = len(CHANNELS)
-_SLOPE = np.float32(STEP * 1e-3)
+_SLOPE, _UNIT = np.float32(STEP * 1e-3), np.float32(1 / 127)
 MELANIN = np.array([0.72, 1.0, 1.3], np.float32)
 BLOOD = np.array([0.12, 1.0, 0.95], np.float32)
 """Optical depths in red, green and blue; see docs/data.md, "Looks"."""
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 def _fade(depth):
     """About exp(-depth), the same on every machine; for depths of -0.5 and more."""
     return 1.0 / (1.0 + depth + 0.5 * depth * depth)
 
 
+_NEAR, _WIDE = (0.006, 0.5 / 0.006), (0.014, 0.5 / 0.014)
 _PAIRS = np.array(
-    [[0.006, 0], [0, 0.006], [0.010, 0.010], [-0.010, 0.010], [0.003, 0.005], [-0.003, 0.005]], np.float32
+    [
+        [0.006, 0, *_NEAR],
+        [0, 0.006, *_NEAR],
+        [0.010, 0.010, *_WIDE],
+        [-0.010, 0.010, *_WIDE],
+        [0.003, 0.005, *_NEAR],
+        [-0.003, 0.005, *_NEAR],
+    ],
+    np.float32,
 )
-"""Metres across the line of sight."""
+"""Metres across the line of sight, right and down; how far off they are about, and half of one over that."""
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@numba.njit(cache=True, nogil=True, inline="always", error_model="numpy")
 def _openness(depth, x, y, z, focal):
     """1 in the open, less in a hollow or close behind something: pairs of opposite points 6 and 14 mm away, on average
     nearer to the camera than this one, take light away. After Luft et al. 2006, who sharpen the depth buffer."""
     height, width = depth.shape
     hidden = np.float32(0.0)
-    scale = focal / z
+    scale, none = focal / z, np.float32(0.0)
     for pair in range(6):
         dx = int(_PAIRS[pair, 0] * scale + np.float32(1000.5)) - 1000
         dy = int(_PAIRS[pair, 1] * scale + np.float32(1000.5)) - 1000
         if x - abs(dx) < 0 or y - dy < 0 or x + abs(dx) >= width or y + dy >= height:
             continue
-        one, two = depth[y + dy, x + dx], depth[y - dy, x - dx]
+        one = depth[np.uint64(y + dy), np.uint64(x + dx)]
+        two = depth[np.uint64(y - dy), np.uint64(x - dx)]
         if one == 0 or two == 0:  # at the outline the other side is not known
             continue
-        reach = np.float32(0.014) if 2 <= pair < 4 else np.float32(0.006)
+        reach, share = _PAIRS[pair, 2], _PAIRS[pair, 3]
         one, two = z - one, z - two
         # what is far before this point belongs to something else and shuts out little
-        if one > 3 * reach:
-            one = max(np.float32(0), 6 * reach - one)
-        if two > 3 * reach:
-            two = max(np.float32(0), 6 * reach - two)
-        hidden += min(np.float32(1.0), max(np.float32(0.0), (one + two) / (2 * reach) - np.float32(0.05)))
+        one, two = min(one, max(none, 6 * reach - one)), min(two, max(none, 6 * reach - two))
+        hidden += min(np.float32(1.0), max(none, (one + two) * share - np.float32(0.05)))
     return np.float32(1.0) - np.float32(0.7 / 6) * hidden
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def shade_looks(
     out, triangle, depth, vertices, faces, normals, albedo, gloss, rest, K, table, key, lights, basis, near, frame,
     detail, level, corner, material, amounts, melanin, blood,
@@ -94,6 +101,7 @@ def shade_looks(
     height, width = triangle.shape
     size, texels = near.shape[0], detail.shape[0]
     shrink = 1.0 / (1 << level)
+    per_x, per_y, cell = 1.0 / K[0], 1.0 / K[1], 1.0 / frame[2]
     d = np.zeros(_COUNT, np.float32)
     for y in range(height):
         for x in range(width):
@@ -101,7 +109,7 @@ def shade_looks(
             if f < 0:
                 continue
             z = depth[y, x]
-            px, py = (x - K[2]) / K[0] * z, (y - K[3]) / K[1] * z
+            px, py = (x - K[2]) * per_x * z, (y - K[3]) * per_y * z
             a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
             ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
             e1x, e1y, e1z = vertices[b, 0] - ax, vertices[b, 1] - ay, vertices[b, 2] - az
@@ -115,8 +123,9 @@ def shade_looks(
             det = d11 * d22 - d12 * d12
             if det <= 0:
                 continue
-            wb = min(max((d22 * d1 - d12 * d2) / det, 0.0), 1.0)
-            wc = min(max((d11 * d2 - d12 * d1) / det, 0.0), 1.0 - wb)
+            det = 1.0 / det
+            wb = min(max((d22 * d1 - d12 * d2) * det, 0.0), 1.0)
+            wc = min(max((d11 * d2 - d12 * d1) * det, 0.0), 1.0 - wb)
             wa = 1.0 - wb - wc
             nx = wa * normals[a, 0] + wb * normals[b, 0] + wc * normals[c, 0]
             ny = wa * normals[a, 1] + wb * normals[b, 1] + wc * normals[c, 1]
@@ -127,16 +136,18 @@ def shade_looks(
             rx = wa * rest[a, 0] + wb * rest[b, 0] + wc * rest[c, 0]
             ry = wa * rest[a, 1] + wb * rest[b, 1] + wc * rest[c, 1]
             rz = wa * rest[a, 2] + wb * rest[b, 2] + wc * rest[c, 2]
-            broad = value_noise(table, rx * 90, ry * 90, rz * 90)
-            fine = value_noise(table, rx * 420 + 7, ry * 420, rz * 420)
-            nx += 0.35 * mottle * fine
-            ny += 0.35 * mottle * broad
+            broad, fine = 0.0, 0.0
+            if mottle > 0:
+                broad = value_noise(table, rx * 90, ry * 90, rz * 90)
+                fine = value_noise(table, rx * 420 + 7, ry * 420, rz * 420)
+                nx += 0.35 * mottle * fine
+                ny += 0.35 * mottle * broad
             # the inside of a tube: the triangle's own normal and the vertices' disagree on whether it faces the camera
             cx, cy, cz = e1y * e2z - e1z * e2y, e1z * e2x - e1x * e2z, e1x * e2y - e1y * e2x
             if (cx * nx + cy * ny + cz * nz) * (cx * px + cy * py + cz * z) > 0:
                 nx, ny, nz = -nx, -ny, -nz
             # shadows are looked up a little off the skin, so that the map's cells don't print on it
-            off = 1.3 / frame[2] / (np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9)
+            off = 1.3 * cell / (np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9)
             ox, oy, oz = px + off * nx, py + off * ny, z + off * nz
             lean_p = basis[0, 0] * nx + basis[0, 1] * ny + basis[0, 2] * nz
             lean_q = basis[1, 0] * nx + basis[1, 1] * ny + basis[1, 2] * nz
@@ -152,23 +163,22 @@ def shade_looks(
                 v = wa * corner[f, 0, 1] + wb * corner[f, 1, 1] + wc * corner[f, 2, 1]
                 u = min(max((u + 0.5) * shrink - 0.5, 0.0), texels - 1.001)
                 v = min(max((v + 0.5) * shrink - 0.5, 0.0), texels - 1.001)
-                i, j = int(v), int(u)
-                tv, tu = v - i, u - j
-                w00, w01 = (1 - tv) * (1 - tu) / 127, (1 - tv) * tu / 127
-                w10, w11 = tv * (1 - tu) / 127, tv * tu / 127
+                i, j = np.uint32(v), np.uint32(u)
+                tv, tu = np.float32(v - i), np.float32(u - j)
+                one = np.float32(1)
+                w11, w01, w10 = tv * tu * _UNIT, (one - tv) * tu * _UNIT, tv * (one - tu) * _UNIT
+                w00 = (one - tv) * (one - tu) * _UNIT
+                t00, t01, t10, t11 = detail[i, j], detail[i, j + 1], detail[i + 1, j], detail[i + 1, j + 1]
                 for k in range(_COUNT):
-                    d[k] = (
-                        w00 * detail[i, j, k]
-                        + w01 * detail[i, j + 1, k]
-                        + w10 * detail[i + 1, j, k]
-                        + w11 * detail[i + 1, j + 1, k]
+                    d[k] = (w00 * np.float32(t00[k]) + w01 * np.float32(t01[k])) + (
+                        w10 * np.float32(t10[k]) + w11 * np.float32(t11[k])
                     )
                 # the height's gradient in space: the vector of the triangle's plane that its edges' rises ask for
                 hu = _SLOPE * shrink * (amounts[m, 0] * d[0] + amounts[m, 1] * d[2])
                 hv = _SLOPE * shrink * (amounts[m, 0] * d[1] + amounts[m, 1] * d[3])
                 r1 = hu * (corner[f, 1, 0] - corner[f, 0, 0]) + hv * (corner[f, 1, 1] - corner[f, 0, 1])
                 r2 = hu * (corner[f, 2, 0] - corner[f, 0, 0]) + hv * (corner[f, 2, 1] - corner[f, 0, 1])
-                g1, g2 = (d22 * r1 - d12 * r2) / det, (d11 * r2 - d12 * r1) / det
+                g1, g2 = (d22 * r1 - d12 * r2) * det, (d11 * r2 - d12 * r1) * det
                 gx, gy, gz = g1 * e1x + g2 * e2x, g1 * e1y + g2 * e2y, g1 * e1z + g2 * e2z
                 slope = np.sqrt(gx * gx + gy * gy + gz * gz)
                 tame = 1.0 / (1.0 + slope)  # no slope steeper than 45 degrees
@@ -189,15 +199,15 @@ def shade_looks(
                     slope * 2, 1.0
                 )
                 mottle *= 1 - nail
-            length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
-            nx, ny, nz = nx / length, ny / length, nz / length
-            ray = np.sqrt(px * px + py * py + z * z)
-            vx, vy, vz = -px / ray, -py / ray, -z / ray
+            short = 1.0 / (np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9)
+            nx, ny, nz = nx * short, ny * short, nz * short
+            ray = -1.0 / np.sqrt(px * px + py * py + z * z)
+            vx, vy, vz = px * ray, py * ray, z * ray
             sees = nx * vx + ny * vy + nz * vz
             if sees < 0:  # at the outline, or a bump that leans away: no further than edge-on
                 nx, ny, nz = nx - sees * vx, ny - sees * vy, nz - sees * vz
-                length = np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9
-                nx, ny, nz = nx / length, ny / length, nz / length
+                short = 1.0 / (np.sqrt(nx * nx + ny * ny + nz * nz) + 1e-9)
+                nx, ny, nz = nx * short, ny * short, nz * short
                 sees = 0.0
             opened = _openness(depth, x, y, z, K[0])
             cavity *= opened
@@ -209,15 +219,18 @@ def shade_looks(
             sd = basis[2, 0] * ox + basis[2, 1] * oy + basis[2, 2] * oz - lights[4, 0]
             blur = lights[4, 1]
             # taps aside are compared with the depth that the surface's own plane has there
-            step = blur / frame[2] * leans
-            for tap in range(9):
-                tp = int(sp + 0.5 + blur * (tap % 3 - 1))
-                tq = int(sq + 0.5 + blur * (tap // 3 - 1))
-                own = sd + step * ((tap % 3 - 1) * lean_p + (tap // 3 - 1) * lean_q)
-                if tp < 0 or tq < 0 or tp >= size or tq >= size or near[tq, tp] > own:
-                    lit += 1.0 / 9
-                else:
-                    thick += (own - near[tq, tp]) / 9
+            step = blur * cell * leans
+            for row in range(-1, 2):
+                tq = int(sq + 0.5 + blur * row)
+                for column in range(-1, 2):
+                    tp = int(sp + 0.5 + blur * column)
+                    own = sd + step * (column * lean_p + row * lean_q)
+                    gap = -1.0
+                    if tp >= 0 and tq >= 0 and tp < size and tq < size:
+                        gap = own - near[np.uint64(tq), np.uint64(tp)]
+                    lit += 1.0 if gap < 0 else 0.0
+                    thick += max(gap, 0.0)
+            lit, thick = lit * (1.0 / 9), thick * (1.0 / 9)
             facing = nx * lx + ny * ly + nz * lz
             wrap = (facing + soft) / (1 + soft)
             key_term = max(facing, 0.0) * lit * cavity

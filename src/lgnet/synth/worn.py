@@ -9,6 +9,7 @@ import numpy as np
 from ..hand_model import load_hand_model
 from .appearance import Clothes, Mesh, tube_faces
 from .person import Person, arm_rings
+from .rotations import cross, norm
 from .skin_shader import AMOUNTS
 
 AROUND = 24
@@ -72,11 +73,14 @@ def band(loop: np.ndarray, half_width: float, half_height: float, clearance: flo
     """
     centre = loop.mean(0)
     spoke = loop - centre
-    axis = np.cross(spoke, np.roll(spoke, -1, 0)).sum(0)
-    axis /= np.linalg.norm(axis)
+    after = np.concatenate([spoke[1:], spoke[:1]])
+    axis = np.array(
+        [(spoke[:, i] * after[:, j] - spoke[:, j] * after[:, i]).sum() for i, j in ((1, 2), (2, 0), (0, 1))]
+    )
+    axis /= norm(axis)
     spoke = spoke - (spoke @ axis)[:, None] * axis
-    radius = np.linalg.norm(spoke, axis=1, keepdims=True)
-    around = (np.roll(radius, 1, 0) + 2 * radius + np.roll(radius, -1, 0)) / 4
+    radius = np.sqrt((spoke * spoke).sum(1, keepdims=True))
+    around = (np.concatenate([radius[-1:], radius[:-1]]) + 2 * radius + np.concatenate([radius[1:], radius[:1]])) / 4
     round_ = np.maximum(radius, around) + clearance
     profile = np.arange(9) / 8 * 2 * np.pi
     out, along = half_height * (1 - np.cos(profile)), half_width * np.sin(profile)
@@ -115,7 +119,7 @@ def finger_ring(rng: np.random.Generator, vertices: np.ndarray, finger: int) -> 
         # the ring's angles start at the bone x palm and go by the palm: three quarters round is the back
         back = loop[3 * AROUND // 4] - centre
         size = rng.uniform(0.0014, 0.003)
-        at = centre + back * (1 + (2 * high + 0.4 * size) / np.linalg.norm(back))
+        at = centre + back * (1 + (2 * high + 0.4 * size) / norm(back))
         polar, around = np.linspace(0, np.pi, 6)[:, None], np.arange(10) / 10 * 2 * np.pi
         sphere = np.stack(
             [np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar) + 0 * around], 2
@@ -153,9 +157,9 @@ def on_wrist(
     strap_metal = rng.random() < 0.35
     colour = _metal(rng) if strap_metal else rng.uniform(0.01, 0.6, 3) ** 1.5
     strap = _mesh(centres + (rings - centres) * thick, colour, (0.12, 0.05, 0.1), amounts(metal=0.7 * strap_metal))
-    across = np.cross(outward, back)
-    across /= np.linalg.norm(across)
-    normal = np.cross(across, outward)
+    across = cross(outward, back)
+    across /= norm(across)
+    normal = cross(across, outward)
     spokes = (rings[1] - centres[1]) * 1.07
     top = (spokes @ normal).max()
     radius, high = rng.uniform(0.014, 0.019), rng.uniform(0.004, 0.008)

@@ -35,6 +35,7 @@ from ..hands import JOINT_NAMES, SIDES
 from . import interhand_layout
 from .generate import Drawn, make_drawn, training_rng
 from .labels import make_labels
+from .rig import draw_views
 
 SHARD_SIZE = 500
 
@@ -50,6 +51,7 @@ class Plan:
     seed: int
     shard_size: int
     config: dict[str, Any]
+    views: int = 1  # pictures of each scene
 
 
 def write_dataset(
@@ -60,14 +62,17 @@ def write_dataset(
     form: str = "files",
     shard_size: int = SHARD_SIZE,
     jobs: int = 1,
+    views: int = 1,
 ) -> int:
     """Draw and write `count` pictures with all labels under `out`; how many are there now.
+
+    With several `views`, that many pictures after one another are one scene seen by a rig of cameras (rig.py).
 
     Shards that are finished and intact are left as they are. The result does not depend on `jobs`, nor on how often
     the run was broken off.
 
     Raises:
-        ValueError: no such format, or the folder was begun with another plan.
+        ValueError: no such format, one that has no place for what is asked for, or the folder was begun with another plan.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -75,8 +80,10 @@ def write_dataset(
     if form not in FORMATS:
         raise ValueError(f"there is no format {form!r}; there are {', '.join(FORMATS)}")
     config = config or SynthConfig(full_frame=True)
+    if form == "interhand" and config.lens:
+        raise ValueError("InterHand2.6M's layout has no place for lenses that bend lines; draw without --lens")
     plain = json.loads(json.dumps(asdict(config)))
-    plan = Plan(SCHEMA, __version__, form, count, seed, shard_size, plain)
+    plan = Plan(SCHEMA, __version__, form, count, seed, shard_size, plain, views)
     folder = Path(out)
     done = _begin(folder, plan)
     left = [number for number in range(-(-count // shard_size)) if number not in done]
@@ -106,6 +113,7 @@ def _begin(folder: Path, plan: Plan) -> dict[int, dict[str, Any]]:
             shards = {int(record["number"]): record for record in before.get("shards", [])}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is damaged; delete it and the files beside it, or give another --out") from error
+        before.setdefault("views", 1)
         for key, wanted in asdict(plan).items():
             if before.get(key) != wanted:
                 raise ValueError(
@@ -180,8 +188,12 @@ def _one_thread() -> Iterator[None]:
 
 
 def _pictures(plan: Plan, config: SynthConfig, indices: range, tick: Callable[[], None]) -> Iterator[tuple[int, Drawn]]:
-    for index in indices:
-        yield index, make_drawn(training_rng(plan.seed, 0, index), config, name=f"{index:06d}")
+    if plan.views > 1:
+        drawn = draw_views(plan.seed, indices, plan.views, config)
+    else:
+        drawn = (make_drawn(training_rng(plan.seed, 0, i), config, name=f"{i:06d}") for i in indices)
+    for index, picture in zip(indices, drawn):
+        yield index, picture
         tick()
 
 
@@ -200,14 +212,21 @@ def picture_files(seed: int, index: int, drawn: Drawn) -> dict[str, bytes]:
 def describe(seed: int, index: int, drawn: Drawn, joints_visible: np.ndarray) -> dict[str, Any]:
     """What stands in a picture's .json: hands as in lgnet's results, with the visibility of their joints."""
     sample: Sample = drawn.sample
+    camera: dict[str, Any] = dict(zip(("fx", "fy", "cx", "cy"), map(float, np.asarray(sample.K))))
+    if sample.distortion is not None:
+        camera["distortion"] = sample.distortion.tolist()
     keys = ("box", "joints2d", "joints3d", "pose", "shape")
+    rig = {}
+    if sample.T_camera_world is not None:
+        rig = {"scene": sample.scene, "T_camera_world": sample.T_camera_world.tolist()}
     return {
         "image": f"{sample.name}.jpg",
         "seed": seed,
         "index": index,
         "kind": sample.kind,
         "light": drawn.light,
-        "camera": dict(zip(("fx", "fy", "cx", "cy"), map(float, np.asarray(sample.K)))),
+        "camera": camera,
+        **rig,
         "hand_model": sample.hand_model,
         "hands": [
             {
