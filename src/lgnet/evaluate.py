@@ -19,7 +19,7 @@ from rich.progress import track
 
 from . import plots
 from .data.registry import DataSet, spread
-from .data.sample import Sample
+from .data.sample import Sample, require_side
 from .hands import SIDES, Camera, TwoHands
 from .metrics import PCK_PROTOCOL
 from .outputs import to_jpeg, to_png, write_aside
@@ -205,6 +205,7 @@ def predict_sample(predictor: Predictor, sample: Sample, boxes: str) -> TwoHands
         camera = Camera(fx, fy, cx, cy)
     if boxes == "own":
         return predictor.predict(sample.image, camera=camera, boxes=None, given=None)
+    require_side(sample)
     given = sample.present & (sample.box[:, 2:].max(1) > 0)
     if not given.any():
         height, width = sample.image.shape[:2]

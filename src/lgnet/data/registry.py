@@ -242,6 +242,14 @@ def _open_ego3dhands(root: str) -> DataSet:
     return DataSet("ego3dhands", len(data.folders), lambda index: load_sample(data, index))
 
 
+def _open_onehand10k(root: str, split: str) -> DataSet:
+    from .onehand10k import load_sample, read_onehand10k
+
+    name = f"onehand10k-{split}"
+    data = read_onehand10k(_folder(root, name, "OneHand10K"), split)
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index), data.skipped)
+
+
 def _open_reinterhand(root: str, split: str) -> DataSet:
     from .reinterhand import load_sample, read_reinterhand
 
@@ -266,6 +274,7 @@ OPENERS: dict[str, Callable[[str], DataSet]] = {
     **{f"assemblyhands-{split}": partial(_open_assemblyhands, split=split) for split in ("train", "val")},
     **{f"h2o3d-{split}": partial(_open_ho3d, split=split, two_hands=True) for split in ("train", "evaluation")},
     **{f"ho3d-{split}": partial(_open_ho3d, split=split, two_hands=False) for split in ("train", "evaluation")},
+    **{f"onehand10k-{split}": partial(_open_onehand10k, split=split) for split in ("train", "test")},
     **{f"reinterhand-{split}": partial(_open_reinterhand, split=split) for split in ("train", "test")},
     **{f"rhd-{split}": partial(_open_rhd, split=split) for split in ("training", "evaluation")},
     **{f"coco-wholebody-{split}": partial(_open_wholebody, split=split) for split in ("train", "val")},

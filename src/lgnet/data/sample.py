@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class Sample:
     present_known: np.ndarray | None = None  # (2,) bool: whether `present` is known of this side; None: of both
     wrist: np.ndarray | None = None  # (2, 3) metres: the hand model's wrist; None: joints3d's, as with lgnet's own hand
     score_box: np.ndarray | None = None  # (2, 4) whose larger side 2D errors are told in; None: around the valid joints
+    side_known: bool = True  # False: the one hand that is there lies in the first slot, and may be right or left
 
 
 def empty_sample(name: str, kind: str, image: np.ndarray, K: np.ndarray | None) -> Sample:
@@ -64,6 +65,27 @@ def empty_sample(name: str, kind: str, image: np.ndarray, K: np.ndarray | None) 
         shape=np.zeros((2, NUM_BETAS), np.float32),
         has_params=np.zeros(2, bool),
     )
+
+
+def swapped_slots(sample: Sample) -> Sample:
+    """The same sample with what is said of the right hand said of the left one, and the other way round."""
+    sided = ("present", "box", "joints2d", "joints2d_valid", "joints3d", "joints3d_valid", "pose", "shape")
+    sided += ("has_params", "present_known", "wrist", "score_box")
+    values = {name: getattr(sample, name) for name in sided}
+    return replace(sample, **{name: value[::-1] for name, value in values.items() if value is not None})
+
+
+def require_side(sample: Sample) -> None:
+    """Refuse a sample that does not tell its hand's side, where the side matters.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not sample.side_known:
+        raise ValueError(
+            f"{sample.name} does not tell whether its hand is a right or a left one: its data set can be evaluated with "
+            "--boxes own and can train the detector, nothing else"
+        )
 
 
 def set_joints(

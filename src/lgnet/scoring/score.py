@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.sample import Sample
+from ..data.sample import Sample, swapped_slots
 from ..hands import LEFT, NUM_JOINTS, RIGHT, SIDES, WRIST, Hand, TwoHands
 from ..metrics import (
     FOUND_LIMIT,
@@ -102,7 +102,8 @@ def score_picture(
     for hand in prediction.hands:
         if not all(np.isfinite(x).all() for x in (hand.joints2d, hand.joints3d, hand.vertices, hand.vertices_rough)):
             raise ValueError(f"the {hand.side} hand predicted for {sample.name} has a number that is not finite")
-    right_side = _sides_by_position(sample, prediction)
+    sample, told = _beside(sample, prediction), sample.side_known
+    right_side = _sides_by_position(sample, prediction) if told else [None, None]
     ious = _mask_ious(sample, prediction)
     scores = tuple(
         _score_hand(sample, side, predicted[side], true_vertices[side], true_faces[side], right_side[side], ious[side])
@@ -130,6 +131,15 @@ def score_picture(
     return PictureScore(
         sample.name, sample.kind, scores, (right, left), mrrpe, distance, difference, touch, true_touch, joints2d
     )
+
+
+def _beside(sample: Sample, prediction: TwoHands) -> Sample:
+    """Where the sample does not tell its hand's side: that hand in the slot of the prediction nearest to it."""
+    if sample.side_known or not prediction.hands:
+        return sample
+    errors = [float(np.nanmean(errors2d(sample, RIGHT, hand))) for hand in prediction.hands]
+    nearest = prediction.hands[int(np.argmin(errors))]
+    return swapped_slots(sample) if nearest.side == SIDES[LEFT] else sample
 
 
 def box_side(sample: Sample, side: int) -> float:
