@@ -242,6 +242,13 @@ def _open_ego3dhands(root: str) -> DataSet:
     return DataSet("ego3dhands", len(data.folders), lambda index: load_sample(data, index))
 
 
+def _open_hot3d(root: str) -> DataSet:
+    from .hot3d import load_sample, read_hot3d
+
+    data = read_hot3d(_folder(root, "hot3d", "HOT3D-Clips"))
+    return DataSet("hot3d", len(data.picture), lambda index: load_sample(data, index), data.skipped)
+
+
 def _open_onehand10k(root: str, split: str) -> DataSet:
     from .onehand10k import load_sample, read_onehand10k
 
@@ -271,6 +278,7 @@ OPENERS: dict[str, Callable[[str], DataSet]] = {
     "synth": _open_synth,
     "synth-bench": _open_synth_bench,
     "ego3dhands": _open_ego3dhands,
+    "hot3d": _open_hot3d,
     **{f"assemblyhands-{split}": partial(_open_assemblyhands, split=split) for split in ("train", "val")},
     **{f"h2o3d-{split}": partial(_open_ho3d, split=split, two_hands=True) for split in ("train", "evaluation")},
     **{f"ho3d-{split}": partial(_open_ho3d, split=split, two_hands=False) for split in ("train", "evaluation")},
