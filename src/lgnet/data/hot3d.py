@@ -29,7 +29,7 @@ import numpy as np
 
 from ..hands import SIDES
 from .fisheye import fisheye624, fisheye_project, rectified
-from .sample import Sample, empty_sample, kind_of, project, set_joints
+from .sample import Sample, empty_sample, inside_picture, kind_of, project, set_joints
 from .umetrack import UmeTrackHand, read_profile, umetrack_joints
 
 UPRIGHT = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
@@ -151,16 +151,14 @@ def _sample(path: Path, picture: str, camera: dict, hands: dict, name: str, stre
         mounted = np.nan_to_num(world) @ to_camera[:3, :3].T + to_camera[:3, 3]
         points = mounted @ UPRIGHT.T
         pixels, source = project(points, K), fisheye_project(mounted, lens)
-        inside = there & (points[:, 2] > 0) & _within(pixels, height, width) & _within(source, width, height)
+        inside = (
+            there & (points[:, 2] > 0) & inside_picture(pixels, height, width) & inside_picture(source, width, height)
+        )
         seen = hand.get("visibilities_modeled", {}).get(stream, 1.0) > 0
         known[side] = seen or not inside.any()
         if inside.any() and seen:
             set_joints(sample, side, pixels, inside, points, there & (points[:, 2] > 0))
     return replace(sample, kind=kind_of(sample))
-
-
-def _within(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    return ((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(1)
 
 
 def _transform(content: Any) -> np.ndarray:

@@ -242,6 +242,13 @@ def _open_ego3dhands(root: str) -> DataSet:
     return DataSet("ego3dhands", len(data.folders), lambda index: load_sample(data, index))
 
 
+def _open_ego2hands(root: str) -> DataSet:
+    from .ego2hands import load_sample, read_ego2hands
+
+    data = read_ego2hands(_folder(root, "ego2hands-eval", "Ego2Hands"))
+    return DataSet("ego2hands-eval", len(data.stems), lambda index: load_sample(data, index))
+
+
 def _open_hot3d(root: str) -> DataSet:
     from .hot3d import load_sample, read_hot3d
 
@@ -277,6 +284,7 @@ OPENERS: dict[str, Callable[[str], DataSet]] = {
     "realdata": _open_realdata,
     "synth": _open_synth,
     "synth-bench": _open_synth_bench,
+    "ego2hands-eval": _open_ego2hands,
     "ego3dhands": _open_ego3dhands,
     "hot3d": _open_hot3d,
     **{f"assemblyhands-{split}": partial(_open_assemblyhands, split=split) for split in ("train", "val")},

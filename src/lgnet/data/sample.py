@@ -128,6 +128,11 @@ def kind_of(sample: Sample) -> str:
     return "interacting" if (high > low).all() else "separate"
 
 
+def inside_picture(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(N,) bool: which of the pixels (N, 2) lie in a picture of that size."""
+    return np.asarray(((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(1))
+
+
 def grown(box: np.ndarray) -> np.ndarray:
     """(4,) the box of joints (x, y, w, h) made as large as that of the mesh is on average."""
     centre, size = box[:2] + box[2:] / 2, box[2:] * KEYPOINT_BOX_GROWTH
