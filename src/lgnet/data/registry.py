@@ -249,6 +249,14 @@ def _open_ego2hands(root: str) -> DataSet:
     return DataSet("ego2hands-eval", len(data.stems), lambda index: load_sample(data, index))
 
 
+def _open_h2o(root: str, split: str) -> DataSet:
+    from .h2o import load_sample, read_h2o
+
+    name = f"h2o-{split}"
+    data = read_h2o(_folder(root, name, "H2O"), split)
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index))
+
+
 def _open_hot3d(root: str) -> DataSet:
     from .hot3d import load_sample, read_hot3d
 
@@ -288,6 +296,7 @@ OPENERS: dict[str, Callable[[str], DataSet]] = {
     "ego3dhands": _open_ego3dhands,
     "hot3d": _open_hot3d,
     **{f"assemblyhands-{split}": partial(_open_assemblyhands, split=split) for split in ("train", "val")},
+    **{f"h2o-{split}": partial(_open_h2o, split=split) for split in ("train", "val", "test")},
     **{f"h2o3d-{split}": partial(_open_ho3d, split=split, two_hands=True) for split in ("train", "evaluation")},
     **{f"ho3d-{split}": partial(_open_ho3d, split=split, two_hands=False) for split in ("train", "evaluation")},
     **{f"onehand10k-{split}": partial(_open_onehand10k, split=split) for split in ("train", "test")},
