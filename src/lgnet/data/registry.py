@@ -249,6 +249,15 @@ def _open_ego2hands(root: str) -> DataSet:
     return DataSet("ego2hands-eval", len(data.stems), lambda index: load_sample(data, index))
 
 
+def _open_arctic(root: str, protocol: str, split: str) -> DataSet:
+    from .arctic import load_sample, read_arctic
+
+    name = f"arctic-{protocol}-{split}"
+    data = read_arctic(_folder(root, name, "ARCTIC"), protocol, split)
+    mano, unused = mano_labels(len(data.pictures))
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index, mano), unused)
+
+
 def _open_h2o(root: str, split: str) -> DataSet:
     from .h2o import load_sample, read_h2o
 
@@ -295,6 +304,11 @@ OPENERS: dict[str, Callable[[str], DataSet]] = {
     "ego2hands-eval": _open_ego2hands,
     "ego3dhands": _open_ego3dhands,
     "hot3d": _open_hot3d,
+    **{
+        f"arctic-{protocol}-{split}": partial(_open_arctic, protocol=protocol, split=split)
+        for protocol in ("p1", "p2")
+        for split in ("train", "val")
+    },
     **{f"assemblyhands-{split}": partial(_open_assemblyhands, split=split) for split in ("train", "val")},
     **{f"h2o-{split}": partial(_open_h2o, split=split) for split in ("train", "val", "test")},
     **{f"h2o3d-{split}": partial(_open_ho3d, split=split, two_hands=True) for split in ("train", "evaluation")},
