@@ -266,6 +266,16 @@ def _open_h2o(root: str, split: str) -> DataSet:
     return DataSet(name, len(data.pictures), lambda index: load_sample(data, index))
 
 
+def _open_hic(root: str) -> DataSet:
+    from .hic import load_sample, read_hic
+
+    data = read_hic(_folder(root, "hic", "HIC"))
+    found = sum(mesh is not None for picture in data.pictures for mesh in picture.meshes)
+    return DataSet(
+        "hic", len(data.pictures), lambda index: load_sample(data, index), data.skipped | mano_labels(found)[1]
+    )
+
+
 def _open_hot3d(root: str) -> DataSet:
     from .hot3d import load_sample, read_hot3d
 
@@ -303,6 +313,7 @@ OPENERS: dict[str, Callable[[str], DataSet]] = {
     "synth-bench": _open_synth_bench,
     "ego2hands-eval": _open_ego2hands,
     "ego3dhands": _open_ego3dhands,
+    "hic": _open_hic,
     "hot3d": _open_hot3d,
     **{
         f"arctic-{protocol}-{split}": partial(_open_arctic, protocol=protocol, split=split)
