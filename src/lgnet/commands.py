@@ -142,6 +142,7 @@ def evaluate(
     device: Device = "auto",
     predictions: Annotated[str | None, arg(metavar="DIR")] = None,
     save_predictions: bool = False,
+    jobs: Annotated[int, arg(metavar="N")] = 1,
 ) -> int:
     """Measure weights, or predictions kept as files, on a data set: tables, DIR/metrics.json, plots and cases.
 
@@ -155,6 +156,7 @@ def evaluate(
         device: where to compute.
         predictions: score the files of this folder instead of running a network; docs/evaluation.md has the format.
         save_predictions: write what is predicted to DIR/predictions, in that format.
+        jobs: processes that read and score the files of --predictions.
     """
     from .data.registry import open_data
 
@@ -164,7 +166,9 @@ def evaluate(
     from . import evaluate as work
 
     if predictions is not None:
-        return _complain_of_files(work.evaluate_files(predictions, data_set, out, boxes=boxes)["predictions"])
+        return _complain_of_files(
+            work.evaluate_files(predictions, data_set, out, boxes=boxes, jobs=jobs)["predictions"]
+        )
     from . import predict
 
     model = predict.load(weights, device=device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,10 @@ class DataSet:
     """What of the source is not among the samples, or is only partly scored, counted by reason."""
     whole: bool = True
     """Whether these are all samples there are, not some spread over them."""
+    truth: Callable[[int], Sample] | None = None
+    """As `load`, but the picture is a stand-in of the right size: for scoring what was predicted elsewhere, fast."""
+    source: tuple[str, int | None] | None = None
+    """What `open_data` makes the same set of in another process; None: nothing does."""
 
     def __len__(self) -> int:
         return self.count
@@ -36,6 +40,10 @@ class DataSet:
         if not 0 <= index < self.count:
             raise IndexError(f"{self.name} has samples 0 to {self.count - 1}, not {index}")
         return self.load(index)
+
+    def without_picture(self, index: int) -> Sample:
+        """A sample whose picture need not be there: black, but of the right size, where the data set can do so."""
+        return self[index] if self.truth is None else self.truth(index)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self.load(index) for index in range(self.count))
@@ -70,14 +78,23 @@ def open_data(spec: str, limit: int | None = None) -> DataSet:
         raise ValueError(f"there is no data set {name!r}; there are {', '.join(sorted(OPENERS))}")
     if limit is not None and limit < 1:
         raise ValueError(f"a limit is at least 1, not {limit}")
-    data = OPENERS[name](root)
+    data = replace(OPENERS[name](root), source=(spec, None))
     return data if limit is None or limit >= len(data) else spread(data, limit)
 
 
 def spread(data: DataSet, limit: int) -> DataSet:
     """`limit` samples of a data set, at even distances."""
     chosen = np.linspace(0, len(data) - 1, limit).round().astype(int)
-    return DataSet(data.name, limit, lambda index: data.load(int(chosen[index])), data.skipped, False)
+    source = None if data.source is None or data.source[1] is not None else (data.source[0], limit)
+    return DataSet(
+        data.name,
+        limit,
+        lambda index: data.load(int(chosen[index])),
+        data.skipped,
+        False,
+        lambda index: data.without_picture(int(chosen[index])),
+        source,
+    )
 
 
 def check_data(spec: str) -> DataReport:
@@ -188,7 +205,11 @@ def _open_interhand(root: str, split: str, which: str) -> DataSet:
     rows, skipped = select(index, which)
     mano, unused = mano_labels(int(index.mano_valid[index.joints[rows]].sum()) if len(rows) else 0)
     return DataSet(
-        name, len(rows), lambda i: load_sample(folder, split, index, int(rows[i]), mano), {**skipped, **unused}
+        name,
+        len(rows),
+        lambda i: load_sample(folder, split, index, int(rows[i]), mano),
+        {**skipped, **unused},
+        truth=lambda i: load_sample(folder, split, index, int(rows[i]), mano, picture=False),
     )
 
 

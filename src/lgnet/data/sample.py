@@ -46,6 +46,7 @@ class Sample:
     wrist: np.ndarray | None = None  # (2, 3) metres: the hand model's wrist; None: joints3d's, as with lgnet's own hand
     score_box: np.ndarray | None = None  # (2, 4) whose larger side 2D errors are told in; None: around the valid joints
     side_known: bool = True  # False: the one hand that is there lies in the first slot, and may be right or left
+    annotation: int | None = None  # the data set's own number of this annotation, where others' results name it
 
 
 def empty_sample(name: str, kind: str, image: np.ndarray, K: np.ndarray | None) -> Sample:
@@ -65,6 +66,11 @@ def empty_sample(name: str, kind: str, image: np.ndarray, K: np.ndarray | None) 
         shape=np.zeros((2, NUM_BETAS), np.float32),
         has_params=np.zeros(2, bool),
     )
+
+
+def blank_image(width: int, height: int) -> np.ndarray:
+    """(height, width, 3) uint8, black, read-only, without memory of its own: stands for a picture that is not looked at."""
+    return np.broadcast_to(np.uint8(0), (height, width, 3))
 
 
 def swapped_slots(sample: Sample) -> Sample:

@@ -103,13 +103,24 @@ def score_picture(
         if not all(np.isfinite(x).all() for x in (hand.joints2d, hand.joints3d, hand.vertices, hand.vertices_rough)):
             raise ValueError(f"the {hand.side} hand predicted for {sample.name} has a number that is not finite")
     sample, told = _beside(sample, prediction), sample.side_known
-    right_side = _sides_by_position(sample, prediction) if told else [None, None]
-    ious = _mask_ious(sample, prediction)
-    scores = tuple(
-        _score_hand(sample, side, predicted[side], true_vertices[side], true_faces[side], right_side[side], ious[side])
+    there = [bool(flag) for flag in sample.present]
+    flat = {
+        (hand and hand.side, side): errors2d(sample, side, hand)
         for side in (RIGHT, LEFT)
-        if sample.present[side]
-    )
+        if there[side]
+        for hand in (None, *prediction.hands)
+    }
+    right_side = _sides_by_position(flat, prediction) if told else [None, None]
+    ious = _mask_ious(sample, prediction)
+    scores = []
+    for side in (RIGHT, LEFT):
+        if there[side]:
+            hand = predicted[side]
+            own = flat[hand and hand.side, side]
+            score = _score_hand(
+                sample, side, hand, own, true_vertices[side], true_faces[side], right_side[side], ious[side]
+            )
+            scores.append(score)
     known = np.ones(2, bool) if sample.present_known is None else sample.present_known
     right, left = (bool((predicted[s] is not None) == sample.present[s]) if known[s] else None for s in (RIGHT, LEFT))
     mrrpe = distance = difference = None
@@ -129,7 +140,7 @@ def score_picture(
     truths = [None if v is None or f is None else (v, f) for v, f in zip(true_vertices, true_faces)]
     touch, true_touch = _touch(*meshes), _touch(*truths)
     return PictureScore(
-        sample.name, sample.kind, scores, (right, left), mrrpe, distance, difference, touch, true_touch, joints2d
+        sample.name, sample.kind, tuple(scores), (right, left), mrrpe, distance, difference, touch, true_touch, joints2d
     )
 
 
@@ -137,7 +148,7 @@ def _beside(sample: Sample, prediction: TwoHands) -> Sample:
     """Where the sample does not tell its hand's side: that hand in the slot of the prediction nearest to it."""
     if sample.side_known or not prediction.hands:
         return sample
-    errors = [float(np.nanmean(errors2d(sample, RIGHT, hand))) for hand in prediction.hands]
+    errors = [_known_mean(errors2d(sample, RIGHT, hand)) for hand in prediction.hands]
     nearest = prediction.hands[int(np.argmin(errors))]
     return swapped_slots(sample) if nearest.side == SIDES[LEFT] else sample
 
@@ -158,17 +169,22 @@ def errors2d(sample: Sample, side: int, hand: Hand | None) -> np.ndarray:
         out[valid] = np.inf
         if hand is not None:
             off = hand.joints2d[valid].astype(np.float64) - sample.joints2d[side][valid]
-            out[valid] = np.linalg.norm(off, axis=-1) / scale
+            out[valid] = np.sqrt((off * off).sum(-1)) / scale
     return out
 
 
-def _sides_by_position(sample: Sample, prediction: TwoHands) -> list[bool | None]:
+def _known_mean(errors: np.ndarray) -> float:
+    """The mean of what is not NaN, of which there is some."""
+    return float(errors[~np.isnan(errors)].mean())
+
+
+def _sides_by_position(flat: dict[tuple[str | None, int], np.ndarray], prediction: TwoHands) -> list[bool | None]:
     """For right and left: of a true hand that some prediction stands at, whether that prediction's side is right."""
     out: list[bool | None] = [None, None]
-    truths = [s for s in (RIGHT, LEFT) if sample.present[s] and not np.isnan(errors2d(sample, s, None)).all()]
+    truths = [side for name, side in flat if name is None and not np.isnan(flat[name, side]).all()]
     if not truths or not prediction.hands:
         return out
-    errors = np.array([[np.nanmean(errors2d(sample, side, hand)) for side in truths] for hand in prediction.hands])
+    errors = np.array([[_known_mean(flat[hand.side, side]) for side in truths] for hand in prediction.hands])
     for side, match in zip(truths, match_hands(errors)):
         if match is not None:
             out[side] = prediction.hands[match].side == SIDES[side]
@@ -179,12 +195,12 @@ def _score_hand(
     sample: Sample,
     side: int,
     hand: Hand | None,
+    flat: np.ndarray,
     true_vertices: np.ndarray | None,
     true_faces: np.ndarray | None,
     right_side: bool | None,
     iou: float | None,
 ) -> HandScore:
-    flat = errors2d(sample, side, hand)
     truth, valid = sample.joints3d[side].astype(np.float64), sample.joints3d_valid[side]
     visible = _visible(sample, side, true_vertices, true_faces)
     protocols = {name: protocol for name, protocol in PROTOCOLS.items() if can_score(protocol, truth, valid)}
@@ -207,7 +223,7 @@ def _score_hand(
                         errors = rooted_errors(mesh.astype(np.float64), true_vertices, own, truth, protocol)
                         into[name] = float(errors.mean())
     scored = not np.isnan(flat).all()
-    mean2d = float(np.nanmean(flat)) if scored else None
+    mean2d = _known_mean(flat) if scored else None
     return HandScore(
         side=side,
         predicted=hand is not None,

@@ -80,6 +80,14 @@ def tabulate(scores: Sequence[PictureScore]) -> Scores:
     return Scores(pictures, columns)
 
 
+def joined(parts: Sequence[Scores]) -> Scores:
+    """The pictures of several parts, one after the other."""
+    starts = np.cumsum([0, *(len(part) for part in parts)])
+    hands = {key: np.concatenate([part.hands[key] for part in parts]) for key in parts[0].hands}
+    hands["picture"] = np.concatenate([part.hands["picture"] + start for part, start in zip(parts, starts)])
+    return Scores({key: np.concatenate([part.pictures[key] for part in parts]) for key in parts[0].pictures}, hands)
+
+
 _NONE = np.full(NUM_JOINTS, np.nan)
 
 
