@@ -30,6 +30,7 @@ from .metrics import PCK_PROTOCOL
 from .outputs import to_jpeg, to_png, write_aside
 from .scoring.cases import sheet, tile, worst_and_median
 from .scoring.predictions import Reader, open_predictions, write_prediction
+from .scoring.roots import root_depths
 from .scoring.score import PictureScore, score_picture
 from .scoring.summary import Scores, confidence, joined, summarise, tabulate, to_npz
 from .scoring.tables import PUBLISHED_DATA, group_table, table, to_latex, to_markdown
@@ -61,6 +62,7 @@ def evaluate(
     limit: int | None = None,
     quiet: bool = False,
     save_predictions: bool = False,
+    root_depth: str = "predicted",
 ) -> dict[str, Any]:
     """Evaluate a predictor and write into `out`: metrics.json, scores.npz, table.md, table.tex, plots and cases.
 
@@ -72,12 +74,14 @@ def evaluate(
         limit: at most this many pictures, spread evenly over the data set.
         quiet: no table (the progress bar shows on terminals only).
         save_predictions: also write `out`/predictions, which `evaluate_files` scores to the same figures.
+        root_depth: how far away the wrists are taken to be: "predicted", "rootnet:FILE" or "truth"; see `scoring.roots`.
 
     Returns:
         The content of metrics.json.
 
     Raises:
-        ValueError: `boxes` is neither, the data set is empty or unreadable, or matplotlib is missing.
+        ValueError: `boxes` is neither, the data set is empty or unreadable, or matplotlib is missing; or `root_depth` is
+            none of these, its file missing, damaged or of other pictures.
     """
 
     def answer(sample: Sample) -> TwoHands:
@@ -86,7 +90,7 @@ def evaluate(
             write_prediction(hands, sample, Path(out) / "predictions")
         return hands
 
-    return _evaluate(answer, data, Path(out), boxes, limit, quiet, None)
+    return _evaluate(answer, data, Path(out), boxes, limit, quiet, None, root_depth)
 
 
 def evaluate_files(
@@ -97,6 +101,7 @@ def evaluate_files(
     limit: int | None = None,
     quiet: bool = False,
     jobs: int = 1,
+    root_depth: str = "predicted",
 ) -> dict[str, Any]:
     """Score a folder of prediction files, lgnet's or another network's, as `evaluate` does a predictor.
 
@@ -105,6 +110,7 @@ def evaluate_files(
         boxes: what whoever made the predictions was given; it is only told in the results.
         data, out, limit, quiet: as for `evaluate`; pictures are looked at for the cases alone where the data set allows it.
         jobs: processes that read and score; 1 for a data set that is not from `open_data`.
+        root_depth: as for `evaluate`.
 
     Returns:
         The content of metrics.json; "predictions" in it says which files were missing, damaged or of no sample. A
@@ -114,7 +120,7 @@ def evaluate_files(
         ValueError: as `evaluate`; or there is no prediction at all, or two samples have one name.
     """
     reader = open_predictions(predictions)
-    return _evaluate(reader.read, data, Path(out), boxes, limit, quiet, reader, jobs)
+    return _evaluate(reader.read, data, Path(out), boxes, limit, quiet, reader, root_depth, jobs)
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,7 @@ class Part:
     joints2d: np.ndarray  # (P, 2, 21, 2) float32 pixels, predicted; NaN where there is no hand
     with_camera: int
     weights: str | None
+    without_depth: int  # true hands whose wrist's depth was asked for and is not known
 
 
 def _evaluate(
@@ -135,12 +142,14 @@ def _evaluate(
     limit: int | None,
     quiet: bool,
     reader: Reader | None,
+    root_depth: str,
     jobs: int = 1,
 ) -> dict[str, Any]:
     if boxes not in ("own", "truth"):
         raise ValueError(f"boxes are 'own' or 'truth', not {boxes!r}")
     if jobs < 1:
         raise ValueError(f"at least one process scores, not {jobs}")
+    root_depths(root_depth)  # says what is wrong with it before the work
     plots.require_matplotlib()
     whole = data.whole and (limit is None or limit >= len(data))
     if limit is not None and limit < len(data):
@@ -153,28 +162,34 @@ def _evaluate(
     parts = []
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("evaluating", total=len(data))
-        for part in _parts(answer, data, reader, jobs):
+        for part in _parts(answer, data, reader, root_depth, jobs):
             parts.append(part)
             progress.advance(task, len(part.scores))
 
-    scores = joined([part.scores for part in parts])
+    scores, joints2d = joined([part.scores for part in parts]), np.concatenate([part.joints2d for part in parts])
     with_camera = sum(part.with_camera for part in parts)
+    weights = next((part.weights for part in parts[::-1] if part.weights is not None), None)
+    without_depth = sum(part.without_depth for part in parts)
+    parts.clear()  # half of the memory
+    if without_depth and without_depth == len(scores.hands["side"]):
+        raise ValueError(f"{root_depth} has no depth of any hand of {data.name}: are its results of another split?")
     given = ["K"] * (with_camera > 0) + ["boxes", "sides"] * (boxes == "truth")
     figures = summarise(scores)
     metrics = {
         "data": data.name,
         "boxes": boxes,
-        "weights": next((part.weights for part in parts[::-1] if part.weights is not None), None),
+        "weights": weights,
         "count": figures.pop("count"),
         "skipped": data.skipped,
         "given": given,
         "pictures_with_K": with_camera,
+        "root_depth": {"source": root_depth, "hands_without": without_depth},
         "predictions": None if reader is None else reader.report(whole),
         **figures,
         "confidence": confidence(scores),
     }
     _write(folder, metrics, scores)
-    _write_cases(folder, data, scores, np.concatenate([part.joints2d for part in parts]))
+    _write_cases(folder, data, scores, joints2d)
     if not quiet:
         Console().print(table(metrics))
         if len(metrics["groups"]) > 1:
@@ -182,37 +197,44 @@ def _evaluate(
     return metrics
 
 
-def _parts(answer: Callable[[Sample], TwoHands], data: DataSet, reader: Reader | None, jobs: int) -> Iterator[Part]:
+def _parts(
+    answer: Callable[[Sample], TwoHands], data: DataSet, reader: Reader | None, root_depth: str, jobs: int
+) -> Iterator[Part]:
     """All pictures scored, some at a time, in their order; files by several processes where they can open the data."""
     ranges = [(start, min(start + TOGETHER, len(data))) for start in range(0, len(data), TOGETHER)]
     if reader is None or jobs == 1 or data.source is None or len(ranges) == 1:
         load = data.load if reader is None else data.without_picture
         for start, stop in ranges:
-            yield _score((load(index) for index in range(start, stop)), answer)
+            yield _score((load(index) for index in range(start, stop)), answer, root_depth)
         return
     context = multiprocessing.get_context("spawn")  # not fork: other threads may run here
     with ProcessPoolExecutor(min(jobs, len(ranges)), context) as pool:
-        work = partial(_score_files, data.source, reader.folder)
+        work = partial(_score_files, data.source, reader.folder, root_depth)
         for part, found in pool.map(work, ranges):
             reader.add(found)
             yield part
 
 
-def _score(samples: Iterable[Sample], answer: Callable[[Sample], TwoHands]) -> Part:
+def _score(samples: Iterable[Sample], answer: Callable[[Sample], TwoHands], root_depth: str) -> Part:
     pictures: list[PictureScore] = []
-    with_camera, weights = 0, None
+    with_camera, weights, unknown, depths_of = 0, None, 0, root_depths(root_depth)
     for sample in samples:
         hands = answer(sample)
         weights = hands.model.get("weights", weights)
         with_camera += sample.K is not None
-        pictures.append(score_picture(sample, hands, true_vertices(sample), true_faces(sample)))
-    return Part(tabulate(pictures), np.stack([picture.joints2d for picture in pictures]), with_camera, weights)
+        depths = None if depths_of is None else depths_of(sample)
+        if depths is not None:
+            unknown += int((sample.present & (np.isnan(depths) | (sample.K is None))).sum())
+        pictures.append(score_picture(sample, hands, true_vertices(sample), true_faces(sample), depths))
+    return Part(tabulate(pictures), np.stack([picture.joints2d for picture in pictures]), with_camera, weights, unknown)
 
 
-def _score_files(source: tuple[str, int | None], folder: Path, places: tuple[int, int]) -> tuple[Part, Reader]:
+def _score_files(
+    source: tuple[str, int | None], folder: Path, root_depth: str, places: tuple[int, int]
+) -> tuple[Part, Reader]:
     """Samples from one place to another, by their files, in a process of its own."""
     data, reader = _opened(source), Reader(folder)
-    return _score((data.without_picture(index) for index in range(*places)), reader.read), reader
+    return _score((data.without_picture(index) for index in range(*places)), reader.read, root_depth), reader
 
 
 @functools.lru_cache(maxsize=1)

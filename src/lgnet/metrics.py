@@ -129,7 +129,7 @@ def relative_error(wrists: np.ndarray, true_wrists: np.ndarray) -> float:
 
 def pck(errors: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """(T,) share of errors (N,) not above each threshold (T,); N > 0. A missed joint's error is infinite."""
-    return (np.asarray(errors)[None] <= np.asarray(thresholds)[:, None]).mean(1)
+    return np.searchsorted(np.sort(np.asarray(errors)), np.asarray(thresholds), "right") / len(errors)
 
 
 def area_under_pck(errors: np.ndarray, limit: float = AUC_LIMIT, start: float = 0.0) -> float:

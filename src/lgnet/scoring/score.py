@@ -28,6 +28,7 @@ from ..metrics import (
     rooted_errors,
     similarity_aligned,
 )
+from .roots import placed_wrists, relative_wrists
 
 TOUCH = 0.005
 """Metres: hands nearer than this are in contact."""
@@ -47,6 +48,7 @@ class HandScore:
     errors3d: dict[str, np.ndarray]  # (21,) mm each, by protocol that the truth allows
     mpvpe: dict[str, float]  # by protocol, mm, of predicted hands
     mpvpe_rough: dict[str, float]
+    absolute: float | None  # mean distance of its joints in the camera's frame, nothing taken off, mm
     pa_mpjpe: float | None
     pa_mpvpe: float | None
     f_scores: tuple[float, ...] | None  # at metrics.F_LIMITS, vertices, after the best similarity
@@ -85,7 +87,11 @@ class PictureScore:
 
 
 def score_picture(
-    sample: Sample, prediction: TwoHands, true_vertices: Pair = (None, None), true_faces: Pair = (None, None)
+    sample: Sample,
+    prediction: TwoHands,
+    true_vertices: Pair = (None, None),
+    true_faces: Pair = (None, None),
+    depths: np.ndarray | None = None,
 ) -> PictureScore:
     """Compare one picture's prediction with its truth.
 
@@ -94,6 +100,7 @@ def score_picture(
         prediction: what was reconstructed from the sample's picture.
         true_vertices: right and left (V, 3) metres, camera frame; None where they are not known.
         true_faces: right and left (F, 3); without them nothing is said of what is hidden, nor of true contact.
+        depths: (2,) metres, how far away the wrists are taken to be, NaN where not known; None: as predicted.
 
     Raises:
         ValueError: the prediction has a number that is not finite.
@@ -112,13 +119,22 @@ def score_picture(
     }
     right_side = _sides_by_position(flat, prediction) if told else [None, None]
     ious = _mask_ious(sample, prediction)
+    wrists = placed_wrists(sample, prediction, depths)
     scores = []
     for side in (RIGHT, LEFT):
         if there[side]:
             hand = predicted[side]
             own = flat[hand and hand.side, side]
             score = _score_hand(
-                sample, side, hand, own, true_vertices[side], true_faces[side], right_side[side], ious[side]
+                sample,
+                side,
+                hand,
+                own,
+                true_vertices[side],
+                true_faces[side],
+                right_side[side],
+                ious[side],
+                wrists[side],
             )
             scores.append(score)
     known = np.ones(2, bool) if sample.present_known is None else sample.present_known
@@ -127,8 +143,8 @@ def score_picture(
     if sample.present.all():
         valid = sample.joints3d_valid
         if prediction.right and prediction.left and valid[:, WRIST].all():
-            wrists = np.stack([prediction.right.joints3d[WRIST], prediction.left.joints3d[WRIST]])
-            mrrpe = relative_error(wrists.astype(np.float64), sample.joints3d[:, WRIST])
+            both = relative_wrists(sample, prediction, depths)
+            mrrpe = relative_error(both, sample.joints3d[:, WRIST]) if np.isfinite(both).all() else None
         if valid.any(1).all():
             distance = hands_distance(*(sample.joints3d[s][valid[s]].astype(np.float64) for s in (RIGHT, LEFT)))
         if valid.all():
@@ -200,6 +216,7 @@ def _score_hand(
     true_faces: np.ndarray | None,
     right_side: bool | None,
     iou: float | None,
+    wrist: np.ndarray,
 ) -> HandScore:
     truth, valid = sample.joints3d[side].astype(np.float64), sample.joints3d_valid[side]
     visible = _visible(sample, side, true_vertices, true_faces)
@@ -207,9 +224,12 @@ def _score_hand(
     errors3d = {name: np.where(valid, np.inf, np.nan) for name in protocols}
     vertices: dict[str, float] = {}
     rough: dict[str, float] = {}
-    pa_joints = pa_vertices = f = None
+    pa_joints = pa_vertices = f = absolute = None
     if hand is not None:
         own = hand.joints3d.astype(np.float64)
+        if valid.any() and np.isfinite(wrist).all():
+            off = (own - own[WRIST] + wrist - truth)[valid]
+            absolute = float(np.sqrt((off * off).sum(-1)).mean() * MM)
         if valid.sum() >= 4:
             pa_joints = _pa_errors(own[valid], truth[valid])[1]
         for name, protocol in protocols.items():
@@ -234,6 +254,7 @@ def _score_hand(
         errors3d=errors3d,
         mpvpe=vertices,
         mpvpe_rough=rough,
+        absolute=absolute,
         pa_mpjpe=pa_joints,
         pa_mpvpe=pa_vertices,
         f_scores=f,
