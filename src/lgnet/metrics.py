@@ -94,7 +94,7 @@ def mpjpe(joints: np.ndarray, true_joints: np.ndarray, valid: np.ndarray, protoc
 
 def similarity_aligned(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """(N, 3) `source` moved, turned and scaled (never mirrored) onto `target` in least squares (Umeyama, 1991)."""
-    mean_s, mean_t = source.mean(0), target.mean(0)
+    mean_s, mean_t = source.sum(0) / len(source), target.sum(0) / len(target)
     s, t = source - mean_s, target - mean_t
     u, d, vh = np.linalg.svd(t.T @ s)
     sign = np.array([1.0, 1.0, 1.0 if _determinant(u) * _determinant(vh) > 0 else -1.0])

@@ -336,12 +336,13 @@ def to_npz(scores: Scores) -> bytes:
         f"hands.{k}": v for k, v in scores.hands.items()
     }
     file = io.BytesIO()
-    with zipfile.ZipFile(
-        file, "w", zipfile.ZIP_DEFLATED, compresslevel=1
-    ) as archive:  # more gains little, and takes long
+    with zipfile.ZipFile(file, "w") as archive:
         for name, values in columns.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, values, allow_pickle=False)
+            member = zipfile.ZipInfo(f"{name}.npy")
+            # the errors of single joints, most of the bytes, hardly get smaller, and take long over it
+            member.compress_type = zipfile.ZIP_STORED if "errors" in name else zipfile.ZIP_DEFLATED
+            with archive.open(member, "w", force_zip64=True) as out:
+                np.lib.format.write_array(out, values, allow_pickle=False)
     return file.getvalue()
 
 
