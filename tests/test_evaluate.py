@@ -15,6 +15,7 @@ from lgnet.evaluate import evaluate, table, true_vertices
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
 from lgnet.scoring import cases
 from lgnet.scoring.score import score_picture
+from lgnet.scoring.summary import tabulate
 
 KEYS = {
     "data", "boxes", "weights", "count", "skipped", "presence_accuracy", "handedness_accuracy", "protocols",
@@ -170,11 +171,12 @@ def test_the_worst_and_the_median_pictures_are_chosen():
         sample = make(index)
         scores.append(score_picture(sample, Knowing(shift).predict(sample.image, None, None, None)))
     scores.append(score_picture(make(5), nothing))  # a picture without hands
-    assert cases.worst_and_median(scores, 3, 1) == ([1, 3, 2], [0 + 2])
-    assert cases.worst_and_median(scores, 9, 9)[0][:5] == [1, 3, 2, 0, 4]
-    assert sorted(cases.worst_and_median(scores, 9, 9)[1]) == [0, 1, 2, 3, 4]
-    assert cases.badness(score_picture(make(0), nothing)) == 1
-    assert cases.badness(scores[5]) == 0
+    table = tabulate(scores)
+    assert cases.worst_and_median(table, 3, 1) == ([1, 3, 2], [0 + 2])
+    assert cases.worst_and_median(table, 9, 9)[0][:5] == [1, 3, 2, 0, 4]
+    assert sorted(cases.worst_and_median(table, 9, 9)[1]) == [0, 1, 2, 3, 4]
+    assert cases.badness(tabulate([score_picture(make(0), nothing)])).tolist() == [1]
+    assert cases.badness(table)[5] == 0
 
 
 def test_the_tile_shows_truth_green_and_prediction_red():
@@ -184,7 +186,8 @@ def test_the_tile_shows_truth_green_and_prediction_red():
         replace(Knowing().predict(make(2).image, None, None, None).right, joints2d=sample.joints2d[0] + (25, 0)),
         None, 160, 120, Camera(1, 1, 1, 1),
     )  # fmt: skip
-    tile = cases.tile(sample, score_picture(sample, hands)).astype(int)
+    score = score_picture(sample, hands)
+    tile = cases.tile(sample, tabulate([score]), 0, score.joints2d).astype(int)
     green = (tile[..., 1] > 180) & (tile[..., 0] < 90)
     red = (tile[..., 0] > 200) & (tile[..., 1] < 110)
     assert green.sum() > 50

@@ -163,7 +163,7 @@ def test_check_finds_truth_that_contradicts_itself(folder):
 
 
 def test_registry():
-    with pytest.raises(ValueError, match=r"no data set 'coco'; there are assemblyhands-train, "):
+    with pytest.raises(ValueError, match=r"no data set 'coco'; there are arctic-p1-train, "):
         open_data("coco:/data")
     with pytest.raises(ValueError, match="takes no folder"):
         open_data("synth-bench:100")

@@ -153,6 +153,8 @@ def evaluate(
     device: Device = "auto",
     predictions: Annotated[str | None, arg(metavar="DIR")] = None,
     save_predictions: bool = False,
+    jobs: Annotated[int, arg(metavar="N")] = 1,
+    root_depth: Annotated[str, arg(metavar="predicted|rootnet:FILE|truth")] = "predicted",
 ) -> int:
     """Measure weights, or predictions kept as files, on a data set: tables, DIR/metrics.json, plots and cases.
 
@@ -166,6 +168,9 @@ def evaluate(
         device: where to compute.
         predictions: score the files of this folder instead of running a network; docs/evaluation.md has the format.
         save_predictions: write what is predicted to DIR/predictions, in that format.
+        jobs: processes that read and score the files of --predictions.
+        root_depth: where MRRPE and absolute joints take the distance of the wrists from: the prediction, a file of
+            RootNet's results on InterHand2.6M, or the truth.
     """
     from .data.registry import open_data
 
@@ -175,11 +180,12 @@ def evaluate(
     from . import evaluate as work
 
     if predictions is not None:
-        return _complain_of_files(work.evaluate_files(predictions, data_set, out, boxes=boxes)["predictions"])
+        metrics = work.evaluate_files(predictions, data_set, out, boxes=boxes, jobs=jobs, root_depth=root_depth)
+        return _complain_of_files(metrics["predictions"])
     from . import predict
 
     model = predict.load(weights, device=device)
-    work.evaluate(model, data_set, out, boxes=boxes, save_predictions=save_predictions)
+    work.evaluate(model, data_set, out, boxes=boxes, save_predictions=save_predictions, root_depth=root_depth)
     return 0
 
 

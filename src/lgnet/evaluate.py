@@ -8,31 +8,39 @@ figure is.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from . import plots
-from .data.registry import DataSet, spread
-from .data.sample import Sample
+from .data.registry import DataSet, open_data, spread
+from .data.sample import Sample, require_side
 from .hands import SIDES, Camera, TwoHands
 from .metrics import PCK_PROTOCOL
 from .outputs import to_jpeg, to_png, write_aside
 from .scoring.cases import sheet, tile, worst_and_median
 from .scoring.predictions import Reader, open_predictions, write_prediction
+from .scoring.roots import root_depths
 from .scoring.score import PictureScore, score_picture
-from .scoring.summary import Scores, confidence, summarise, tabulate, to_npz
+from .scoring.summary import Scores, confidence, joined, summarise, tabulate, to_npz
 from .scoring.tables import PUBLISHED_DATA, group_table, table, to_latex, to_markdown
 
 WORST = 24
 """Pictures of worst/worst.png."""
 CASES = 12
 """Worst, and as many median, pictures of cases.jpg."""
+TOGETHER = 250
+"""Pictures that are scored before they become columns, and that a process takes at once."""
 Boxes = Literal["own", "truth"]
 
 
@@ -54,6 +62,7 @@ def evaluate(
     limit: int | None = None,
     quiet: bool = False,
     save_predictions: bool = False,
+    root_depth: str = "predicted",
 ) -> dict[str, Any]:
     """Evaluate a predictor and write into `out`: metrics.json, scores.npz, table.md, table.tex, plots and cases.
 
@@ -65,12 +74,14 @@ def evaluate(
         limit: at most this many pictures, spread evenly over the data set.
         quiet: no table (the progress bar shows on terminals only).
         save_predictions: also write `out`/predictions, which `evaluate_files` scores to the same figures.
+        root_depth: how far away the wrists are taken to be: "predicted", "rootnet:FILE" or "truth"; see `scoring.roots`.
 
     Returns:
         The content of metrics.json.
 
     Raises:
-        ValueError: `boxes` is neither, the data set is empty or unreadable, or matplotlib is missing.
+        ValueError: `boxes` is neither, the data set is empty or unreadable, or matplotlib is missing; or `root_depth` is
+            none of these, its file missing, damaged or of other pictures.
     """
 
     def answer(sample: Sample) -> TwoHands:
@@ -79,7 +90,7 @@ def evaluate(
             write_prediction(hands, sample, Path(out) / "predictions")
         return hands
 
-    return _evaluate(answer, data, Path(out), boxes, limit, quiet, None)
+    return _evaluate(answer, data, Path(out), boxes, limit, quiet, None, root_depth)
 
 
 def evaluate_files(
@@ -89,13 +100,17 @@ def evaluate_files(
     boxes: Boxes = "own",
     limit: int | None = None,
     quiet: bool = False,
+    jobs: int = 1,
+    root_depth: str = "predicted",
 ) -> dict[str, Any]:
     """Score a folder of prediction files, lgnet's or another network's, as `evaluate` does a predictor.
 
     Args:
         predictions: the folder; docs/evaluation.md has the format.
         boxes: what whoever made the predictions was given; it is only told in the results.
-        data, out, limit, quiet: as for `evaluate`.
+        data, out, limit, quiet: as for `evaluate`; pictures are looked at for the cases alone where the data set allows it.
+        jobs: processes that read and score; 1 for a data set that is not from `open_data`.
+        root_depth: as for `evaluate`.
 
     Returns:
         The content of metrics.json; "predictions" in it says which files were missing, damaged or of no sample. A
@@ -105,7 +120,18 @@ def evaluate_files(
         ValueError: as `evaluate`; or there is no prediction at all, or two samples have one name.
     """
     reader = open_predictions(predictions)
-    return _evaluate(reader.read, data, Path(out), boxes, limit, quiet, reader)
+    return _evaluate(reader.read, data, Path(out), boxes, limit, quiet, reader, root_depth, jobs)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is kept of some pictures, one after the other, once they are scored."""
+
+    scores: Scores
+    joints2d: np.ndarray  # (P, 2, 21, 2) float32 pixels, predicted; NaN where there is no hand
+    with_camera: int
+    weights: str | None
+    without_depth: int  # true hands whose wrist's depth was asked for and is not known
 
 
 def _evaluate(
@@ -116,9 +142,14 @@ def _evaluate(
     limit: int | None,
     quiet: bool,
     reader: Reader | None,
+    root_depth: str,
+    jobs: int = 1,
 ) -> dict[str, Any]:
     if boxes not in ("own", "truth"):
         raise ValueError(f"boxes are 'own' or 'truth', not {boxes!r}")
+    if jobs < 1:
+        raise ValueError(f"at least one process scores, not {jobs}")
+    root_depths(root_depth)  # says what is wrong with it before the work
     plots.require_matplotlib()
     whole = data.whole and (limit is None or limit >= len(data))
     if limit is not None and limit < len(data):
@@ -127,18 +158,21 @@ def _evaluate(
         raise ValueError(f"{data.name} has no picture to evaluate")
     (folder / "worst").mkdir(parents=True, exist_ok=True)
 
-    pictures: list[PictureScore] = []
-    weights, with_camera = None, 0
     console = Console(stderr=True)
-    for sample in track(
-        data, "evaluating", total=len(data), console=console, transient=True, disable=not console.is_terminal
-    ):
-        hands = answer(sample)
-        weights = hands.model.get("weights", weights)
-        with_camera += sample.K is not None
-        pictures.append(score_picture(sample, hands, true_vertices(sample), true_faces(sample)))
+    parts = []
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("evaluating", total=len(data))
+        for part in _parts(answer, data, reader, root_depth, jobs):
+            parts.append(part)
+            progress.advance(task, len(part.scores))
 
-    scores = tabulate(pictures)
+    scores, joints2d = joined([part.scores for part in parts]), np.concatenate([part.joints2d for part in parts])
+    with_camera = sum(part.with_camera for part in parts)
+    weights = next((part.weights for part in parts[::-1] if part.weights is not None), None)
+    without_depth = sum(part.without_depth for part in parts)
+    parts.clear()  # half of the memory
+    if without_depth and without_depth == len(scores.hands["side"]):
+        raise ValueError(f"{root_depth} has no depth of any hand of {data.name}: are its results of another split?")
     given = ["K"] * (with_camera > 0) + ["boxes", "sides"] * (boxes == "truth")
     figures = summarise(scores)
     metrics = {
@@ -149,17 +183,63 @@ def _evaluate(
         "skipped": data.skipped,
         "given": given,
         "pictures_with_K": with_camera,
+        "root_depth": {"source": root_depth, "hands_without": without_depth},
         "predictions": None if reader is None else reader.report(whole),
         **figures,
         "confidence": confidence(scores),
     }
     _write(folder, metrics, scores)
-    _write_cases(folder, data, pictures)
+    _write_cases(folder, data, scores, joints2d)
     if not quiet:
         Console().print(table(metrics))
         if len(metrics["groups"]) > 1:
             Console().print(group_table(metrics))
     return metrics
+
+
+def _parts(
+    answer: Callable[[Sample], TwoHands], data: DataSet, reader: Reader | None, root_depth: str, jobs: int
+) -> Iterator[Part]:
+    """All pictures scored, some at a time, in their order; files by several processes where they can open the data."""
+    ranges = [(start, min(start + TOGETHER, len(data))) for start in range(0, len(data), TOGETHER)]
+    if reader is None or jobs == 1 or data.source is None or len(ranges) == 1:
+        load = data.load if reader is None else data.without_picture
+        for start, stop in ranges:
+            yield _score((load(index) for index in range(start, stop)), answer, root_depth)
+        return
+    context = multiprocessing.get_context("spawn")  # not fork: other threads may run here
+    with ProcessPoolExecutor(min(jobs, len(ranges)), context) as pool:
+        work = partial(_score_files, data.source, reader.folder, root_depth)
+        for part, found in pool.map(work, ranges):
+            reader.add(found)
+            yield part
+
+
+def _score(samples: Iterable[Sample], answer: Callable[[Sample], TwoHands], root_depth: str) -> Part:
+    pictures: list[PictureScore] = []
+    with_camera, weights, unknown, depths_of = 0, None, 0, root_depths(root_depth)
+    for sample in samples:
+        hands = answer(sample)
+        weights = hands.model.get("weights", weights)
+        with_camera += sample.K is not None
+        depths = None if depths_of is None else depths_of(sample)
+        if depths is not None:
+            unknown += int((sample.present & (np.isnan(depths) | (sample.K is None))).sum())
+        pictures.append(score_picture(sample, hands, true_vertices(sample), true_faces(sample), depths))
+    return Part(tabulate(pictures), np.stack([picture.joints2d for picture in pictures]), with_camera, weights, unknown)
+
+
+def _score_files(
+    source: tuple[str, int | None], folder: Path, root_depth: str, places: tuple[int, int]
+) -> tuple[Part, Reader]:
+    """Samples from one place to another, by their files, in a process of its own."""
+    data, reader = _opened(source), Reader(folder)
+    return _score((data.without_picture(index) for index in range(*places)), reader.read, root_depth), reader
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(source: tuple[str, int | None]) -> DataSet:
+    return open_data(*source)
 
 
 def _write(folder: Path, metrics: dict[str, Any], scores: Scores) -> None:
@@ -187,10 +267,10 @@ def _known(errors: np.ndarray) -> np.ndarray:
     return errors[~np.isnan(errors)]
 
 
-def _write_cases(folder: Path, data: DataSet, pictures: list[PictureScore]) -> None:
+def _write_cases(folder: Path, data: DataSet, scores: Scores, joints2d: np.ndarray) -> None:
     """Samples are loaded again for their pictures: those of a whole data set would not fit into memory."""
-    worst, median = worst_and_median(pictures, WORST, CASES)
-    tiles = {index: tile(data[index], pictures[index]) for index in {*worst, *median}}
+    worst, median = worst_and_median(scores, WORST, CASES)
+    tiles = {index: tile(data[index], scores, index, joints2d[index]) for index in {*worst, *median}}
     write_aside(folder / "worst" / "worst.png", to_png(sheet([("", [tiles[i] for i in worst])])))
     colours = "truth green, right hand red, left hand blue; 2D error as a share of the hand's box, MPJPE of protocol C"
     both = [(f"worst: {colours}", [tiles[i] for i in worst[:CASES]]), ("median", [tiles[i] for i in median])]
@@ -205,6 +285,7 @@ def predict_sample(predictor: Predictor, sample: Sample, boxes: str) -> TwoHands
         camera = Camera(fx, fy, cx, cy)
     if boxes == "own":
         return predictor.predict(sample.image, camera=camera, boxes=None, given=None)
+    require_side(sample)
     given = sample.present & (sample.box[:, 2:].max(1) > 0)
     if not given.any():
         height, width = sample.image.shape[:2]

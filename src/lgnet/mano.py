@@ -107,6 +107,23 @@ def mano_wrist(side: Literal["right", "left"], shape: np.ndarray, translation: n
     return hand.centres[0].numpy() + hand.centres_basis[0].numpy() @ np.asarray(shape) + np.asarray(translation)
 
 
+def mano_joints(side: Literal["right", "left"], vertices: np.ndarray) -> np.ndarray:
+    """(21, 3) joints of a posed mesh (778, 3), in its frame and unit: MANO's regressor, and the fingertips' vertices.
+
+    Raises:
+        ValueError: as `load_mano`.
+    """
+    load_mano(side)  # says what is wrong with the folder
+    joints = (_regressor(side, str(Path(os.environ[MANO_ENV]).expanduser().resolve())) @ vertices)[_POINT_JOINT]
+    joints[4::4] = vertices[list(FINGERTIPS)]
+    return joints
+
+
+@functools.lru_cache(maxsize=8)
+def _regressor(side: str, folder: str) -> np.ndarray:
+    return _read(side, folder)["J_regressor"][_FROM_MANO]
+
+
 @functools.lru_cache(maxsize=8)
 def _load(side: str, folder: str) -> HandModel:
     data = _read(side, folder)

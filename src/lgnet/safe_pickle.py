@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +30,33 @@ def read_pickle(path: Path) -> Any:
         raise ValueError(f"{path} asks for {error}, which data do not need; it was not read") from None
     except Exception as error:  # a broken pickle may raise anything at all
         raise ValueError(f"{path} is cut short or no pickle of data: {error}") from error
+
+
+def read_npy_object(path: Path) -> Any:
+    """The one object of an .npy that `numpy.save` pickled; arrays in it are stand-ins, for `dense`.
+
+    The bytes of large arrays stay in the file and are mapped when `dense` asks for them, so that files of many
+    gigabytes cost only what is used of them.
+
+    Raises:
+        ValueError: the file is missing, damaged, holds plain numbers, or names what data need not.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
+            shape, _, dtype = read_header(file)
+            if shape != () or not dtype.hasobject:
+                raise ValueError(f"it holds an array of {dtype}, not one object")
+            array = _MappingUnpickler(file, path).load()
+        _, _, _, _, (content,) = array.state
+        return content
+    except RefusedError as error:
+        raise ValueError(f"{path} asks for {error}, which data do not need; it was not read") from None
+    except Exception as error:  # a broken pickle may raise anything at all
+        raise ValueError(f"{path} is cut short or no pickled object of NumPy's: {error}") from error
 
 
 class RefusedError(Exception):
@@ -54,6 +82,19 @@ class _Array(_StandIn):
     """For `numpy.ndarray`, with the state (version, shape, dtype, Fortran order, bytes)."""
 
 
+class _BytesInFile:
+    """Bytes that were left where they are."""
+
+    def __init__(self, path: Path, start: int, length: int) -> None:
+        self.path, self.start, self.length = path, start, length
+
+    def mapped(self, dtype: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+        """Them as an array, read-only; pages come into memory as they are looked at."""
+        if dtype.itemsize * int(np.prod(shape)) != self.length:
+            raise ValueError(f"an array of {shape} {dtype} has {self.length} bytes")
+        return np.memmap(self.path, dtype, "r", self.start, shape, order)  # type: ignore[call-overload]
+
+
 class _Sparse(_StandIn):
     """For SciPy's compressed sparse matrices."""
 
@@ -77,6 +118,8 @@ def dense(value: Any, depth: int = 0) -> np.ndarray:
         code, order = str(kind.args[0]), kind.state[1] if kind.state else "="
         if not re.fullmatch("[biuf][1248]", code) or order not in "<>|=":
             raise ValueError(f"it is an array of {code}")
+        if isinstance(raw, _BytesInFile):
+            return raw.mapped(np.dtype(order + code), shape, "F" if fortran else "C")
         raw = raw.encode("latin1") if isinstance(raw, str) else raw  # as Python 2 wrote it
         return np.frombuffer(raw, np.dtype(order + code)).reshape(shape, order="F" if fortran else "C")
     if isinstance(value, _Sparse):
@@ -93,15 +136,10 @@ def dense(value: Any, depth: int = 0) -> np.ndarray:
     return dense(state["x"], depth + 1)  # chumpy.ch.Ch
 
 
-class Unpickler(pickle.Unpickler):
-    """Loads plain containers, and stand-ins for NumPy's, SciPy's and chumpy's objects; refuses every other name.
+class _Known:
+    """The names that a pickle of data may use. Made anew for each file, so that a file cannot change the next one's."""
 
-    Not even NumPy's own functions are let near the file: a made-up dtype can bring them to read foreign memory. The
-    classes are made anew for each file, so that a file cannot change what the next one finds.
-    """
-
-    def __init__(self, file: Any) -> None:
-        super().__init__(file, encoding="latin1")
+    def __init__(self) -> None:
         array, dtype = type("ndarray", (_Array,), {}), type("dtype", (_Dtype,), {})
 
         def filled(shape: Any, kind: Any, order: str, raw: Any) -> Any:
@@ -119,16 +157,66 @@ class Unpickler(pickle.Unpickler):
             known[f"{copying}._reconstructor"] = lambda kind, *_: kind()
         for builtins in ("__builtin__", "builtins"):
             known |= {f"{builtins}.{kind.__name__}": kind for kind in (set, frozenset, slice, object)}
-        self._known = known
+        self.classes = known
+
+    def find(self, module: str, name: str) -> Any:
+        """The class or function of that name, if it is on the list."""
+        full = f"{module}.{name}"
+        if full not in self.classes:
+            if module.startswith("scipy.sparse") and name in _SPARSE:
+                self.classes[full] = type(name, (_SPARSE[name],), {})
+            elif module.split(".")[0] == "chumpy":
+                self.classes[full] = type(name, (_StandIn,), {})
+            else:
+                raise RefusedError(f"'{full}'")
+        return self.classes[full]
+
+
+class Unpickler(pickle.Unpickler):
+    """Loads plain containers, and stand-ins for NumPy's, SciPy's and chumpy's objects; refuses every other name.
+
+    Not even NumPy's own functions are let near the file: a made-up dtype can bring them to read foreign memory.
+    """
+
+    def __init__(self, file: Any) -> None:
+        super().__init__(file, encoding="latin1")
+        self._known = _Known()
 
     def find_class(self, module: str, name: str) -> Any:
         """The class or function of that name, if it is on the list."""
-        full = f"{module}.{name}"
-        if full not in self._known:
-            if module.startswith("scipy.sparse") and name in _SPARSE:
-                self._known[full] = type(name, (_SPARSE[name],), {})
-            elif module.split(".")[0] == "chumpy":
-                self._known[full] = type(name, (_StandIn,), {})
-            else:
-                raise RefusedError(f"'{full}'")
-        return self._known[full]
+        return self._known.find(module, name)
+
+
+class _MappingUnpickler(pickle._Unpickler):
+    """The same, in Python, but that large bytes are not read: a `_BytesInFile` stands for them."""
+
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+
+    def __init__(self, file: Any, path: Path) -> None:
+        super().__init__(file, encoding="latin1")
+        self._file, self._path, self._known = file, path, _Known()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The class or function of that name, if it is on the list."""
+        return self._known.find(module, name)
+
+    def _bytes(self, kind: str) -> None:
+        (length,) = struct.unpack(kind, self.read(struct.calcsize(kind)))  # type: ignore[attr-defined]
+        if length < _LEFT_IN_FILE or self._unframer.current_frame is not None:  # type: ignore[attr-defined]
+            self.append(self.read(length))  # type: ignore[attr-defined]
+            return
+        start = self._file.tell()
+        self._file.seek(length, 1)
+        self.append(_BytesInFile(self._path, start, length))  # type: ignore[attr-defined]
+
+    def _short(self) -> None:
+        self._bytes("<I")
+
+    def _long(self) -> None:
+        self._bytes("<Q")
+
+    dispatch[pickle.BINBYTES[0]], dispatch[pickle.BINBYTES8[0]] = _short, _long
+
+
+_LEFT_IN_FILE = 4096
+"""Bytes: what is smaller is read at once."""

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from .config import ModelConfig, SideConfig
 from .crop import Crop, crop_for_box
 from .data.batch import Augment, change_colours, jitter_box, sample_camera
-from .data.sample import FACE, Sample
+from .data.sample import FACE, Sample, require_side
 from .geometry import iou
 from .hands import LEFT, MIDDLE_MCP, RIGHT, WRIST
 from .model.backbone import build_backbone
@@ -151,6 +151,7 @@ def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Gen
     """
     crops, labels, axes, rows, others = [], [], [], [], []
     for row, sample in enumerate(samples):
+        require_side(sample)
         places = [(sample.box[side].astype(np.float64), side) for side in (RIGHT, LEFT) if sample.present[side]]
         if rng is not None:
             places = [(jitter_box(box, rng, AUGMENT), side) for box, side in places]

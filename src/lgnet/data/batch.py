@@ -18,7 +18,7 @@ from ..crop import Crop, HandCrops, crop_geometry, cut_crops, hand_crops
 from ..geometry import iou
 from ..hands import NUM_BETAS, NUM_JOINTS, NUM_ROTATIONS
 from ..model.records import Inputs, Targets
-from .sample import Sample
+from .sample import Sample, require_side
 
 PARTS_STRIDE = 8
 
@@ -58,6 +58,7 @@ def make_batch(
 
 
 def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, augment: Augment) -> dict:
+    require_side(sample)
     boxes = sample.box.astype(np.float64).copy()
     shown = sample.present & (sample.box[:, 2:].max(1) > 0)  # which slots look at their own hand; one of no place: none
     given = shown.copy()

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..hands import NUM_JOINTS
 from .realdata import read_image
-from .sample import Sample, empty_sample, kind_of, set_joints
+from .sample import Sample, empty_sample, inside_picture, kind_of, set_joints
 
 FOCAL = 375.864 / 960
 """Focal length as a share of the picture's width: 187.932 pixels at 480, the centre in the middle."""
@@ -66,6 +66,6 @@ def load_sample(data: Ego3dHands, index: int) -> Sample:
     for side, rows in ((0, shares[1]), (1, shares[0])):
         if rows.any():
             pixels = rows[1:, ::-1] * (width, height)
-            inside = ((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(1)
+            inside = inside_picture(pixels, width, height)
             set_joints(sample, side, pixels, inside)
     return replace(sample, kind=kind_of(sample))

@@ -28,13 +28,13 @@ import numpy as np
 
 from ..hands import NUM_JOINTS, SIDES
 from .realdata import read_image
-from .sample import Sample, empty_sample, project, set_joints
+from .sample import Sample, blank_image, empty_sample, project, set_joints
 
 ORDER = np.array([20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16])
 """Where each of lgnet's joints stands among a hand's 21 of InterHand2.6M."""
 HAND_TYPES = ("right", "left", "interacting")
 SPLITS = ("train", "val", "test")
-VERSION = 2  # of the index; another number and it is built again
+VERSION = 3  # of the index; another number and it is built again
 _NAME_LENGTH = 120
 
 
@@ -42,6 +42,7 @@ _NAME_LENGTH = 120
 class Index:
     """All annotations of a split, one a row; joints of a (capture, frame) are stored once."""
 
+    number: np.ndarray  # (N,) int64: the annotation's id
     file: np.ndarray  # (N,) bytes: path below images/<split>
     size: np.ndarray  # (N, 2) width, height
     camera: np.ndarray  # (N,) row of the cameras
@@ -128,9 +129,9 @@ def write_index(index: Index, folder: Path) -> None:
 
 
 def read_index(folder: Path) -> Index:
-    """The index of a folder, mapped rather than read into memory."""
+    """The index of a folder, mapped rather than read into memory; plain arrays, since rows of memmaps are slow."""
     names = json.loads((folder / "index.json").read_text())["sha256"]
-    return Index(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names})
+    return Index(**{name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r")) for name in names})
 
 
 def damaged(folder: Path) -> list[str]:
@@ -162,8 +163,9 @@ def build_index(files: dict[str, Path]) -> Index:
         sizes.extend((int(image["width"]), int(image["height"])))
         camera.append(camera_rows[str(image["capture"]), str(image["camera"])])
         frames.append(int(image["capture"]) << 40 | int(image["frame_idx"]))
-    order, valid, kinds, sure = array("i"), bytearray(), bytearray(), bytearray()
+    order, numbers, valid, kinds, sure = array("i"), array("q"), bytearray(), bytearray(), bytearray()
     for annotation in stream(files["data"], "annotations.item"):
+        numbers.append(int(annotation["id"]))
         order.append(images[int(annotation["image_id"])])
         flags = np.asarray(annotation["joint_valid"], np.uint8).reshape(-1)
         if len(flags) != 2 * NUM_JOINTS:
@@ -176,6 +178,7 @@ def build_index(files: dict[str, Path]) -> Index:
     of = np.frombuffer(order, np.int32)
     keys = np.frombuffer(frames, np.int64)[of]
     return Index(
+        number=np.frombuffer(numbers, np.int64),
         file=np.array(names, dtype=f"S{_NAME_LENGTH}")[of],
         size=np.frombuffer(sizes, np.int32).reshape(-1, 2)[of],
         camera=np.frombuffer(camera, np.int32)[of],
@@ -289,20 +292,17 @@ def select(index: Index, which: str) -> tuple[np.ndarray, dict[str, int]]:
     return np.flatnonzero(chosen), {reason: count for reason, count in reasons.items() if count}
 
 
-def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = False) -> Sample:
+def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = False, picture: bool = True) -> Sample:
     """Read one picture and its truth, with `mano` also MANO's parameters, which takes MANO's own files.
+
+    Without `picture` its file is not looked for: the sample's picture is black and takes no memory.
 
     Raises:
         ValueError: the picture is missing or unreadable, or not of the size that is annotated; or MANO's files are.
     """
     name = bytes(index.file[row]).decode()
-    path = next((p for p in (root / "images" / split / name, root / split / name, root / name) if p.is_file()), None)
-    if path is None:
-        raise ValueError(f"there is no picture {root / 'images' / split / name}")
-    image = read_image(path)
     width, height = index.size[row].tolist()
-    if image.shape[:2] != (height, width):
-        raise ValueError(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, not {width} x {height} as annotated")
+    image = _image(root, split, name, width, height) if picture else blank_image(width, height)
     camera = index.camera[row]
     K = np.concatenate([index.focal[camera], index.princpt[camera]])
     world = np.asarray(index.world[index.joints[row]], np.float64)
@@ -319,6 +319,7 @@ def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = Fal
         wrist=np.zeros((2, 3), np.float32),
         scene=str(index.joints[row]),
         T_camera_world=T_camera_world,
+        annotation=int(index.number[row]),
     )
     assert sample.score_box is not None
     for side, hand in enumerate(("right", "left")):
@@ -330,6 +331,16 @@ def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = Fal
         if mano and index.mano_valid[index.joints[row], side]:
             _set_mano(sample, side, index, row)
     return sample
+
+
+def _image(root: Path, split: str, name: str, width: int, height: int) -> np.ndarray:
+    path = next((p for p in (root / "images" / split / name, root / split / name, root / name) if p.is_file()), None)
+    if path is None:
+        raise ValueError(f"there is no picture {root / 'images' / split / name}")
+    image = read_image(path)
+    if image.shape[:2] != (height, width):
+        raise ValueError(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, not {width} x {height} as annotated")
+    return image
 
 
 def _set_mano(sample: Sample, side: int, index: Index, row: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,10 @@ class DataSet:
     """What of the source is not among the samples, or is only partly scored, counted by reason."""
     whole: bool = True
     """Whether these are all samples there are, not some spread over them."""
+    truth: Callable[[int], Sample] | None = None
+    """As `load`, but the picture is a stand-in of the right size: for scoring what was predicted elsewhere, fast."""
+    source: tuple[str, int | None] | None = None
+    """What `open_data` makes the same set of in another process; None: nothing does."""
 
     def __len__(self) -> int:
         return self.count
@@ -36,6 +40,10 @@ class DataSet:
         if not 0 <= index < self.count:
             raise IndexError(f"{self.name} has samples 0 to {self.count - 1}, not {index}")
         return self.load(index)
+
+    def without_picture(self, index: int) -> Sample:
+        """A sample whose picture need not be there: black, but of the right size, where the data set can do so."""
+        return self[index] if self.truth is None else self.truth(index)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self.load(index) for index in range(self.count))
@@ -70,14 +78,23 @@ def open_data(spec: str, limit: int | None = None) -> DataSet:
         raise ValueError(f"there is no data set {name!r}; there are {', '.join(sorted(OPENERS))}")
     if limit is not None and limit < 1:
         raise ValueError(f"a limit is at least 1, not {limit}")
-    data = OPENERS[name](root)
+    data = replace(OPENERS[name](root), source=(spec, None))
     return data if limit is None or limit >= len(data) else spread(data, limit)
 
 
 def spread(data: DataSet, limit: int) -> DataSet:
     """`limit` samples of a data set, at even distances."""
     chosen = np.linspace(0, len(data) - 1, limit).round().astype(int)
-    return DataSet(data.name, limit, lambda index: data.load(int(chosen[index])), data.skipped, False)
+    source = None if data.source is None or data.source[1] is not None else (data.source[0], limit)
+    return DataSet(
+        data.name,
+        limit,
+        lambda index: data.load(int(chosen[index])),
+        data.skipped,
+        False,
+        lambda index: data.without_picture(int(chosen[index])),
+        source,
+    )
 
 
 def check_data(spec: str) -> DataReport:
@@ -188,7 +205,11 @@ def _open_interhand(root: str, split: str, which: str) -> DataSet:
     rows, skipped = select(index, which)
     mano, unused = mano_labels(int(index.mano_valid[index.joints[rows]].sum()) if len(rows) else 0)
     return DataSet(
-        name, len(rows), lambda i: load_sample(folder, split, index, int(rows[i]), mano), {**skipped, **unused}
+        name,
+        len(rows),
+        lambda i: load_sample(folder, split, index, int(rows[i]), mano),
+        {**skipped, **unused},
+        truth=lambda i: load_sample(folder, split, index, int(rows[i]), mano, picture=False),
     )
 
 
@@ -242,6 +263,55 @@ def _open_ego3dhands(root: str) -> DataSet:
     return DataSet("ego3dhands", len(data.folders), lambda index: load_sample(data, index))
 
 
+def _open_ego2hands(root: str) -> DataSet:
+    from .ego2hands import load_sample, read_ego2hands
+
+    data = read_ego2hands(_folder(root, "ego2hands-eval", "Ego2Hands"))
+    return DataSet("ego2hands-eval", len(data.stems), lambda index: load_sample(data, index))
+
+
+def _open_arctic(root: str, protocol: str, split: str) -> DataSet:
+    from .arctic import load_sample, read_arctic
+
+    name = f"arctic-{protocol}-{split}"
+    data = read_arctic(_folder(root, name, "ARCTIC"), protocol, split)
+    mano, unused = mano_labels(len(data.pictures))
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index, mano), unused)
+
+
+def _open_h2o(root: str, split: str) -> DataSet:
+    from .h2o import load_sample, read_h2o
+
+    name = f"h2o-{split}"
+    data = read_h2o(_folder(root, name, "H2O"), split)
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index))
+
+
+def _open_hic(root: str) -> DataSet:
+    from .hic import load_sample, read_hic
+
+    data = read_hic(_folder(root, "hic", "HIC"))
+    found = sum(mesh is not None for picture in data.pictures for mesh in picture.meshes)
+    return DataSet(
+        "hic", len(data.pictures), lambda index: load_sample(data, index), data.skipped | mano_labels(found)[1]
+    )
+
+
+def _open_hot3d(root: str) -> DataSet:
+    from .hot3d import load_sample, read_hot3d
+
+    data = read_hot3d(_folder(root, "hot3d", "HOT3D-Clips"))
+    return DataSet("hot3d", len(data.picture), lambda index: load_sample(data, index), data.skipped)
+
+
+def _open_onehand10k(root: str, split: str) -> DataSet:
+    from .onehand10k import load_sample, read_onehand10k
+
+    name = f"onehand10k-{split}"
+    data = read_onehand10k(_folder(root, name, "OneHand10K"), split)
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index), data.skipped)
+
+
 def _open_reinterhand(root: str, split: str) -> DataSet:
     from .reinterhand import load_sample, read_reinterhand
 
@@ -262,10 +332,20 @@ OPENERS: dict[str, Callable[[str], DataSet]] = {
     "realdata": _open_realdata,
     "synth": _open_synth,
     "synth-bench": _open_synth_bench,
+    "ego2hands-eval": _open_ego2hands,
     "ego3dhands": _open_ego3dhands,
+    "hic": _open_hic,
+    "hot3d": _open_hot3d,
+    **{
+        f"arctic-{protocol}-{split}": partial(_open_arctic, protocol=protocol, split=split)
+        for protocol in ("p1", "p2")
+        for split in ("train", "val")
+    },
     **{f"assemblyhands-{split}": partial(_open_assemblyhands, split=split) for split in ("train", "val")},
+    **{f"h2o-{split}": partial(_open_h2o, split=split) for split in ("train", "val", "test")},
     **{f"h2o3d-{split}": partial(_open_ho3d, split=split, two_hands=True) for split in ("train", "evaluation")},
     **{f"ho3d-{split}": partial(_open_ho3d, split=split, two_hands=False) for split in ("train", "evaluation")},
+    **{f"onehand10k-{split}": partial(_open_onehand10k, split=split) for split in ("train", "test")},
     **{f"reinterhand-{split}": partial(_open_reinterhand, split=split) for split in ("train", "test")},
     **{f"rhd-{split}": partial(_open_rhd, split=split) for split in ("training", "evaluation")},
     **{f"coco-wholebody-{split}": partial(_open_wholebody, split=split) for split in ("train", "val")},

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..hands import SIDES
 from .realdata import read_image
-from .sample import Sample, empty_sample, kind_of, project, set_joints
+from .sample import Sample, empty_sample, inside_picture, kind_of, project, set_joints
 
 SPLITS = ("train", "test")
 TEST_CAPTURES = (
@@ -88,7 +88,7 @@ def load_sample(data: ReInterHand, index: int) -> Sample:
         file = capture / "orig_fits" / word / "Keypoints" / f"keypoint-{frame:06d}.json"
         points = (_points(file)[ORDER] @ camera["R"].T + camera["t"]) / 1000
         pixels, ahead = project(points, K), points[:, 2] > 0
-        inside = ((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(1) & ahead
+        inside = inside_picture(pixels, width, height) & ahead
         if inside.any():
             set_joints(sample, side, pixels, inside, points, ahead)
     return replace(sample, kind=kind_of(sample))

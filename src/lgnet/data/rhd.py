@@ -18,7 +18,7 @@ import numpy as np
 from ..hands import NUM_JOINTS
 from ..safe_pickle import dense, read_pickle
 from .realdata import read_image
-from .sample import Sample, empty_sample, kind_of, set_joints
+from .sample import Sample, empty_sample, inside_picture, kind_of, set_joints
 
 SPLITS = ("training", "evaluation")
 ORDER = np.array([0, 4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17])
@@ -82,7 +82,7 @@ def load_sample(data: Rhd, index: int) -> Sample:
     for side, start in enumerate(_START):
         rows = start + ORDER
         pixels, visible = data.uv_vis[index, rows, :2], data.uv_vis[index, rows, 2] == 1
-        inside = ((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(1)
+        inside = inside_picture(pixels, width, height)
         if visible.any():
             set_joints(sample, side, pixels, inside | visible, data.xyz[index, rows], np.ones(NUM_JOINTS, bool))
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,6 +48,8 @@ class Sample:
     scene: str | None = None  # the same of pictures that several cameras took at once; None: not known to be any
     T_camera_world: np.ndarray | None = None  # (4, 4) float64 metres, of such pictures: takes world to camera
     score_box: np.ndarray | None = None  # (2, 4) whose larger side 2D errors are told in; None: around the valid joints
+    side_known: bool = True  # False: the one hand that is there lies in the first slot, and may be right or left
+    annotation: int | None = None  # the data set's own number of this annotation, where others' results name it
 
 
 def empty_sample(name: str, kind: str, image: np.ndarray, K: np.ndarray | None) -> Sample:
@@ -67,6 +69,32 @@ def empty_sample(name: str, kind: str, image: np.ndarray, K: np.ndarray | None) 
         shape=np.zeros((2, NUM_BETAS), np.float32),
         has_params=np.zeros(2, bool),
     )
+
+
+def blank_image(width: int, height: int) -> np.ndarray:
+    """(height, width, 3) uint8, black, read-only, without memory of its own: stands for a picture that is not looked at."""
+    return np.broadcast_to(np.uint8(0), (height, width, 3))
+
+
+def swapped_slots(sample: Sample) -> Sample:
+    """The same sample with what is said of the right hand said of the left one, and the other way round."""
+    sided = ("present", "box", "joints2d", "joints2d_valid", "joints3d", "joints3d_valid", "pose", "shape")
+    sided += ("has_params", "present_known", "wrist", "score_box")
+    values = {name: getattr(sample, name) for name in sided}
+    return replace(sample, **{name: value[::-1] for name, value in values.items() if value is not None})
+
+
+def require_side(sample: Sample) -> None:
+    """Refuse a sample that does not tell its hand's side, where the side matters.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not sample.side_known:
+        raise ValueError(
+            f"{sample.name} does not tell whether its hand is a right or a left one: its data set can be evaluated with "
+            "--boxes own and can train the detector, nothing else"
+        )
 
 
 def set_joints(
@@ -107,6 +135,11 @@ def kind_of(sample: Sample) -> str:
     low = np.maximum(sample.box[0, :2], sample.box[1, :2])
     high = np.minimum(sample.box[0, :2] + sample.box[0, 2:], sample.box[1, :2] + sample.box[1, 2:])
     return "interacting" if (high > low).all() else "separate"
+
+
+def inside_picture(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """(N,) bool: which of the pixels (N, 2) lie in a picture of that size."""
+    return np.asarray(((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(1))
 
 
 def grown(box: np.ndarray) -> np.ndarray:

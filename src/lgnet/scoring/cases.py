@@ -10,28 +10,38 @@ import numpy as np
 
 from ..data.sample import Sample
 from ..hands import BONES
-from .score import PictureScore
+from .summary import Scores, hand_means
 
 TILE, COLUMNS = 256, 6
 TRUTH_COLOUR, COLOURS = (40, 220, 40), ((255, 60, 50), (70, 110, 255))
 
 
-def badness(score: PictureScore) -> float:
-    """How bad a picture is: the worst hand's mean 2D error, shares of its box; a missed joint counts as 1."""
-    errors = [float(np.nanmean(np.minimum(h.errors2d, 1))) for h in score.hands if not np.isnan(h.errors2d).all()]
-    return max(errors, default=0.0)
+def badness(scores: Scores) -> np.ndarray:
+    """(P,) how bad each picture is: its worst hand's mean 2D error, shares of its box; a missed joint counts as 1."""
+    flat = scores.hands["errors2d"]
+    known = ~np.isnan(flat)
+    means = np.where(known, np.minimum(flat, 1), 0).sum(1) / np.maximum(known.sum(1), 1)
+    out = np.zeros(len(scores))
+    np.maximum.at(out, scores.hands["picture"], means)
+    return out
 
 
-def worst_and_median(scores: Sequence[PictureScore], worst: int, median: int) -> tuple[list[int], list[int]]:
+def worst_and_median(scores: Scores, worst: int, median: int) -> tuple[list[int], list[int]]:
     """Indices of the worst pictures, worst first, and of those about the median of the pictures with hands, best first."""
-    order = sorted(range(len(scores)), key=lambda i: (badness(scores[i]), -i))
-    with_hands = [i for i in order if scores[i].hands]
+    order = np.lexsort((-np.arange(len(scores)), badness(scores)))
+    with_hands = order[np.bincount(scores.hands["picture"], minlength=len(scores))[order] > 0]
     first = max((len(with_hands) - median) // 2, 0)
-    return order[::-1][:worst], with_hands[first : first + median]
+    return order[::-1][:worst].tolist(), with_hands[first : first + median].tolist()
 
 
-def tile(sample: Sample, score: PictureScore) -> np.ndarray:
-    """(TILE, TILE, 3): the region of the hands, truth green, right prediction red, left blue, errors written below."""
+def tile(sample: Sample, scores: Scores, index: int, joints2d: np.ndarray) -> np.ndarray:
+    """(TILE, TILE, 3): the region of the hands, truth green, right prediction red, left blue, errors written below.
+
+    Args:
+        sample: the picture with its truth.
+        scores: in which it is picture number `index`.
+        joints2d: (2, 21, 2) predicted pixels, NaN where there is no hand.
+    """
     truths = [sample.joints2d[s][sample.joints2d_valid[s]] for s in (0, 1) if sample.joints2d_valid[s].any()]
     height, width = sample.image.shape[:2]
     points = np.concatenate(truths) if truths else np.array([[0.0, 0.0], [width - 1.0, height - 1.0]])
@@ -44,23 +54,21 @@ def tile(sample: Sample, score: PictureScore) -> np.ndarray:
     for s in (0, 1):
         if sample.present[s]:
             _skeleton(out, (sample.joints2d[s] - shift) * scale, sample.joints2d_valid[s], TRUTH_COLOUR)
-    for s, joints in enumerate(score.joints2d):
+    for s, joints in enumerate(joints2d):
         if np.isfinite(joints).all():
             _skeleton(out, (joints - shift) * scale, np.ones(len(joints), bool), COLOURS[s])
-    told = [
-        f"{'RL'[h.side]} {np.nanmean(h.errors2d):.2f} box" + _millimetres(h.mpjpe)
-        for h in score.hands
-        if not np.isnan(h.errors2d).all()
-    ]
+    told = []
+    hands = scores.hands
+    for row in np.flatnonzero(hands["picture"] == index):
+        if not np.isnan(hands["errors2d"][row]).all():
+            millimetres = hand_means(hands["errors3d_C"][row : row + 1])[0] if hands["predicted"][row] else np.nan
+            text = f"{'RL'[hands['side'][row]]} {np.nanmean(hands['errors2d'][row]):.2f} box"
+            told.append(text + (f" {millimetres:.0f} mm" if np.isfinite(millimetres) else ""))
     for row, text in enumerate((Path(sample.name).name, "  ".join(told).replace("inf box", "missed"))):
         place = (4, TILE - 20 + 14 * row)
         cv2.putText(out, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 3, cv2.LINE_AA)
         cv2.putText(out, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
     return out
-
-
-def _millimetres(errors: dict[str, float]) -> str:
-    return f" {errors['C']:.0f} mm" if "C" in errors else ""
 
 
 def _skeleton(picture: np.ndarray, joints: np.ndarray, valid: np.ndarray, colour: tuple[int, int, int]) -> None:

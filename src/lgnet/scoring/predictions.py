@@ -7,9 +7,11 @@ meshes. The name is the sample's, without the ending of its picture.
 from __future__ import annotations
 
 import json
+import os
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,11 +31,16 @@ def prediction_stem(folder: str | Path, name: str) -> Path:
     Raises:
         ValueError: the sample's name leads out of the folder.
     """
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.name:
+    return Path(folder) / _relative_stem(folder, name)
+
+
+def _relative_stem(folder: str | Path, name: str) -> str:
+    """Below the folder, with slashes; by strings alone, since paths take longer than the scoring of a picture."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if name.startswith("/") or ".." in parts or not parts:
         raise ValueError(f"the sample {name!r} cannot name a prediction: it leads out of {folder}")
-    stem = path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path
-    return Path(folder) / stem
+    stem, dot, end = parts[-1].rpartition(".")
+    return "/".join([*parts[:-1], stem if stem and dot + end.lower() in IMAGE_SUFFIXES else parts[-1]])
 
 
 def write_prediction(hands: TwoHands, sample: Sample, folder: str | Path) -> list[Path]:
@@ -48,7 +55,7 @@ class Reader:
     folder: Path
     missing: list[str] = field(default_factory=list)  # samples without a file
     damaged: dict[str, str] = field(default_factory=dict)  # sample -> what is wrong, one sentence
-    used: set[Path] = field(default_factory=set)
+    used: dict[str, str] = field(default_factory=dict)  # file below the folder -> sample
 
     def read(self, sample: Sample) -> TwoHands:
         """The prediction of a sample; no hands where the file is missing or damaged, which is kept in mind.
@@ -56,13 +63,10 @@ class Reader:
         Raises:
             ValueError: another sample has the same file.
         """
-        stem = prediction_stem(self.folder, sample.name)
-        path = stem.with_name(stem.name + ".json")
-        if path in self.used:
-            raise ValueError(f"two samples would be scored by {path}: {sample.name} is not the only one of its name")
-        self.used.add(path)
+        name = _relative_stem(self.folder, sample.name) + ".json"
+        self._use(name, sample.name)
         try:
-            return read_prediction(path, sample)
+            return read_prediction(f"{self.folder}{os.sep}{name}", sample)
         except FileNotFoundError:
             self.missing.append(sample.name)
         except ValueError as error:
@@ -70,9 +74,26 @@ class Reader:
         height, width = sample.image.shape[:2]
         return TwoHands(None, None, width, height, _camera(None, sample))
 
+    def _use(self, file: str, sample: str) -> None:
+        if file in self.used:
+            path = self.folder / file
+            raise ValueError(f"two samples would be scored by {path}: {sample} is not the only one of its name")
+        self.used[file] = sample
+
+    def add(self, other: Reader) -> None:
+        """Take over what another reader of the same folder found, of other samples.
+
+        Raises:
+            ValueError: both have a sample of the same file.
+        """
+        for file, sample in other.used.items():
+            self._use(file, sample)
+        self.missing += other.missing
+        self.damaged |= other.damaged
+
     def report(self, whole: bool) -> dict[str, Any]:
         """What metrics.json says of the files; those of no sample are told only where the `whole` data set was scored."""
-        unknown = sorted(str(p.relative_to(self.folder)) for p in self.folder.rglob("*.json") if p not in self.used)
+        unknown = sorted(file for file in _json_files(self.folder) if file not in self.used) if whole else []
         damaged = [self.damaged[name] for name in sorted(self.damaged)]
         return {
             "folder": str(self.folder),
@@ -80,6 +101,13 @@ class Reader:
             "damaged": {"count": len(damaged), "reasons": damaged[:NAMED]},
             "unknown": {"count": len(unknown), "names": unknown[:NAMED]} if whole else None,
         }
+
+
+def _json_files(folder: Path) -> Iterator[str]:
+    """Every .json below the folder, as told from there, with slashes."""
+    for place, _, names in os.walk(folder):
+        below = os.path.relpath(place, folder).replace(os.sep, "/")
+        yield from (name if below == "." else f"{below}/{name}" for name in names if name.endswith(".json"))
 
 
 def open_predictions(folder: str | Path) -> Reader:
@@ -91,19 +119,21 @@ def open_predictions(folder: str | Path) -> Reader:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder} of predictions")
-    if next(folder.rglob("*.json"), None) is None:
+    if next(_json_files(folder), None) is None:
         raise ValueError(f"{folder} has no prediction: one .json for each sample is wanted, see docs/evaluation.md")
     return Reader(folder)
 
 
-def read_prediction(path: Path, sample: Sample) -> TwoHands:
+def read_prediction(path: str | Path, sample: Sample) -> TwoHands:
     """One prediction file, with the meshes of the .npz beside it if there is one.
 
     Raises:
         FileNotFoundError: there is no such .json.
         ValueError: it, or the .npz, is not what the format asks for.
     """
-    text = path.read_bytes()
+    path = os.fspath(path)
+    with open(path, "rb") as file:  # noqa: PTH123 (a path object takes as long as the reading)
+        text = file.read()
     try:
         content = json.loads(text)
     except ValueError as error:
@@ -124,7 +154,7 @@ def read_prediction(path: Path, sample: Sample) -> TwoHands:
     sides = [hand.get("side") for hand in hands]
     if any(side not in SIDES for side in sides) or len(set(sides)) < len(sides):
         raise ValueError(f'{path} has hands of sides {sides}; at most one "right" and one "left" are allowed')
-    meshes = _read_meshes(path.with_name(path.name.removesuffix(".json") + ".npz"))
+    meshes = _read_meshes(path.removesuffix(".json") + ".npz")
     found = {hand["side"]: _hand(hand, meshes, path) for hand in hands}
     model = content.get("model")
     return TwoHands(
@@ -138,7 +168,7 @@ def read_prediction(path: Path, sample: Sample) -> TwoHands:
     )
 
 
-def _camera(content: Any, sample: Sample, path: Path | None = None) -> Camera:
+def _camera(content: Any, sample: Sample, path: str | None = None) -> Camera:
     """The file's camera, else the sample's, else a guess, which only meshes drawn into the picture depend on."""
     if content is None:
         height, width = sample.image.shape[:2]
@@ -155,7 +185,7 @@ def _camera(content: Any, sample: Sample, path: Path | None = None) -> Camera:
         raise ValueError(f'{path} has a "camera" without the numbers fx, fy, cx, cy') from error
 
 
-def _hand(content: dict[str, Any], meshes: dict[str, np.ndarray], path: Path) -> Hand:
+def _hand(content: dict[str, Any], meshes: dict[str, np.ndarray], path: str) -> Hand:
     side = content["side"]
     joints3d = _array(content, "joints3d", (NUM_JOINTS, 3), path)
     defaults = {"box": (4,), "pose": (NUM_ROTATIONS, 3), "shape": (NUM_BETAS,)}
@@ -187,7 +217,7 @@ def _hand(content: dict[str, Any], meshes: dict[str, np.ndarray], path: Path) ->
     )
 
 
-def _array(content: dict[str, Any], key: str, size: tuple[int, ...], path: Path, optional: bool = False) -> np.ndarray:
+def _array(content: dict[str, Any], key: str, size: tuple[int, ...], path: str, optional: bool = False) -> np.ndarray:
     if optional and content.get(key) is None:
         return np.zeros(size)
     try:
@@ -201,18 +231,18 @@ def _array(content: dict[str, Any], key: str, size: tuple[int, ...], path: Path,
     return array
 
 
-def _read_meshes(path: Path) -> dict[str, np.ndarray]:
+def _read_meshes(path: str) -> dict[str, np.ndarray]:
     """The arrays of an .npz that are meshes: `right_vertices`, `right_vertices_rough`, `right_faces`, and left ones."""
     kinds = {"vertices": np.float64, "vertices_rough": np.float64, "faces": np.int64}
     out = {}
+    if not os.path.exists(path):  # noqa: PTH110
+        return out
     try:
         with np.load(path, allow_pickle=False) as file:
             for side in SIDES:
                 for kind, dtype in kinds.items():
                     if f"{side}_{kind}" in file.files:
                         out[f"{side}_{kind}"] = file[f"{side}_{kind}"].astype(dtype)
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         raise ValueError(f"{path} is damaged: it cannot be read as an .npz without pickles") from error
     for key, array in out.items():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.sample import Sample
+from ..data.sample import Sample, swapped_slots
 from ..hands import LEFT, NUM_JOINTS, RIGHT, SIDES, WRIST, Hand, TwoHands
 from ..metrics import (
     FOUND_LIMIT,
@@ -28,6 +28,7 @@ from ..metrics import (
     rooted_errors,
     similarity_aligned,
 )
+from .roots import placed_wrists, relative_wrists
 
 TOUCH = 0.005
 """Metres: hands nearer than this are in contact."""
@@ -47,6 +48,7 @@ class HandScore:
     errors3d: dict[str, np.ndarray]  # (21,) mm each, by protocol that the truth allows
     mpvpe: dict[str, float]  # by protocol, mm, of predicted hands
     mpvpe_rough: dict[str, float]
+    absolute: float | None  # mean distance of its joints in the camera's frame, nothing taken off, mm
     pa_mpjpe: float | None
     pa_mpvpe: float | None
     f_scores: tuple[float, ...] | None  # at metrics.F_LIMITS, vertices, after the best similarity
@@ -85,7 +87,11 @@ class PictureScore:
 
 
 def score_picture(
-    sample: Sample, prediction: TwoHands, true_vertices: Pair = (None, None), true_faces: Pair = (None, None)
+    sample: Sample,
+    prediction: TwoHands,
+    true_vertices: Pair = (None, None),
+    true_faces: Pair = (None, None),
+    depths: np.ndarray | None = None,
 ) -> PictureScore:
     """Compare one picture's prediction with its truth.
 
@@ -94,6 +100,7 @@ def score_picture(
         prediction: what was reconstructed from the sample's picture.
         true_vertices: right and left (V, 3) metres, camera frame; None where they are not known.
         true_faces: right and left (F, 3); without them nothing is said of what is hidden, nor of true contact.
+        depths: (2,) metres, how far away the wrists are taken to be, NaN where not known; None: as predicted.
 
     Raises:
         ValueError: the prediction has a number that is not finite.
@@ -102,21 +109,42 @@ def score_picture(
     for hand in prediction.hands:
         if not all(np.isfinite(x).all() for x in (hand.joints2d, hand.joints3d, hand.vertices, hand.vertices_rough)):
             raise ValueError(f"the {hand.side} hand predicted for {sample.name} has a number that is not finite")
-    right_side = _sides_by_position(sample, prediction)
-    ious = _mask_ious(sample, prediction)
-    scores = tuple(
-        _score_hand(sample, side, predicted[side], true_vertices[side], true_faces[side], right_side[side], ious[side])
+    sample, told = _beside(sample, prediction), sample.side_known
+    there = [bool(flag) for flag in sample.present]
+    flat = {
+        (hand and hand.side, side): errors2d(sample, side, hand)
         for side in (RIGHT, LEFT)
-        if sample.present[side]
-    )
+        if there[side]
+        for hand in (None, *prediction.hands)
+    }
+    right_side = _sides_by_position(flat, prediction) if told else [None, None]
+    ious = _mask_ious(sample, prediction)
+    wrists = placed_wrists(sample, prediction, depths)
+    scores = []
+    for side in (RIGHT, LEFT):
+        if there[side]:
+            hand = predicted[side]
+            own = flat[hand and hand.side, side]
+            score = _score_hand(
+                sample,
+                side,
+                hand,
+                own,
+                true_vertices[side],
+                true_faces[side],
+                right_side[side],
+                ious[side],
+                wrists[side],
+            )
+            scores.append(score)
     known = np.ones(2, bool) if sample.present_known is None else sample.present_known
     right, left = (bool((predicted[s] is not None) == sample.present[s]) if known[s] else None for s in (RIGHT, LEFT))
     mrrpe = distance = difference = None
     if sample.present.all():
         valid = sample.joints3d_valid
         if prediction.right and prediction.left and valid[:, WRIST].all():
-            wrists = np.stack([prediction.right.joints3d[WRIST], prediction.left.joints3d[WRIST]])
-            mrrpe = relative_error(wrists.astype(np.float64), sample.joints3d[:, WRIST])
+            both = relative_wrists(sample, prediction, depths)
+            mrrpe = relative_error(both, sample.joints3d[:, WRIST]) if np.isfinite(both).all() else None
         if valid.any(1).all():
             distance = hands_distance(*(sample.joints3d[s][valid[s]].astype(np.float64) for s in (RIGHT, LEFT)))
         if valid.all():
@@ -128,8 +156,17 @@ def score_picture(
     truths = [None if v is None or f is None else (v, f) for v, f in zip(true_vertices, true_faces)]
     touch, true_touch = _touch(*meshes), _touch(*truths)
     return PictureScore(
-        sample.name, sample.kind, scores, (right, left), mrrpe, distance, difference, touch, true_touch, joints2d
+        sample.name, sample.kind, tuple(scores), (right, left), mrrpe, distance, difference, touch, true_touch, joints2d
     )
+
+
+def _beside(sample: Sample, prediction: TwoHands) -> Sample:
+    """Where the sample does not tell its hand's side: that hand in the slot of the prediction nearest to it."""
+    if sample.side_known or not prediction.hands:
+        return sample
+    errors = [_known_mean(errors2d(sample, RIGHT, hand)) for hand in prediction.hands]
+    nearest = prediction.hands[int(np.argmin(errors))]
+    return swapped_slots(sample) if nearest.side == SIDES[LEFT] else sample
 
 
 def box_side(sample: Sample, side: int) -> float:
@@ -148,17 +185,23 @@ def errors2d(sample: Sample, side: int, hand: Hand | None) -> np.ndarray:
         out[valid] = np.inf
         if hand is not None:
             off = hand.joints2d[valid].astype(np.float64) - sample.joints2d[side][valid]
-            out[valid] = np.linalg.norm(off, axis=-1) / scale
+            out[valid] = np.sqrt((off * off).sum(-1)) / scale
     return out
 
 
-def _sides_by_position(sample: Sample, prediction: TwoHands) -> list[bool | None]:
+def _known_mean(errors: np.ndarray) -> float:
+    """The mean of what is not NaN, of which there is some."""
+    known = errors[~np.isnan(errors)]
+    return float(known.sum() / len(known))
+
+
+def _sides_by_position(flat: dict[tuple[str | None, int], np.ndarray], prediction: TwoHands) -> list[bool | None]:
     """For right and left: of a true hand that some prediction stands at, whether that prediction's side is right."""
     out: list[bool | None] = [None, None]
-    truths = [s for s in (RIGHT, LEFT) if sample.present[s] and not np.isnan(errors2d(sample, s, None)).all()]
+    truths = [side for name, side in flat if name is None and not np.isnan(flat[name, side]).all()]
     if not truths or not prediction.hands:
         return out
-    errors = np.array([[np.nanmean(errors2d(sample, side, hand)) for side in truths] for hand in prediction.hands])
+    errors = np.array([[_known_mean(flat[hand.side, side]) for side in truths] for hand in prediction.hands])
     for side, match in zip(truths, match_hands(errors)):
         if match is not None:
             out[side] = prediction.hands[match].side == SIDES[side]
@@ -169,21 +212,25 @@ def _score_hand(
     sample: Sample,
     side: int,
     hand: Hand | None,
+    flat: np.ndarray,
     true_vertices: np.ndarray | None,
     true_faces: np.ndarray | None,
     right_side: bool | None,
     iou: float | None,
+    wrist: np.ndarray,
 ) -> HandScore:
-    flat = errors2d(sample, side, hand)
     truth, valid = sample.joints3d[side].astype(np.float64), sample.joints3d_valid[side]
     visible = _visible(sample, side, true_vertices, true_faces)
     protocols = {name: protocol for name, protocol in PROTOCOLS.items() if can_score(protocol, truth, valid)}
     errors3d = {name: np.where(valid, np.inf, np.nan) for name in protocols}
     vertices: dict[str, float] = {}
     rough: dict[str, float] = {}
-    pa_joints = pa_vertices = f = None
+    pa_joints = pa_vertices = f = absolute = None
     if hand is not None:
         own = hand.joints3d.astype(np.float64)
+        if valid.any() and np.isfinite(wrist).all():
+            off = (own - own[WRIST] + wrist - truth)[valid]
+            absolute = float(np.sqrt((off * off).sum(-1)).mean() * MM)
         if valid.sum() >= 4:
             pa_joints = _pa_errors(own[valid], truth[valid])[1]
         for name, protocol in protocols.items():
@@ -197,7 +244,7 @@ def _score_hand(
                         errors = rooted_errors(mesh.astype(np.float64), true_vertices, own, truth, protocol)
                         into[name] = float(errors.mean())
     scored = not np.isnan(flat).all()
-    mean2d = float(np.nanmean(flat)) if scored else None
+    mean2d = _known_mean(flat) if scored else None
     return HandScore(
         side=side,
         predicted=hand is not None,
@@ -208,6 +255,7 @@ def _score_hand(
         errors3d=errors3d,
         mpvpe=vertices,
         mpvpe_rough=rough,
+        absolute=absolute,
         pa_mpjpe=pa_joints,
         pa_mpvpe=pa_vertices,
         f_scores=f,
@@ -219,7 +267,8 @@ def _score_hand(
 def _pa_errors(points: np.ndarray, true_points: np.ndarray) -> tuple[np.ndarray, float]:
     """The points laid on the true ones by the best similarity, and their mean distance, mm."""
     aligned = similarity_aligned(points, true_points)
-    return aligned, float(np.linalg.norm(aligned - true_points, axis=-1).mean() * MM)
+    off = aligned - true_points
+    return aligned, float(np.sqrt((off * off).sum(-1)).sum() / len(off) * MM)
 
 
 def _part_of(parts: np.ndarray, side: int) -> np.ndarray:

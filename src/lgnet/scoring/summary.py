@@ -67,7 +67,7 @@ def tabulate(scores: Sequence[PictureScore]) -> Scores:
         "predicted": np.array([hand.predicted for hand in hands], bool),
         **{
             key: _column(hands, key)
-            for key in ("found", "right_side", "error2d_px", "pa_mpjpe", "pa_mpvpe", "mask_iou", "visible")
+            for key in ("found", "right_side", "error2d_px", "absolute", "pa_mpjpe", "pa_mpvpe", "mask_iou", "visible")
         },
         "errors2d": _rows([hand.errors2d for hand in hands]),
     }
@@ -78,6 +78,14 @@ def tabulate(scores: Sequence[PictureScore]) -> Scores:
     for index, limit in enumerate(F_LIMITS):
         columns[f"f_{limit:g}"] = np.array([_f_score(hand, index) for hand in hands], np.float64)
     return Scores(pictures, columns)
+
+
+def joined(parts: Sequence[Scores]) -> Scores:
+    """The pictures of several parts, one after the other."""
+    starts = np.cumsum([0, *(len(part) for part in parts)])
+    hands = {key: np.concatenate([part.hands[key] for part in parts]) for key in parts[0].hands}
+    hands["picture"] = np.concatenate([part.hands["picture"] + start for part, start in zip(parts, starts)])
+    return Scores({key: np.concatenate([part.pictures[key] for part in parts]) for key in parts[0].pictures}, hands)
 
 
 _NONE = np.full(NUM_JOINTS, np.nan)
@@ -99,42 +107,30 @@ def _column(records: Sequence[Any], key: str) -> np.ndarray:
     return np.array([_number(getattr(record, key)) for record in records], np.float64)
 
 
-def totals(scores: Scores, chosen: np.ndarray | None = None) -> Figures:
-    """Every figure's sum and count in each picture.
-
-    Args:
-        scores: the columns.
-        chosen: (H,) bool: only these hands; None: all. Figures of sides and pictures do not depend on it.
-    """
-    hands, pictures, count = scores.hands, scores.pictures, len(scores)
-    rows = slice(None) if chosen is None else chosen
-    of_picture = hands["picture"][rows]
-
-    def of_hands(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of (H,) or (H, 21), NaN: not counted."""
-        sums, known = row_totals(values[rows])
-        return np.bincount(of_picture, sums, count), np.bincount(of_picture, known, count)
-
+def row_figures(scores: Scores) -> Figures:
+    """Every figure's sum and count in each hand (H,), or, of those in `OF_PICTURES`, in each picture (P,)."""
+    hands, pictures = scores.hands, scores.pictures
     out: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {
         ("presence_accuracy",): row_totals(pictures["presence"]),
-        ("handedness_accuracy",): of_hands(hands["right_side"]),
+        ("handedness_accuracy",): row_totals(hands["right_side"]),
     }
     for name in PROTOCOLS:
-        out["protocols", name, "mpjpe"] = of_hands(hand_means(hands[f"errors3d_{name}"]))
+        out["protocols", name, "mpjpe"] = row_totals(hand_means(hands[f"errors3d_{name}"]))
         for key in ("mpvpe", "mpvpe_rough"):
-            out["protocols", name, key] = of_hands(hands[f"{key}_{name}"])
-    out["pa_mpjpe",], out["pa_mpvpe",] = of_hands(hands["pa_mpjpe"]), of_hands(hands["pa_mpvpe"])
+            out["protocols", name, key] = row_totals(hands[f"{key}_{name}"])
+    out["absolute_mpjpe",] = row_totals(hands["absolute"])
+    out["pa_mpjpe",], out["pa_mpvpe",] = row_totals(hands["pa_mpjpe"]), row_totals(hands["pa_mpvpe"])
     for limit in F_LIMITS:
-        out[f"f_{limit:g}",] = of_hands(hands[f"f_{limit:g}"])
+        out[f"f_{limit:g}",] = row_totals(hands[f"f_{limit:g}"])
     out["mrrpe",] = row_totals(pictures["mrrpe"])
     deep, flat = hands[f"errors3d_{PCK_PROTOCOL}"], hands["errors2d"]
     for start in AUC_STARTS:
-        out[f"auc_{start:g}_{AUC_LIMIT:g}",] = of_hands(right_share(deep, AUC_LIMIT, start))
+        out[f"auc_{start:g}_{AUC_LIMIT:g}",] = row_totals(right_share(deep, AUC_LIMIT, start))
     for limit in PCK2D_LIMITS:
-        out["pck2d", str(limit)] = of_hands(np.where(np.isnan(flat), np.nan, flat <= limit))
-    out["hands_found",] = of_hands(hands["found"])
-    out["error2d_px",] = of_hands(hands["error2d_px"])
-    out["mask_iou",] = of_hands(hands["mask_iou"])
+        out["pck2d", str(limit)] = row_totals(np.where(np.isnan(flat), np.nan, flat <= limit))
+    out["hands_found",] = row_totals(hands["found"])
+    out["error2d_px",] = row_totals(hands["error2d_px"])
+    out["mask_iou",] = row_totals(hands["mask_iou"])
     out["penetration", "depth"] = row_totals(pictures["depth"])
     out["penetration", "volume"] = row_totals(pictures["volume"])
     out["penetration", "contact"] = row_totals(pictures["touching"])
@@ -146,6 +142,23 @@ def totals(scores: Scores, chosen: np.ndarray | None = None) -> Figures:
     )
     out["penetration", "contact_accuracy"] = row_totals(agree)
     return out
+
+
+def totals(scores: Scores, chosen: np.ndarray | None = None) -> Figures:
+    """Every figure's sum and count in each picture.
+
+    Args:
+        scores: the columns.
+        chosen: (H,) bool: only these hands; None: all. Figures of sides and pictures do not depend on it.
+    """
+    rows = slice(None) if chosen is None else chosen
+    of_picture, count = scores.hands["picture"][rows], len(scores)
+    return {
+        path: both
+        if path[0] in OF_PICTURES
+        else (np.bincount(of_picture, both[0][rows], count), np.bincount(of_picture, both[1][rows], count))
+        for path, both in row_figures(scores).items()
+    }
 
 
 def row_totals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -165,30 +178,31 @@ OF_PICTURES = ("presence_accuracy", "mrrpe", "penetration")
 """Figures of pictures or sides: not said of a choice of hands."""
 
 
-def figures(scores: Scores, pictures: np.ndarray | None = None, hands: np.ndarray | None = None) -> dict[str, Any]:
+def figures(
+    scores: Scores, pictures: np.ndarray | None = None, hands: np.ndarray | None = None, rows: Figures | None = None
+) -> dict[str, Any]:
     """The figures, nested as in metrics.json, of all or a choice; None where there is no truth.
 
     Args:
         scores: the columns.
         pictures: (P,) bool: only these and their hands.
         hands: (H,) bool: only these; what is said of pictures is then left out.
+        rows: `row_figures` of the scores, where many choices are made; None: found anew.
     """
+    rows = row_figures(scores) if rows is None else rows
+    of_hands: np.ndarray | slice = slice(None) if hands is None else hands
     if pictures is not None:
-        of_hands = pictures[scores.hands["picture"]]
-        hands_chosen = of_hands if hands is None else hands & of_hands
-    else:
-        hands_chosen = hands
-    total = totals(scores, hands_chosen)
-    keep = slice(None) if pictures is None else pictures
-    every = scores.hands["predicted"][slice(None) if hands_chosen is None else hands_chosen]
-    means = {
-        path: _ratio(sums[keep].sum(), counts[keep].sum())
-        for path, (sums, counts) in total.items()
-        if hands is None or path[0] not in OF_PICTURES
-    }
-    scored = total["protocols", "C", "mpjpe"][1]
+        of_hands = pictures[scores.hands["picture"]] & (True if hands is None else hands)
+    of_pictures = slice(None) if pictures is None else pictures
+    means = {}
+    for path, (sums, counts) in rows.items():
+        if path[0] not in OF_PICTURES:
+            means[path] = _ratio(sums[of_hands].sum(), counts[of_hands].sum())
+        elif hands is None:
+            means[path] = _ratio(sums[of_pictures].sum(), counts[of_pictures].sum())
+    scored = int(rows["protocols", "C", "mpjpe"][1][of_hands].sum())
     count = {} if hands is not None else {"count": int(len(scores) if pictures is None else pictures.sum())}
-    return {**count, "hands": len(every), "hands_scored_3d": int(scored[keep].sum()), **nested(means)}
+    return {**count, "hands": len(scores.hands["side"][of_hands]), "hands_scored_3d": scored, **nested(means)}
 
 
 def _ratio(total: float, count: float) -> float | None:
@@ -217,19 +231,21 @@ def summarise(scores: Scores) -> dict[str, Any]:
     first = np.array([name.split("/")[0] for name in names], dtype=np.str_)
     if len(set(first)) > 1:
         groups |= {str(folder): first == folder for folder in sorted(set(first))}
+    rows = row_figures(scores)
     return {
-        **figures(scores),
-        "by": {k: figures(scores, kind == k) for k in kinds},
-        "groups": {str(name): figures(scores, chosen) for name, chosen in groups.items() if chosen.any()},
-        **{f"by_{name}": own for name, own in breakdown(scores).items()},
+        **figures(scores, rows=rows),
+        "by": {k: figures(scores, kind == k, rows=rows) for k in kinds},
+        "groups": {str(name): figures(scores, chosen, rows=rows) for name, chosen in groups.items() if chosen.any()},
+        **{f"by_{name}": own for name, own in breakdown(scores, rows).items()},
     }
 
 
-def breakdown(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
+def breakdown(scores: Scores, rows: Figures | None = None) -> dict[str, dict[str, dict[str, Any]]]:
     """Figures by hand, finger and joint, by closeness and pose difference of two hands, by how much of a hand is seen.
 
-    Empty where nothing is known to go by; "joint" and "finger" have `joint_figures`, the others `figures`.
+    Empty where nothing is known to go by; "joint" and "finger" have `joint_figures`, the others `figures`. `rows` as there.
     """
+    rows = row_figures(scores) if rows is None else rows
     hands, pictures = scores.hands, scores.pictures
     of = hands["picture"]
     fingers = {"wrist": [0], **{finger: list(range(4 * i + 1, 4 * i + 5)) for i, finger in enumerate(FINGERS)}}
@@ -240,7 +256,7 @@ def breakdown(scores: Scores) -> dict[str, dict[str, dict[str, Any]]]:
         "visible": _bins(hands["visible"], VISIBLE_BINS, "seen"),
     }
     out = {
-        name: {label: figures(scores, hands=chosen) for label, chosen in parts.items()}
+        name: {label: figures(scores, hands=chosen, rows=rows) for label, chosen in parts.items()}
         if any(chosen.any() for chosen in parts.values())
         else {}
         for name, parts in choices.items()
@@ -316,11 +332,17 @@ def interval(values: np.ndarray) -> list[float]:
 
 def to_npz(scores: Scores) -> bytes:
     """scores.npz: every column by its name, `pictures.name`, `hands.errors2d`, ...; read without pickle."""
-    file = io.BytesIO()
     columns = {f"pictures.{k}": v for k, v in scores.pictures.items()} | {
         f"hands.{k}": v for k, v in scores.hands.items()
     }
-    np.savez_compressed(file, **columns)  # type: ignore[arg-type]
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, values in columns.items():
+            member = zipfile.ZipInfo(f"{name}.npy")
+            # the errors of single joints, most of the bytes, hardly get smaller, and take long over it
+            member.compress_type = zipfile.ZIP_STORED if "errors" in name else zipfile.ZIP_DEFLATED
+            with archive.open(member, "w", force_zip64=True) as out:
+                np.lib.format.write_array(out, values, allow_pickle=False)
     return file.getvalue()
 
 
@@ -340,4 +362,5 @@ def read_scores(path: Path) -> Scores:
     parts = [{k.split(".", 1)[1]: v for k, v in columns.items() if k.startswith(p)} for p in ("pictures.", "hands.")]
     if "name" not in parts[0] or "picture" not in parts[1]:
         raise ValueError(f"{path} holds no scores of lgnet evaluate; name the folder of an evaluation")
+    parts[1].setdefault("absolute", np.full(len(parts[1]["picture"]), np.nan))  # not in files of earlier versions
     return Scores(parts[0], parts[1])
