@@ -134,6 +134,7 @@ def test_a_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, ring_here):
     )
     assert [row["samples"] for row in whole] == [row["samples"] for row in again] == [0, 24]
     assert [row["bench/mpjpe"] for row in whole] == [row["bench/mpjpe"] for row in again]
+    assert whole[-1]["seconds"] > 0  # of training up to the row, not to the state before
     assert (broken / "sheet.jpg").stat().st_size > 1000
     assert not list(broken.glob("*.part*"))
     network, saved, meta = load_network(broken / "last.safetensors")

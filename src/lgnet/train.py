@@ -145,8 +145,12 @@ def _loop(fabric, config: TrainConfig, task: Task, net, optimiser, average: Aver
                 sums, steps = {}, 0
             finished = state["samples"] >= config.samples
             if rank == 0 and (finished or _due(state["samples"], step_size, config.evaluate_every)):
+                now = time.monotonic()
+                state["seconds"] += now - marked
                 _evaluate(config, task, average, held_out, state, out, writer, feed.seen)
                 net.train()
+                marked = time.monotonic()  # an evaluation's time is not training's
+                begin += marked - now
             if finished or _due(state["samples"], step_size, config.checkpoint_every):
                 now = time.monotonic()
                 state["seconds"] += now - marked
