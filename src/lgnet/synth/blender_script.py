@@ -1,9 +1,9 @@
-"""Render scenes of synth/cycles.py with Cycles. Runs in Blender or in a python that has bpy, never within lgnet:
+"""Render scenes of synth/blender.py with Cycles. Runs in Blender or in a python that has bpy, never within lgnet:
 
     blender --background --factory-startup --python blender_script.py -- --samples 32 --threads 0 SCENE.npz ...
 
 Each SCENE.npz gives a SCENE.npy beside it: (H, W, 4) float32, linear RGB multiplied by alpha, and alpha. Blender 4.2 to
-5.x. What the arrays of a scene hold is said in `cycles.scene_arrays`. lgnet's camera frame is x right, y down, z forward;
+5.x. What the arrays of a scene hold is said in `blender.scene_arrays`. lgnet's camera frame is x right, y down, z forward;
 Blender's is x right, y up, z backward, so that a point (x, y, z) is (x, -y, -z) there and the camera stays at the origin.
 """
 
@@ -19,7 +19,7 @@ from mathutils import Vector  # pyright: ignore[reportMissingImports]
 
 FLIP = np.array([1.0, -1.0, -1.0])
 SUBSURFACE_RADIUS = (1.0, 0.37, 0.19)
-SUBSURFACE_SCALE = 0.0037  # metres: mean free paths of skin, Jensen et al. 2001
+SUBSURFACE_SCALE = 0.0015  # metres
 
 
 def main() -> None:
@@ -76,6 +76,7 @@ def set_engine(scene, samples: int, threads: int) -> None:
     with contextlib.suppress(TypeError):  # a Blender built without it
         own.denoiser = "OPENIMAGEDENOISE"
         own.denoising_input_passes = "RGB_ALBEDO_NORMAL"
+        own.denoising_prefilter = "FAST"
         own.use_denoising = True
     scene.view_settings.view_transform = "Raw"
 
@@ -87,7 +88,9 @@ def set_lights(scene, lights: np.ndarray) -> None:
     _sun(scene, "fill", -fill_towards * FLIP, fill, 60.0)
     world = bpy.data.worlds.new("world")
     scene.world = world
-    world.use_nodes = True
+    if world.node_tree is None:  # Blender 4; from 5 on there always is one
+        world.use_nodes = True
+    world.cycles.sampling_method, world.cycles.sample_map_resolution = "MANUAL", 64  # it is smooth: seconds are saved
     nodes, links = world.node_tree.nodes, world.node_tree.links
     nodes.clear()
     place, split = nodes.new("ShaderNodeTexCoord"), nodes.new("ShaderNodeSeparateXYZ")
@@ -146,7 +149,8 @@ def set_meshes(scene, data: dict) -> None:
 def material(data: dict, number: int, skin: float, metal: float, texture: int):
     """Principled BSDF over the mesh's attributes and, unless `texture` is -1, its textures."""
     made = bpy.data.materials.new(f"material{number}.{texture}")
-    made.use_nodes = True
+    if made.node_tree is None:
+        made.use_nodes = True
     tree = made.node_tree
     bsdf = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
     colour, gloss = _attribute(tree, "colour"), _separate(tree, _attribute(tree, "gloss"))
@@ -176,11 +180,11 @@ def material(data: dict, number: int, skin: float, metal: float, texture: int):
     tree.links.new(scaled.outputs[0], bsdf.inputs["Base Color"])
     tree.links.new(rough, bsdf.inputs["Roughness"])
     # our strengths run to 0.1 for skin; 0.5 is Blender's for an index of refraction of 1.5
-    tree.links.new(_math(tree, "MINIMUM", _math(tree, "MULTIPLY", shine, 8.0), 1.0), bsdf.inputs["Specular IOR Level"])
+    tree.links.new(_math(tree, "MINIMUM", _math(tree, "MULTIPLY", shine, 4.0), 1.0), bsdf.inputs["Specular IOR Level"])
     bsdf.inputs["Metallic"].default_value = metal
     if skin:
         bsdf.subsurface_method = "RANDOM_WALK_SKIN"
-        bsdf.inputs["Subsurface Weight"].default_value = 1.0
+        bsdf.inputs["Subsurface Weight"].default_value = 0.7
         bsdf.inputs["Subsurface Radius"].default_value = SUBSURFACE_RADIUS
         bsdf.inputs["Subsurface Scale"].default_value = SUBSURFACE_SCALE
     return made

@@ -43,7 +43,7 @@ class Cycles:
 
     program: str = "blender"
     """Blender, or a python that has the module bpy, by name or path."""
-    samples: int = 32
+    samples: int = 16
     """Paths traced a pixel, before the noise is taken out."""
     threads: int = 0
     """0: as many as Blender chooses."""
@@ -62,6 +62,11 @@ def repainted(
         lights = render_scenes([scene_arrays(d.meshes, d.scene.K, d.scene.size, d.shot.lights) for _, d in batch], cycles)
         for (index, drawn), rgba in zip(batch, lights):
             yield index, photographed(drawn, over(rgba, drawn.shot.background), config)
+
+
+def renderer_name(cycles: Cycles | None) -> str:
+    """What a folder's index says of who made the pixels; pictures of another name are not the same pictures."""
+    return "numba" if cycles is None else f"cycles, {cycles.samples} samples a pixel"
 
 
 def over(rgba: np.ndarray, background: np.ndarray) -> np.ndarray:
