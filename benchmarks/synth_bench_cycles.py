@@ -2,7 +2,7 @@
 
     python benchmarks/synth_bench_cycles.py --blender blender                              # benchmarks/synth-bench-cycles
     python benchmarks/synth_bench_cycles.py --renderer numba --out FOLDER                  # the same scenes by lgnet
-    python benchmarks/synth_bench_cycles.py --renderer numba --out FOLDER --pictures FILE.png      # both side by side
+    python benchmarks/synth_bench_cycles.py --blender blender --pictures docs/cycles.jpg   # some scenes by both
 
 Pictures, joints, boxes, pose, shape and part maps are kept; what `lgnet synth` writes besides, of every pixel and vertex,
 would be six times as large.
@@ -12,19 +12,42 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from lgnet.data.registry import open_data
-from lgnet.synth.blender import Cycles
-from lgnet.synth.generate import CYCLES_BENCH_CONFIG, CYCLES_BENCH_COUNT, CYCLES_BENCH_SEED, cycles_bench_drawn
+from lgnet.config import PRESETS
+from lgnet.synth.blender import Cycles, repainted
+from lgnet.synth.generate import (
+    CYCLES_BENCH_CONFIG,
+    CYCLES_BENCH_COUNT,
+    CYCLES_BENCH_SEED,
+    cycles_bench_drawn,
+    make_drawn,
+    training_rng,
+)
 from lgnet.synth.write import write_dataset
 
 FOLDER = Path(__file__).with_name("synth-bench-cycles")
 QUALITY = 86
-SHOWN = (0, 25, 60, 130, 200, 215, 250, 290)
+SHOWN = (0, 26, 200, 250)
+RICH = replace(PRESETS["lgnet-mobile"].synth, size=256)
+RICH_SEED, RICH_SHOWN = 77, (0, 3, 7, 10)
+
+
+def show(path: Path, cycles: Cycles) -> None:
+    """Scenes of the benchmark, then some with everything on: lgnet's renderer above, Cycles below."""
+    columns = []
+    for config, pictures in (
+        (CYCLES_BENCH_CONFIG, [(i, cycles_bench_drawn(i)) for i in SHOWN]),
+        (RICH, [(i, make_drawn(training_rng(RICH_SEED, 0, i), RICH)) for i in RICH_SHOWN]),
+    ):
+        for (_, own), (_, new) in zip(pictures, repainted(pictures, config, cycles)):
+            columns.append(np.concatenate([own.sample.image, new.sample.image], 0))
+    sheet = cv2.resize(np.concatenate(columns, 1), None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(path), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
 
 
 def main() -> None:
@@ -35,8 +58,12 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16, help="Cycles' samples a pixel")
     parser.add_argument("--threads", type=int, default=1, help="of Blender in each process; 0: it chooses")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--pictures", type=Path, help="also show some of --out (above) and of the benchmark (below)")
+    parser.add_argument("--pictures", type=Path, help="instead, draw some scenes by both renderers into this JPEG")
     args = parser.parse_args()
+    cycles = Cycles(args.blender, args.samples, args.threads)
+    if args.pictures is not None:
+        show(args.pictures, cycles)
+        return
     start = time.perf_counter()
     count = write_dataset(
         args.out,
@@ -46,17 +73,13 @@ def main() -> None:
         form="webdataset",
         shard_size=50,
         jobs=args.jobs,
-        cycles=Cycles(args.blender, args.samples, args.threads) if args.renderer == "cycles" else None,
+        cycles=cycles if args.renderer == "cycles" else None,
         draw=cycles_bench_drawn,
         maps=False,
         quality=QUALITY,
     )
     size = sum(path.stat().st_size for path in args.out.iterdir())
     print(f"{count} pictures in {args.out}, {size / 1e6:.2f} MB, {time.perf_counter() - start:.0f} s")
-    if args.pictures is not None:
-        pairs = [open_data(name) for name in (f"synth:{args.out}", "synth-bench-cycles")]
-        sheet = np.concatenate([np.concatenate([data[i].image for i in SHOWN], 1) for data in pairs], 0)
-        cv2.imwrite(str(args.pictures), sheet[..., ::-1])
 
 
 if __name__ == "__main__":

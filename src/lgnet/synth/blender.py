@@ -59,7 +59,9 @@ def repainted(
     """
     left = iter(pictures)
     while batch := list(islice(left, BATCH)):
-        lights = render_scenes([scene_arrays(d.meshes, d.scene.K, d.scene.size, d.shot.lights) for _, d in batch], cycles)
+        lights = render_scenes(
+            [scene_arrays(d.meshes, d.scene.K, d.scene.size, d.shot.lights) for _, d in batch], cycles
+        )
         for (index, drawn), rgba in zip(batch, lights):
             yield index, photographed(drawn, over(rgba, drawn.shot.background), config)
 
@@ -111,7 +113,9 @@ def render_scenes(
         last, status = _run([*call, *map(str, paths)], tick)
         made = [path.with_suffix(".npy") for path in paths]
         if status or not all(path.is_file() for path in made):
-            raise ValueError(f"{call[0]} could not render (exit status {status}); it said: {' / '.join(last) or 'nothing'}")
+            raise ValueError(
+                f"{call[0]} could not render (exit status {status}); it said: {' / '.join(last) or 'nothing'}"
+            )
         return [np.load(path, allow_pickle=False) for path in made]
 
 

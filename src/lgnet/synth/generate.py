@@ -13,7 +13,18 @@ from ..config import SynthConfig
 from ..data.sample import Sample, empty_sample, project
 from ..hand_model import load_hand_model
 from ..hands import SIDES
-from .appearance import Clothes, Lights, Mesh, Skin, forearm, hand_mesh, occluder, sample_clothes, sample_lights, sample_skin
+from .appearance import (
+    Clothes,
+    Lights,
+    Mesh,
+    Skin,
+    forearm,
+    hand_mesh,
+    occluder,
+    sample_clothes,
+    sample_lights,
+    sample_skin,
+)
 from .background import sample_background
 from .body import FOREARM, Body, bystander, find_body, person_meshes
 from .faults import develop, film, monochrome
@@ -170,7 +181,7 @@ def photographed(drawn: Drawn, linear: np.ndarray, config: SynthConfig) -> Drawn
     `config` is the one it was drawn with.
     """
     bits = np.random.PCG64()
-    bits.state = drawn.shot.camera
+    bits.state = drawn.shot.camera  # type: ignore[assignment]
     image = _photograph(np.random.Generator(bits), linear.copy(), drawn.light, config, drawn.shot.looks)
     return replace(drawn, sample=replace(drawn.sample, image=image))
 

@@ -33,7 +33,7 @@ from ..data.sample import Sample
 from ..data.synthetic import FORMATS, SCHEMA, index_file, intact, loose_name
 from ..hands import JOINT_NAMES, SIDES
 from . import interhand_layout
-from .blender import Cycles, command, repainted, renderer_name
+from .blender import Cycles, command, renderer_name, repainted
 from .generate import Drawn, make_drawn, training_rng
 from .labels import make_labels
 
@@ -186,9 +186,7 @@ def _shards(
         yield from pool.imap_unordered(_write_shard, tasks)
 
 
-def _write_shard(
-    task: tuple[_Work, int], tick: Callable[[], None] = lambda: None
-) -> tuple[int, dict[str, Any]]:
+def _write_shard(task: tuple[_Work, int], tick: Callable[[], None] = lambda: None) -> tuple[int, dict[str, Any]]:
     """Draw one shard; its number and its record in the index."""
     work, number = task
     folder, plan = work.folder, work.plan
