@@ -37,6 +37,9 @@ RICH = replace(CONFIG, looks=1.0, people=1.0, held=1.0)
 BLENDER = shutil.which(os.environ.get("LGNET_BLENDER", "blender"))
 needs_blender = pytest.mark.skipif(BLENDER is None, reason="no Blender here: set LGNET_BLENDER to one")
 
+BENCH = Path(__file__).parents[1] / "benchmarks" / "synth-bench-cycles"
+needs_bench = pytest.mark.skipif(not BENCH.is_dir(), reason="benchmarks/ is in the repository alone")
+
 PAINTER = """#!{python}
 import sys
 import numpy as np
@@ -266,6 +269,7 @@ def test_the_script_stands_alone():
     assert names <= {*sys.stdlib_module_names, "bpy", "mathutils", "numpy"}
 
 
+@needs_bench
 def test_the_benchmark_is_read_with_its_kinds_and_joints_in_their_boxes():
     data = open_data("synth-bench-cycles")
     assert len(data) == 300 and not data.skipped
@@ -283,6 +287,7 @@ def test_the_benchmark_is_read_with_its_kinds_and_joints_in_their_boxes():
     assert not check_data("synth-bench-cycles").faults
 
 
+@needs_bench
 @pytest.mark.parametrize("index", [0, 200, 299])
 def test_the_benchmark_is_of_the_scenes_that_are_drawn_for_it(index):
     """Its labels are those of its seed, and its pictures look like our renderer's of the same scene."""
@@ -329,15 +334,18 @@ def lights(key: float = 0.0, fill: float = 0.0, sky: float = 0.0, ground: float 
 
 @needs_blender
 def test_the_light_is_as_bright_as_ours_and_from_the_same_side():
+    """And where there is nothing, there is nothing."""
     assert BLENDER is not None
     K = np.array([100.0, 100, 31.5, 31.5])
     cases = [(0.0, lights(key=1)), (0.0, lights(fill=1)), (0.9, lights(sky=1)), (0.9, lights(ground=1))]
     meshes = [square(turn) for turn, _ in cases]
     scenes = [scene_arrays(mesh, K, 64, light) for mesh, (_, light) in zip(meshes, cases)]
-    for mesh, (_, light), rgba in zip(meshes, cases, render_scenes(scenes, Cycles(BLENDER, 32, 1))):
+    *pictures, empty = render_scenes([*scenes, scene_arrays([], K, 64, lights(key=1))], Cycles(BLENDER, 32, 1))
+    assert np.abs(empty).max() < 1e-4  # what the denoiser leaves
+    for mesh, (_, light), rgba in zip(meshes, cases, pictures):
         own = render(mesh, K, np.zeros((64, 64, 3), np.float32), light).linear[32, 32]
         np.testing.assert_allclose(rgba[32, 32], [*own, 1], atol=0.006)
-        assert (rgba[2, 2] == 0).all()
+        assert np.abs(rgba[2, 2]).max() < 1e-4
 
 
 @needs_blender
@@ -365,9 +373,9 @@ def test_cycles_draws_things_where_our_labels_are():
 
 
 @needs_blender
+@needs_bench
 def test_the_benchmark_is_what_blender_draws():
     assert BLENDER is not None
-    own = [(index, cycles_bench_drawn(index)) for index in (3,)]
-    for index, drawn in repainted(own, generate.CYCLES_BENCH_CONFIG, Cycles(BLENDER, 16, 1)):
-        stored = open_data("synth-bench-cycles")[index].image.astype(float)
-        assert np.abs(stored - drawn.sample.image).mean() < 6
+    ((_, drawn),) = repainted([(3, cycles_bench_drawn(3))], generate.CYCLES_BENCH_CONFIG, Cycles(BLENDER, 16, 1))
+    stored = open_data("synth-bench-cycles")[3].image.astype(float)
+    assert np.abs(stored - drawn.sample.image).mean() < 6
