@@ -91,7 +91,8 @@ def command(cycles: Cycles) -> list[str]:
     if Path(program).name.startswith("python"):
         call = [program, "-P", str(SCRIPT)]  # -P: our own modules' names are nothing to its packages
     else:
-        call = [program, "--background", "--factory-startup", "--python-exit-code", "1", "--python", str(SCRIPT)]
+        call = [program, "--background", "--factory-startup", "--threads", str(cycles.threads)]
+        call += ["--python-exit-code", "1", "--python", str(SCRIPT)]
     return [*call, "--", "--samples", str(cycles.samples), "--threads", str(cycles.threads)]
 
 
