@@ -137,6 +137,15 @@ def test_heavy_and_optional_packages_stay_where_they_belong():
         assert not packages & {"pickle", "torchvision"} or name == "safe_pickle", name
 
 
+def test_blender_is_another_program():
+    """Its module (GPL) is imported by the script that runs in it, and that script by nobody."""
+    script = "synth.blender_script"
+    assert "bpy" in imports(script)
+    assert not own(script)
+    for name in MODULES:
+        assert name == script or not {"bpy", script} & imports(name), name
+
+
 @pytest.mark.parametrize("module", ["lgnet", "lgnet.config", "lgnet.hands", "lgnet.metrics", "lgnet.data.registry"])
 def test_importing_needs_no_torch(module):
     code = f"import {module}, sys; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from .config import SynthConfig
+
+if TYPE_CHECKING:
+    from .synth.blender import Cycles
 
 PROGRAM = "lgnet"
 DEMO_OUT = "lgnet-demo"
@@ -159,7 +162,7 @@ def evaluate(
     """Measure weights, or predictions kept as files, on a data set: tables, DIR/metrics.json, plots and cases.
 
     Args:
-        data: synth-bench, synth:FOLDER, realdata:FOLDER, or another of docs/data.md.
+        data: synth-bench, synth-bench-cycles, synth:FOLDER, realdata:FOLDER, or another of docs/data.md.
         out: folder of the results.
         weights: bundled weights by name, or a checkpoint by path.
         boxes: own: lgnet finds the hands itself; truth: boxes and sides are given. With --predictions, what whoever
@@ -240,6 +243,10 @@ def synth(
     jobs: Whole = 1,
     views: Whole = 1,
     preview: bool = False,
+    renderer: Literal["numba", "cycles"] = "numba",
+    blender: Annotated[str, arg(metavar="PROGRAM")] = "blender",
+    samples: Whole = 16,
+    threads: Whole = 0,
     config: Annotated[SynthConfig, arg(name="")] = SynthConfig(full_frame=True),
 ) -> int:
     """Draw labelled synthetic pictures; the same seed gives the same pictures on every machine.
@@ -256,6 +263,10 @@ def synth(
         jobs: how many processes draw; the result is the same.
         views: how many cameras of a rig see each scene; the pictures of a scene come after one another.
         preview: write only one sheet, preview.jpg, of the pictures with their joints (right hand red, left hand blue).
+        renderer: numba: lgnet's own; cycles: the same scenes and labels, their pixels by Blender's Cycles (docs/data.md).
+        blender: for cycles: Blender 4.2 or later, or a python that has its module bpy, by name or path.
+        samples: for cycles: paths traced a pixel.
+        threads: for cycles: of Blender in each process; 0: as many as it chooses.
         config: what they are drawn from.
     """
     if count < 1 or seed < 0:
@@ -264,29 +275,29 @@ def synth(
         raise UsageError(f"--size is at least 32 pixels, not {config.size}")
     if shard_size < 1 or jobs < 1 or views < 1:
         raise UsageError(f"--shard-size, --jobs and --views are at least 1, not {shard_size}, {jobs} and {views}")
+    if samples < 1 or threads < 0:
+        raise UsageError(f"--samples is at least 1 and --threads at least 0, not {samples} and {threads}")
+    from .synth.blender import Cycles
+
+    cycles = Cycles(blender, samples, threads) if renderer == "cycles" else None
     if preview:
-        return _preview(Path(out), count, seed, config, views)
+        return _preview(Path(out), count, seed, config, views, cycles)
     from .synth.write import write_dataset
 
-    written = write_dataset(out, count, seed, config, format, shard_size, jobs, views)
+    written = write_dataset(out, count, seed, config, format, shard_size, jobs, views, cycles)
     print(f"{written} pictures in {out}")
     return 0
 
 
-def _preview(folder: Path, count: int, seed: int, config: SynthConfig, views: int) -> int:
+def _preview(folder: Path, count: int, seed: int, config: SynthConfig, views: int, cycles: Cycles | None) -> int:
     import cv2
 
-    from .synth.generate import make_sample, training_rng
-    from .synth.rig import draw_views
+    from .synth.write import numbered
     from .visualize import COLOURS, contact_sheet, skeleton
 
     tiles, captions = [], []
-    if views > 1:
-        samples = (drawn.sample for drawn in draw_views(seed, range(count), views, config))
-    else:
-        samples = (make_sample(training_rng(seed, 0, index), config) for index in range(count))
-    for index, sample in enumerate(samples):
-        picture = sample.image
+    for index, drawn in numbered(seed, config, range(count), views, cycles):
+        sample, picture = drawn.sample, drawn.sample.image
         for side, colour in enumerate((COLOURS["right"], COLOURS["left"])):
             if sample.present[side]:
                 picture = skeleton(picture, sample.joints2d[side], colour)
@@ -308,7 +319,7 @@ def data(
 
     Args:
         action: check.
-        name: synth:FOLDER, realdata:FOLDER, synth-bench, or another of docs/data.md.
+        name: synth:FOLDER, realdata:FOLDER, synth-bench, synth-bench-cycles, or another of docs/data.md.
     """
     if action != "check":
         raise UsageError(f"lgnet data can check, not {action}: lgnet data check NAME:ROOT")

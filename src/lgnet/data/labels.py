@@ -91,9 +91,9 @@ def png(pixels: np.ndarray) -> bytes:
     return _coded(".png", pixels, [])
 
 
-def jpeg(pixels: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 RGB as JPEG of quality 95."""
-    return _coded(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])
+def jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
+    """(H, W, 3) uint8 RGB as JPEG."""
+    return _coded(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 def _coded(kind: str, pixels: np.ndarray, options: list[int]) -> bytes:

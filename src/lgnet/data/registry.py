@@ -128,10 +128,10 @@ def _missing(spec: str) -> Iterator[str]:
 
         folder = read_realdata(root).root
         yield from (f"{folder / file} is missing" for file in FILES if not (folder / file).is_file())
-    elif name == "synth":
+    elif name in ("synth", "synth-bench-cycles"):
         from .synthetic import damaged, open_folder
 
-        yield from damaged(open_folder(Path(root)))
+        yield from damaged(open_folder(Path(root) if name == "synth" else _cycles_bench(root)))
     elif name.startswith("interhand26m-"):
         from .interhand import damaged, find_annotations, index_folder
 
@@ -167,6 +167,26 @@ def _open_synth_bench(root: str) -> DataSet:
             raise
         raise ValueError(f"drawing synth-bench needs {error.name}; install it by pip install 'lgnet[train]'") from error
     return DataSet("synth-bench", BENCH_COUNT, bench_sample)
+
+
+def _cycles_bench(root: str) -> Path:
+    """The folder of synth-bench-cycles: the one named, or the repository's."""
+    if root:
+        return Path(root)
+    folder = Path(__file__).parents[3] / "benchmarks" / "synth-bench-cycles"
+    if not folder.is_dir():
+        raise ValueError(
+            "synth-bench-cycles lies in lgnet's repository, which an installed lgnet does not have: get the folder "
+            "benchmarks/synth-bench-cycles from there and name it as synth-bench-cycles:FOLDER"
+        )
+    return folder
+
+
+def _open_cycles_bench(root: str) -> DataSet:
+    from .synthetic import load_sample, open_folder
+
+    data, name = open_folder(_cycles_bench(root)), "synth-bench-cycles"
+    return DataSet(name, data.count, lambda i: replace(load_sample(data, i), name=f"{name}/{i:06d}"), data.skipped)
 
 
 def _open_synth(root: str) -> DataSet:
@@ -332,6 +352,7 @@ OPENERS: dict[str, Callable[[str], DataSet]] = {
     "realdata": _open_realdata,
     "synth": _open_synth,
     "synth-bench": _open_synth_bench,
+    "synth-bench-cycles": _open_cycles_bench,
     "ego2hands-eval": _open_ego2hands,
     "ego3dhands": _open_ego3dhands,
     "hic": _open_hic,

@@ -45,6 +45,7 @@ class Synthetic:
     shards: tuple[dict[str, Any], ...]  # the finished ones, by number
     shard_size: int
     wanted: int  # pictures when the folder is finished
+    maps: bool = True  # whether there are the labels of every pixel and vertex
 
     @property
     def count(self) -> int:
@@ -75,7 +76,14 @@ def open_folder(root: Path) -> Synthetic:
         if head["format"] == "interhand":
             raise ValueError(f"{root} is in InterHand2.6M's layout: name it as interhand26m-train:{root}")
         shards = sorted(head["shards"], key=lambda record: int(record["number"]))
-        data = Synthetic(root, head["format"], tuple(shards), int(head["shard_size"]), int(head["count"]))
+        data = Synthetic(
+            root,
+            head["format"],
+            tuple(shards),
+            int(head["shard_size"]),
+            int(head["count"]),
+            bool(head.get("maps", True)),
+        )
         _ = data.count, data.skipped
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error!r}); run lgnet synth anew into an empty folder") from error
@@ -164,8 +172,12 @@ def load_labels(data: Synthetic, index: int) -> Labels:
     """Read the labels of every pixel, joint and vertex of one picture.
 
     Raises:
-        ValueError: a file is missing or damaged.
+        ValueError: a file is missing or damaged, or the folder was written without these labels.
     """
+    if not data.maps:
+        raise ValueError(
+            f"{data.root} was written without the labels of every pixel and vertex; draw the pictures anew"
+        )
     stem, files = read_files(data, index, MAPS)
     try:
         return decode(files)

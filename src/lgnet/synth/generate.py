@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,8 +42,23 @@ BENCH_SEED = 0x1B37C4
 """Nothing else may use this seed: training seeds are below 2**16 by `training_rng`."""
 BENCH_CONFIG = SynthConfig(size=320, full_frame=True, fill=(0.3, 0.85), difficulty=0.5)
 
+CYCLES_BENCH_COUNT = 300
+CYCLES_BENCH_SEED = 0x3C9C1E
+"""Of synth-bench-cycles, and like BENCH_SEED of nothing else."""
+CYCLES_BENCH_CONFIG = replace(BENCH_CONFIG, size=256)
+
 LEAST_VISIBLE = 0.12
 """A hand of which less than this share of its outline's area shows makes a scene that is thrown away."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What another renderer than ours needs besides the meshes, and how the camera took the picture."""
+
+    background: np.ndarray  # (H, W, 3) float32 linear RGB
+    lights: Lights
+    looks: bool  # whether the camera is one of the new looks
+    camera: dict[str, Any]  # the generator's state when its faults were drawn
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,7 @@ class Drawn:
     ]  # which of `meshes` begins with the right hand's vertices, which with the left's
     objects: tuple[int, ...]  # which are things held or in the way: no part of anybody
     rendered: Rendered
+    shot: Shot
     lens: Lens | None = None  # `rendered` is of the meshes that it has bent, `meshes` are straight
 
 
@@ -181,19 +198,37 @@ def photograph(
     if lens is not None:
         background = bend_picture(background, K, lens)
     rendered = render(seen.meshes, K, background, seen.lights, lens=lens)
-    level = config.difficulty * rng.uniform(0, 1.4)
-    linear = rendered.linear
-    if seen.looks:
-        linear = film(smooth_edges(linear, rendered.depth), rng, seen.light, level)
-    image = develop(linear, rng, level, toned=bool(config.toned and rng.random() < config.toned))
-    if seen.looks and rng.random() < 0.08:
-        image = monochrome(image, rng)
+    shot = Shot(background, seen.lights, seen.looks, rng.bit_generator.state)  # type: ignore[arg-type]
+    linear = smooth_edges(rendered.linear, rendered.depth) if seen.looks else rendered.linear
+    image = _through_camera(rng, linear, seen.light, config, seen.looks)
     sample = empty_sample(name, scene.kind, image, K.astype(np.float32))
     sample = replace(sample, parts=rendered.parts, hand_model="lgnet", distortion=lens and lens.distortion)
     for side, hand in enumerate(scene.hands):
         if hand is not None and not _label(sample, side, hand, scene, rendered.parts) and not force:
             return None
-    return Drawn(sample, scene, seen.light, seen.meshes, seen.hands, seen.objects, rendered, lens)
+    return Drawn(sample, scene, seen.light, seen.meshes, seen.hands, seen.objects, rendered, shot, lens)
+
+
+def _through_camera(
+    rng: np.random.Generator, linear: np.ndarray, style: str, config: SynthConfig, looks: bool
+) -> np.ndarray:
+    """(H, W, 3) uint8 of light (H, W, 3) float32 linear, which may be changed in place: with the camera's faults."""
+    level = config.difficulty * rng.uniform(0, 1.4)
+    if looks:
+        linear = film(linear, rng, style, level)
+    image = develop(linear, rng, level, toned=bool(config.toned and rng.random() < config.toned))
+    return monochrome(image, rng) if looks and rng.random() < 0.08 else image
+
+
+def taken_again(drawn: Drawn, linear: np.ndarray, config: SynthConfig) -> Drawn:
+    """The picture anew from light (H, W, 3) float32 linear of another renderer: same camera, same faults, same labels.
+
+    `config` is the one it was drawn with.
+    """
+    bits = np.random.PCG64()
+    bits.state = drawn.shot.camera  # type: ignore[assignment]
+    image = _through_camera(np.random.Generator(bits), linear.copy(), drawn.light, config, drawn.shot.looks)
+    return replace(drawn, sample=replace(drawn.sample, image=image))
 
 
 def _simple(
@@ -325,3 +360,18 @@ def bench_sample(index: int) -> Sample:
     kind = "interacting" if index < 600 else "separate" if index < 800 else "single"
     rng = np.random.Generator(np.random.PCG64([BENCH_SEED, index]))
     return make_sample(rng, BENCH_CONFIG, kind, name=f"synth-bench/{index:04d}")
+
+
+def cycles_bench_drawn(index: int) -> Drawn:
+    """Scene `index` (0..299) of synth-bench-cycles as our own renderer draws it: 180 interacting, 60 separate, 60 single.
+
+    The benchmark itself is read, not drawn (benchmarks/synth-bench-cycles): its pixels are Blender's.
+
+    Raises:
+        IndexError: there is no such scene.
+    """
+    if not 0 <= index < CYCLES_BENCH_COUNT:
+        raise IndexError(f"synth-bench-cycles has pictures 0 to {CYCLES_BENCH_COUNT - 1}, not {index}")
+    kind = "interacting" if index < 180 else "separate" if index < 240 else "single"
+    rng = np.random.Generator(np.random.PCG64([CYCLES_BENCH_SEED, index]))
+    return make_drawn(rng, CYCLES_BENCH_CONFIG, kind, name=f"{index:06d}")

@@ -14,7 +14,7 @@ from .lens import Lens, bent
 from .rotations import cross, norm
 from .skin_detail import LEVELS, detail_maps
 from .skin_shader import AMOUNTS, BLOOD, MELANIN, shade_looks
-from .skin_texels import SIZE
+from .skin_texels import TEXEL
 
 _NO_SHADOW = np.full((1, 1), 1e9, np.float32), np.array([0, 0, 1], np.float32)
 
@@ -75,7 +75,7 @@ def render(
         frame,
     )
     if looks:
-        level = _detail_level(meshes, K)
+        level = texel_level(meshes, K)
         shade_looks(*inputs, detail_maps()[level], level, *_materials(meshes), MELANIN, BLOOD)
     else:
         raster.shade(*inputs)
@@ -132,14 +132,13 @@ def _materials(meshes: Sequence[Mesh]) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return corner, material, np.stack([none if m.amounts is None else m.amounts for m in meshes])
 
 
-def _detail_level(meshes: Sequence[Mesh], K: np.ndarray) -> int:
+def texel_level(meshes: Sequence[Mesh], K: np.ndarray) -> int:
     """The level of the detail maps whose texels are about as large as the nearest hand's pixels."""
     hands = [m for m in meshes if m.corner is not None]
     if not hands:
         return 0
     nearest = min(float(np.median(m.vertices[:, 2])) for m in hands)
-    texel = 2.9e-4 * 1024 / SIZE  # metres: the UVs' median scale
-    return int(np.clip(np.floor(np.log2(max(nearest / float(K[0]) / texel, 1e-6)) + 0.5), 0, LEVELS - 1))
+    return int(np.clip(np.floor(np.log2(max(nearest / float(K[0]) / TEXEL, 1e-6)) + 0.5), 0, LEVELS - 1))
 
 
 def _light_basis(travel: np.ndarray) -> np.ndarray:

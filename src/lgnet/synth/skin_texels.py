@@ -17,6 +17,8 @@ from . import raster
 
 SIZE = 640
 """Texels a side; one is about half a millimetre of skin wide."""
+TEXEL = 2.9e-4 * 1024 / SIZE
+"""Metres: the median scale of the UVs."""
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,13 @@ from ..data.sample import Sample
 from ..data.synthetic import FORMATS, SCHEMA, index_file, intact, loose_name
 from ..hands import JOINT_NAMES, SIDES
 from . import interhand_layout
+from .blender import Cycles, command, renderer_name, repainted
 from .generate import Drawn, make_drawn, training_rng
 from .labels import make_labels
 from .rig import draw_views
 
 SHARD_SIZE = 500
+QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,20 @@ class Plan:
     shard_size: int
     config: dict[str, Any]
     views: int = 1  # pictures of each scene
+    renderer: str = "numba"
+    maps: bool = True  # whether there are the labels of every pixel and vertex
+    quality: int = QUALITY  # of the JPEGs
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a process needs to write a shard of a folder."""
+
+    folder: Path
+    plan: Plan
+    config: SynthConfig
+    draw: Callable[[int], Drawn] | None
+    cycles: Cycles | None
 
 
 def write_dataset(
@@ -63,16 +79,33 @@ def write_dataset(
     shard_size: int = SHARD_SIZE,
     jobs: int = 1,
     views: int = 1,
+    cycles: Cycles | None = None,
+    draw: Callable[[int], Drawn] | None = None,
+    maps: bool = True,
+    quality: int = QUALITY,
 ) -> int:
-    """Draw and write `count` pictures with all labels under `out`; how many are there now.
-
-    With several `views`, that many pictures after one another are one scene seen by a rig of cameras (rig.py).
+    """Draw and write `count` pictures with their labels under `out`; how many are there now.
 
     Shards that are finished and intact are left as they are. The result does not depend on `jobs`, nor on how often
     the run was broken off.
 
+    Args:
+        out: the folder.
+        count: how many pictures.
+        seed: of the first.
+        config: what they are drawn from.
+        form: one of `data.synthetic.FORMATS`.
+        shard_size: pictures that one process writes at a time.
+        jobs: processes.
+        views: so many pictures after one another are one scene seen by a rig of cameras (rig.py).
+        cycles: let Blender make the pixels.
+        draw: number -> picture, a function of a module; None: the training pictures of `seed`.
+        maps: also write the labels of every pixel and vertex (not those of the InterHand2.6M layout, which has none).
+        quality: of the JPEGs.
+
     Raises:
-        ValueError: no such format, one that has no place for what is asked for, or the folder was begun with another plan.
+        ValueError: no such format, one that has no place for what is asked for, the folder was begun with another plan, or
+            Blender is missing or fails.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -83,20 +116,28 @@ def write_dataset(
     if form == "interhand" and config.lens:
         raise ValueError("InterHand2.6M's layout has no place for lenses that bend lines; draw without --lens")
     plain = json.loads(json.dumps(asdict(config)))
-    plan = Plan(SCHEMA, __version__, form, count, seed, shard_size, plain, views)
+    if cycles is not None:
+        command(cycles)  # a missing Blender is told before anything is written
+    name = renderer_name(cycles)
+    plan = Plan(SCHEMA, __version__, form, count, seed, shard_size, plain, views, name, maps, quality)
     folder = Path(out)
     done = _begin(folder, plan)
     left = [number for number in range(-(-count // shard_size)) if number not in done]
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("drawing", total=count, completed=sum(done[n]["pictures"] for n in done))
-        for number, record in _shards(folder, plan, config, left, jobs, lambda: progress.advance(task)):
+        work = _Work(folder, plan, config, draw, cycles)
+        for number, record in _shards(work, left, jobs, lambda: progress.advance(task)):
             done[number] = record
             progress.update(task, completed=sum(done[n]["pictures"] for n in done))
             _write_index(folder, plan, done)
     if form == "interhand" and (left or not interhand_layout.merged(folder)):
         interhand_layout.merge(folder, [done[number]["name"] for number in sorted(done)])
     return sum(record["count"] for record in done.values())
+
+
+_DEFAULTS = {"views": 1, "renderer": "numba", "maps": True, "quality": QUALITY}
+"""What an index of an earlier version does not say."""
 
 
 def _begin(folder: Path, plan: Plan) -> dict[int, dict[str, Any]]:
@@ -109,11 +150,10 @@ def _begin(folder: Path, plan: Plan) -> dict[int, dict[str, Any]]:
         if not path.is_file():
             continue
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
+            before = _DEFAULTS | json.loads(path.read_text(encoding="utf-8"))
             shards = {int(record["number"]): record for record in before.get("shards", [])}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is damaged; delete it and the files beside it, or give another --out") from error
-        before.setdefault("views", 1)
         for key, wanted in asdict(plan).items():
             if before.get(key) != wanted:
                 raise ValueError(
@@ -142,10 +182,10 @@ def _write_index(folder: Path, plan: Plan, done: dict[int, dict[str, Any]]) -> N
 
 
 def _shards(
-    folder: Path, plan: Plan, config: SynthConfig, numbers: list[int], jobs: int, tick: Callable[[], None]
+    work: _Work, numbers: list[int], jobs: int, tick: Callable[[], None]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Write shards here (`tick` after each picture) or in `jobs` processes; their records in the index as they finish."""
-    tasks = [(folder, plan, config, number) for number in numbers]
+    tasks = [(work, number) for number in numbers]
     if min(jobs, len(tasks)) <= 1:
         for task in tasks:
             yield _write_shard(task, tick)
@@ -154,18 +194,17 @@ def _shards(
         yield from pool.imap_unordered(_write_shard, tasks)
 
 
-def _write_shard(
-    task: tuple[Path, Plan, SynthConfig, int], tick: Callable[[], None] = lambda: None
-) -> tuple[int, dict[str, Any]]:
+def _write_shard(task: tuple[_Work, int], tick: Callable[[], None] = lambda: None) -> tuple[int, dict[str, Any]]:
     """Draw one shard; its number and its record in the index."""
-    folder, plan, config, number = task
+    work, number = task
+    folder, plan = work.folder, work.plan
     indices = range(number * plan.shard_size, min(plan.count, (number + 1) * plan.shard_size))
-    pictures = _pictures(plan, config, indices, tick)
+    pictures = _told(_pictures(work, indices), tick)
     with _one_thread():
         if plan.format == "interhand":
             name, count = interhand_layout.write_part(folder, number, pictures)
         else:
-            files = ((drawn.sample.name, picture_files(plan.seed, index, drawn)) for index, drawn in pictures)
+            files = ((drawn.sample.name, picture_files(plan, index, drawn)) for index, drawn in pictures)
             name = (_write_tar if plan.format == "webdataset" else _write_files)(folder, number, files)
             count = len(indices)
     record = {"number": number, "name": name, "pictures": len(indices), "count": count}
@@ -187,25 +226,39 @@ def _one_thread() -> Iterator[None]:
         cv2.setNumThreads(before[1])
 
 
-def _pictures(plan: Plan, config: SynthConfig, indices: range, tick: Callable[[], None]) -> Iterator[tuple[int, Drawn]]:
-    if plan.views > 1:
-        drawn = draw_views(plan.seed, indices, plan.views, config)
+def _pictures(work: _Work, indices: range) -> Iterator[tuple[int, Drawn]]:
+    if work.draw is None:
+        return numbered(work.plan.seed, work.config, indices, work.plan.views, work.cycles)
+    pictures = ((index, work.draw(index)) for index in indices)
+    return pictures if work.cycles is None else repainted(pictures, work.config, work.cycles)
+
+
+def numbered(
+    seed: int, config: SynthConfig, indices: range, views: int = 1, cycles: Cycles | None = None
+) -> Iterator[tuple[int, Drawn]]:
+    """The pictures of a seed with these numbers, each scene from `views` cameras, of our renderer or of Cycles."""
+    if views > 1:
+        pictures = zip(indices, draw_views(seed, indices, views, config))
     else:
-        drawn = (make_drawn(training_rng(plan.seed, 0, i), config, name=f"{i:06d}") for i in indices)
-    for index, picture in zip(indices, drawn):
-        yield index, picture
+        pictures = ((i, make_drawn(training_rng(seed, 0, i), config, name=f"{i:06d}")) for i in indices)
+    return pictures if cycles is None else repainted(pictures, config, cycles)
+
+
+def _told(pictures: Iterator[tuple[int, Drawn]], tick: Callable[[], None]) -> Iterator[tuple[int, Drawn]]:
+    for picture in pictures:
+        yield picture
         tick()
 
 
-def picture_files(seed: int, index: int, drawn: Drawn) -> dict[str, bytes]:
+def picture_files(plan: Plan, index: int, drawn: Drawn) -> dict[str, bytes]:
     """A picture and its labels as files, by the end of their names: jpg, json, parts.png and data.labels.MAPS."""
     labels = make_labels(drawn)
-    description = describe(seed, index, drawn, labels.joints_visible)
+    description = describe(plan.seed, index, drawn, labels.joints_visible)
     return {
-        "jpg": jpeg(drawn.sample.image),
+        "jpg": jpeg(drawn.sample.image, plan.quality),
         "json": json.dumps(description).encode(),
         "parts.png": png(np.asarray(drawn.sample.parts)),
-        **encode(labels),
+        **(encode(labels) if plan.maps else {}),
     }
 
 
