@@ -79,7 +79,7 @@ def rich() -> Drawn:
 
 
 @pytest.mark.parametrize("config", [CONFIG, RICH])
-def test_our_own_light_taken_again_again_is_the_very_picture(config):
+def test_our_own_light_taken_again_is_the_very_picture(config):
     """What is kept with a picture is enough for another renderer: not a byte of the camera's work depends on more."""
     for index in range(4):
         drawn = make_drawn(training_rng(3, 0, index), config)
