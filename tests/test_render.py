@@ -61,12 +61,22 @@ def test_the_same_seed_gives_the_same_bytes():
     assert digest(3, 1.0) != digest(3)
 
 
-def test_another_process_draws_the_same_bytes():
+OLDER = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "MKL_CBWR": "COMPATIBLE",
+    "OPENBLAS_CORETYPE": "Nehalem",
+    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX2 FMA3",
+}
+"""What lets torch, its BLAS, NumPy's and NumPy compute as on a processor without AVX (other processors read past it)."""
+
+
+@pytest.mark.parametrize("processor", [{}, OLDER], ids=["this processor", "an older one"])
+def test_another_process_draws_the_same_bytes(processor):
     here = Path(__file__).parent
     run = subprocess.run(
         [sys.executable, "-c", "from test_render import digest; print(digest(3), digest(3, 1.0))"],
         cwd=here.parent,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), *(p for p in sys.path if p)])},
+        env={**os.environ, **processor, "PYTHONPATH": os.pathsep.join([str(here), *(p for p in sys.path if p)])},
         capture_output=True,
         text=True,
         check=True,

@@ -57,12 +57,12 @@ def joint_axes(model: HandModel) -> Float[Tensor, "15 3 3"]:
     """
     if model.side != "right":
         raise ValueError("joint axes are found on the right hand; mirror its rotations for the left")
-    points, centres = model.points, model.centres
-    palm = palm_axes(model)[1]
-    axes = torch.zeros(15, 3, 3)
+    points, centres = model.points.double(), model.centres.double()  # rounded once: the same on every processor
+    palm = palm_axes(model)[1].double()
+    axes = torch.zeros(15, 3, 3, dtype=torch.float64)
     for finger in range(5):
         chain = [*centres[3 * finger + 1 : 3 * finger + 4], points[4 * finger + 4]]
-        inward = palm if finger else -model.thumb_dorsal
+        inward = palm if finger else -model.thumb_dorsal.double()
         for joint in range(3):
             bone = torch.nn.functional.normalize(chain[joint + 1] - chain[joint], dim=0)
             flex = torch.nn.functional.normalize(torch.linalg.cross(bone, inward), dim=0)
@@ -75,7 +75,7 @@ def joint_axes(model: HandModel) -> Float[Tensor, "15 3 3"]:
     tip = points[4] - centres[1]
     if torch.linalg.cross(axes[0, 1], tip) @ palm < 0:
         axes[0:3, 1] *= -1
-    return axes
+    return axes.float()
 
 
 def palm_axes(model: HandModel) -> Float[Tensor, "2 3"]:
@@ -83,11 +83,11 @@ def palm_axes(model: HandModel) -> Float[Tensor, "2 3"]:
 
     The second is square to the first and to the plane of wrist, index and little knuckle.
     """
-    points = model.points
+    points = model.points.double()
     along = torch.nn.functional.normalize(points[9] - points[0], dim=0)
     ends = (points[5], points[17]) if model.side == "right" else (points[17], points[5])
     palm = torch.linalg.cross(ends[0] - points[0], ends[1] - points[0])
-    return torch.stack([along, torch.nn.functional.normalize(palm - (palm @ along) * along, dim=0)])
+    return torch.stack([along, torch.nn.functional.normalize(palm - (palm @ along) * along, dim=0)]).float()
 
 
 @functools.lru_cache(maxsize=4)

@@ -10,6 +10,8 @@ import numpy as np
 
 from .background import grain_tile
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
 
 def develop(linear: np.ndarray, rng: np.random.Generator, level: float, toned: bool = False) -> np.ndarray:
     """(H, W, 3) linear float32 -> (H, W, 3) uint8 sRGB-like picture with faults of strength `level` 0..1.
@@ -33,7 +35,7 @@ def develop(linear: np.ndarray, rng: np.random.Generator, level: float, toned: b
     out = _through(picture, curve)
     saturation = rng.normal(1, 0.25 * level) if rng.random() > 0.05 * level else 0.0
     if abs(saturation - 1) > 0.02:
-        grey = out @ np.array([0.299, 0.587, 0.114], np.float32)
+        grey = _grey(out, LUMA)
         _mix(out, grey, grey, np.float32(1), np.float32(saturation))
     if toned:
         out = tone(out, rng)
@@ -73,7 +75,7 @@ def tone(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     Without it synthetic crops have three quarters of photographs' contrast and half their fine detail
     (benchmarks/real_vs_synthetic.py).
     """
-    grey = picture @ np.array([0.299, 0.587, 0.114], np.float32) / 255
+    grey = _grey(picture, LUMA) / 255
     grey = np.clip(grey, 0, 1, out=grey)
     bright = np.clip((grey.mean(dtype=np.float64) - 0.2) / 0.3, 0, 1)  # what is dark already is not darkened
     curved = grey ** np.float32(np.exp(rng.normal(0.42 * bright, 0.15 + 0.15 * bright)))
@@ -85,6 +87,19 @@ def tone(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     colourful = np.float32(rng.uniform(0.5, 1.0))
     _mix(picture, curved, grey, np.float32(255), colourful)
     return picture
+
+
+@numba.njit(cache=True, nogil=True)
+def _grey(picture, weights):
+    """(H, W) float32: the weighted sum of three channels, the same on every processor, as BLAS is not."""
+    out = np.empty(picture.shape[:2], np.float32)
+    for y in range(picture.shape[0]):
+        for x in range(picture.shape[1]):
+            total = np.float32(0)
+            for k in range(3):
+                total += np.float32(picture[y, x, k]) * weights[k]
+            out[y, x] = total
+    return out
 
 
 @numba.njit(cache=True, nogil=True)
@@ -139,7 +154,7 @@ def monochrome(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The picture (H, W, 3) uint8 as a camera without colours sees it; more or less sensitive to red."""
     red = rng.uniform(0.2, 0.8)
     weights = np.array([red, 0.8 * (1 - red), 0.2 * (1 - red)], np.float32)
-    grey = (image @ weights + np.float32(0.5)).astype(np.uint8)
+    grey = (_grey(image, weights) + np.float32(0.5)).astype(np.uint8)
     return np.repeat(grey[..., None], 3, 2)
 
 

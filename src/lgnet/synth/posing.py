@@ -1,17 +1,17 @@
 """`hand_model.pose_hand` for one hand without gradients, many times as fast: torch's small tensors cost mostly overhead.
 
-Sums run in the order in which torch's kernels run them, and what BLAS and torch's sine and cosine round in their own way
-is left to them, so that pictures drawn before (synth-bench) stay as they are to the last bit.
+No BLAS and none of torch's kernels, which round as the processor at hand suits them: the same seed has to give the same
+picture everywhere. Sums run in a written order; sine and cosine are taken in double precision and rounded once.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import numba
 import numpy as np
-import torch
 
 from ..anatomy import joint_axes
 from ..hand_model import HandModel, load_hand_model
@@ -23,9 +23,9 @@ class _Fixed:
     """What posing needs of a side's model."""
 
     axes: np.ndarray  # (15, 3, 3) flex, spread, twist of the right hand
-    bases: tuple[torch.Tensor, ...]  # (10, 3 V), (10, 48), (10, 63) of vertices, centres, points
+    bases: tuple[np.ndarray, ...]  # (10, 3 V), (10, 48), (10, 63) of vertices, centres, points
     means: tuple[np.ndarray, ...]  # (V, 3), (16, 3), (21, 3)
-    weights: torch.Tensor  # (V, 16)
+    weights: np.ndarray  # (V, 16)
     bone: np.ndarray  # (21,) rotation that carries each joint
 
 
@@ -37,9 +37,12 @@ def _fixed(side: int) -> _Fixed:
     right = load_hand_model("lgnet", "right")
     return _Fixed(
         axes=joint_axes(right).numpy(),
-        bases=tuple(b.reshape(-1, 10).T for b in (model.shape_basis, model.centres_basis, model.points_basis)),
+        bases=tuple(
+            np.ascontiguousarray(b.reshape(-1, 10).T.numpy())
+            for b in (model.shape_basis, model.centres_basis, model.points_basis)
+        ),
         means=tuple(m.numpy() for m in (model.template, model.centres, model.points)),
-        weights=model.weights,
+        weights=model.weights.numpy(),
         bone=model.point_joint.numpy(),
     )
 
@@ -50,10 +53,7 @@ def finger_rotations(side: int, angles: np.ndarray) -> np.ndarray:
     angle2 = rotvec * rotvec
     angle2 = (angle2[..., 0] + angle2[..., 1]) + angle2[..., 2]
     safe = np.where(angle2 < 1e-8, np.float32(1), angle2)
-    angle = torch.from_numpy(safe).sqrt()
-    with torch.inference_mode():
-        sine, cosine = torch.sin(angle).numpy(), torch.cos(angle).numpy()
-    return _finger_rotations(rotvec, angle2, safe, angle.numpy(), sine, cosine, side == 1)
+    return _finger_rotations(rotvec, angle2, safe, side == 1)
 
 
 def posed(side: int, rotations: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,13 +65,21 @@ def posed(side: int, rotations: np.ndarray, betas: np.ndarray) -> tuple[np.ndarr
         betas: (10,) shape coefficients.
     """
     fixed = _fixed(side)
-    with torch.inference_mode():
-        shape = torch.from_numpy(betas.astype(np.float32))[None]
-        moved = [(shape @ basis)[0].numpy().reshape(-1, 3) for basis in fixed.bases]
-        shaped, centres, points = (mean + move for mean, move in zip(fixed.means, moved))
-        affine = _chain(rotations, centres)
-        blend = (fixed.weights @ torch.from_numpy(affine).reshape(1, 16, 12))[0].numpy()
-    return _skinned(blend.reshape(-1, 3, 4), shaped, affine, points, fixed.bone)
+    shape = betas.astype(np.float32)
+    shaped, centres, points = (
+        mean + _sum(shape, basis).reshape(-1, 3) for mean, basis in zip(fixed.means, fixed.bases)
+    )
+    affine = _chain(rotations, centres)
+    return _skinned(fixed.weights, shaped, affine, points, fixed.bone)
+
+
+@numba.njit(cache=True, nogil=True)
+def _sum(shape, basis):
+    out = np.zeros(basis.shape[1], np.float32)
+    for k in range(len(shape)):
+        for i in range(basis.shape[1]):
+            out[i] += shape[k] * basis[k, i]
+    return out
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -82,7 +90,7 @@ def _product(out, a, b):
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _finger_rotations(rotvec, angle2, safe, angle, sine, cosine, left):
+def _finger_rotations(rotvec, angle2, safe, left):
     one = np.float32(1)
     out = np.empty((15, 3, 3), np.float32)
     turn = np.empty((3, 3, 3), np.float32)
@@ -93,8 +101,9 @@ def _finger_rotations(rotvec, angle2, safe, angle, sine, cosine, left):
                 a = one - angle2[joint, which] / np.float32(6)
                 b = np.float32(0.5) - angle2[joint, which] / np.float32(24)
             else:
-                a = sine[joint, which] / angle[joint, which]
-                b = (one - cosine[joint, which]) / safe[joint, which]
+                angle = math.sqrt(np.float64(safe[joint, which]))
+                a = np.float32(math.sin(angle) / angle)
+                b = np.float32((1 - math.cos(angle)) / np.float64(safe[joint, which]))
             x, y, z = rotvec[joint, which, 0], rotvec[joint, which, 1], rotvec[joint, which, 2]
             skew[0, 1], skew[0, 2], skew[1, 0], skew[1, 2], skew[2, 0], skew[2, 1] = -z, y, z, -x, -y, x
             _product(square, skew, skew)
@@ -135,7 +144,7 @@ def _chain(rotations, centres):
 
 
 @numba.njit(cache=True, nogil=True)
-def _skinned(blend, shaped, affine, points, bone):
+def _skinned(weights, shaped, affine, points, bone):
     joints = np.empty((21, 3), np.float32)
     for joint in range(21):
         r, p = affine[bone[joint]], points[joint]
@@ -143,8 +152,15 @@ def _skinned(blend, shaped, affine, points, bone):
             joints[joint, k] = ((r[k, 0] * p[0] + r[k, 1] * p[1]) + r[k, 2] * p[2]) + r[k, 3]
     ox, oy, oz = joints[0, 0], joints[0, 1], joints[0, 2]
     vertices = np.empty(shaped.shape, np.float32)
+    b = np.empty((3, 4), np.float32)
     for i in range(len(shaped)):
-        b = blend[i]
+        b[:] = 0
+        for joint in range(16):
+            weight = weights[i, joint]
+            if weight != 0:
+                for k in range(3):
+                    for m in range(4):
+                        b[k, m] += weight * affine[joint, k, m]
         x, y, z = shaped[i, 0], shaped[i, 1], shaped[i, 2]
         vertices[i, 0] = (((b[0, 0] * x + b[0, 1] * y) + b[0, 2] * z) + b[0, 3]) - ox
         vertices[i, 1] = (((b[1, 0] * x + b[1, 1] * y) + b[1, 2] * z) + b[1, 3]) - oy
