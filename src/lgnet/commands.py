@@ -89,10 +89,7 @@ def reconstruct(
 
     if not inputs:
         raise UsageError("name at least one picture, video or folder to reconstruct")
-    if frames is not None and frames < 1:
-        raise UsageError(f"--frames is at least 1, not {frames}")
-    if hand_length is not None and not 20 <= hand_length <= 500:
-        raise UsageError(f"--hand-length is in millimetres, 20 to 500, not {hand_length:g}")
+    check_film(frames, hand_length)
     kinds = parse_kinds(save)
     return _reconstruct(
         inputs, out, weights, device, kinds, intrinsics, boxes, frames, smooth, hand_length, sequence, gestures
@@ -389,6 +386,14 @@ def bench(
     if out is not None:
         work.write(figures, out)
     return 0
+
+
+def check_film(frames: int | None, hand_length: float | None) -> None:
+    """Whether what was said of --frames and of --hand-length (millimetres) makes sense; else a `UsageError`."""
+    if frames is not None and frames < 1:
+        raise UsageError(f"--frames is at least 1, not {frames}")
+    if hand_length is not None and not 20 <= hand_length <= 500:
+        raise UsageError(f"--hand-length is in millimetres, 20 to 500, not {hand_length:g}")
 
 
 def complain(text: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from .commands import Device, UsageError, Weights, complain
+from .commands import Device, UsageError, Weights, check_film, complain
 
 if TYPE_CHECKING:
     from .publish import Publisher
@@ -63,10 +63,7 @@ def stream(
 
     if not to:
         raise UsageError("--to names at least one address, as udp://127.0.0.1:9876 or ws://127.0.0.1:8765")
-    if frames is not None and frames < 1:
-        raise UsageError(f"--frames is at least 1, not {frames}")
-    if hand_length is not None and not 20 <= hand_length <= 500:
-        raise UsageError(f"--hand-length is in millimetres, 20 to 500, not {hand_length:g}")
+    check_film(frames, hand_length)
     for address in to:
         parse_address(address)
     items = expand_inputs([input], sequence=sequence)

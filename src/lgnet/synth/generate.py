@@ -355,10 +355,7 @@ def bench_sample(index: int) -> Sample:
     Raises:
         IndexError: there is no such picture.
     """
-    if not 0 <= index < BENCH_COUNT:
-        raise IndexError(f"synth-bench has pictures 0 to {BENCH_COUNT - 1}, not {index}")
-    kind = "interacting" if index < 600 else "separate" if index < 800 else "single"
-    rng = np.random.Generator(np.random.PCG64([BENCH_SEED, index]))
+    rng, kind = _bench_scene("synth-bench", BENCH_SEED, BENCH_COUNT, index)
     return make_sample(rng, BENCH_CONFIG, kind, name=f"synth-bench/{index:04d}")
 
 
@@ -370,8 +367,13 @@ def cycles_bench_drawn(index: int) -> Drawn:
     Raises:
         IndexError: there is no such scene.
     """
-    if not 0 <= index < CYCLES_BENCH_COUNT:
-        raise IndexError(f"synth-bench-cycles has pictures 0 to {CYCLES_BENCH_COUNT - 1}, not {index}")
-    kind = "interacting" if index < 180 else "separate" if index < 240 else "single"
-    rng = np.random.Generator(np.random.PCG64([CYCLES_BENCH_SEED, index]))
+    rng, kind = _bench_scene("synth-bench-cycles", CYCLES_BENCH_SEED, CYCLES_BENCH_COUNT, index)
     return make_drawn(rng, CYCLES_BENCH_CONFIG, kind, name=f"{index:06d}")
+
+
+def _bench_scene(name: str, seed: int, count: int, index: int) -> tuple[np.random.Generator, str]:
+    """What a benchmark's picture is drawn from, and its kind: three fifths interacting, a fifth separate, a fifth single."""
+    if not 0 <= index < count:
+        raise IndexError(f"{name} has pictures 0 to {count - 1}, not {index}")
+    kind = "interacting" if 5 * index < 3 * count else "separate" if 5 * index < 4 * count else "single"
+    return np.random.Generator(np.random.PCG64([seed, index])), kind
