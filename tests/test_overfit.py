@@ -86,8 +86,9 @@ def overfit(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lgnet-mobile", "lgnet-light", "lgnet"])
-def test_overfits(name):
-    resnet = MODELS[name].backbone == "resnet50"
-    peak, backbone_epochs = (3e-4, 15) if resnet else (1.5e-3, 50)
-    assert max(overfit(name, 200, backbone_epochs, batch=8, peak=peak).values()) < 3
+@pytest.mark.parametrize(
+    ("name", "epochs", "backbone_epochs", "peak"),
+    [("lgnet-mobile", 200, 50, 1.5e-3), ("lgnet-light", 180, 15, 3e-4), ("lgnet", 170, 6, 3e-4)],
+)
+def test_overfits(name, epochs, backbone_epochs, peak):
+    assert max(overfit(name, epochs, backbone_epochs, batch=8, peak=peak).values()) < 3

@@ -381,8 +381,7 @@ def bench(
     from . import predict
 
     work.set_threads(threads)
-    figures = work.measure(predict.load(weights, device=device), path, repeats)
-    work.show(figures)
+    work.show(figures := work.measure(predict.load(weights, device=device), path, repeats))
     if out is not None:
         work.write(figures, out)
     return 0

@@ -126,10 +126,7 @@ def _picture(
         scale, shift = _CROP / (high - low), low
     if not path.is_file():
         raise ValueError(f"there is neither {whole} nor {cropped}")
-    image = read_image(path)
-    if image.shape[1::-1] != tuple(wanted):
-        raise ValueError(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, not {wanted[0]} x {wanted[1]}")
-    return image, scale, shift
+    return read_image(path, wanted), scale, shift
 
 
 def _moved(pixels: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:

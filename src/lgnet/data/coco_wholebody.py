@@ -86,11 +86,7 @@ def load_sample(data: WholeBody, index: int) -> Sample:
         ValueError: the picture is missing or unreadable, or not of the size that is annotated.
     """
     person = data.people[index]
-    path = data.folder / person.file
-    image = read_image(path)
-    if image.shape[1::-1] != person.size:
-        width, height = person.size
-        raise ValueError(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, not {width} x {height} as annotated")
+    image = read_image(data.folder / person.file, person.size)
     there = person.joints[..., 2].any(1)
     sample = replace(
         empty_sample(f"{person.file}#{person.number}", "single", image, None),

@@ -337,10 +337,7 @@ def _image(root: Path, split: str, name: str, width: int, height: int) -> np.nda
     path = next((p for p in (root / "images" / split / name, root / split / name, root / name) if p.is_file()), None)
     if path is None:
         raise ValueError(f"there is no picture {root / 'images' / split / name}")
-    image = read_image(path)
-    if image.shape[:2] != (height, width):
-        raise ValueError(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, not {width} x {height} as annotated")
-    return image
+    return read_image(path, (width, height))
 
 
 def _set_mano(sample: Sample, side: int, index: Index, row: int) -> None:

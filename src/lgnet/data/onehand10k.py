@@ -79,11 +79,7 @@ def load_sample(data: OneHand10K, index: int) -> Sample:
         ValueError: the picture is missing or unreadable, or not of the size that is annotated.
     """
     picture = data.pictures[index]
-    path = data.root / picture.file
-    image = read_image(path)
-    if image.shape[1::-1] != picture.size:
-        width, height = picture.size
-        raise ValueError(f"{path} is {image.shape[1]} x {image.shape[0]} pixels, not {width} x {height} as annotated")
+    image = read_image(data.root / picture.file, picture.size)
     sample = replace(
         empty_sample(picture.file, "single", image, None),
         present_known=np.zeros(2, bool),

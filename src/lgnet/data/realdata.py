@@ -180,11 +180,18 @@ def _kind(record: Record) -> str:
     return "separate"
 
 
-def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB as stored; a turn noted in its EXIF data is not applied, as the annotations know none."""
+def read_image(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
+    """(H, W, 3) uint8 RGB as stored; a turn noted in its EXIF data is not applied, as the annotations know none.
+
+    Raises:
+        ValueError: there is no such picture, it cannot be read, or its width and height are not the annotated `size`.
+    """
     if not path.is_file():
         raise ValueError(f"there is no picture {path}")
     image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise ValueError(f"{path} cannot be read as a picture")
+    height, width = image.shape[:2]
+    if size is not None and (width, height) != tuple(size):
+        raise ValueError(f"{path} is {width} x {height} pixels, not {size[0]} x {size[1]} as annotated")
     return np.ascontiguousarray(image[..., ::-1])
