@@ -21,14 +21,14 @@ LAYERS = (
     {"train", "train_state"},
     {"*"},  # what stands on predictions: outputs, pictures, evaluation, export, stream, ...
     {"app"},
-    {"commands", "commands_stream", "cli", "__main__"},
+    {"commands", "cli", "__main__"},
 )
 """A module may import from its own layer and those before. A module that is not named here is of the layer "*"; one
 that others below that need has to be named. A package stands for all in it, unless its module is named itself."""
 
 
 def layer(module: str) -> int:
-    for name in (module, module.split(".")[0], "*"):
+    for name in (module, module.split(".")[0], module.split("_")[0], "*"):  # commands_stream is one of the commands
         for index, names in enumerate(LAYERS):
             if name in names:
                 return index

@@ -17,7 +17,9 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
-from .commands import PROGRAM, UsageError, bench, compare, complain, data, demo, evaluate, fit, reconstruct, synth
+from .commands import PROGRAM, UsageError, bench, complain, demo, reconstruct
+from .commands_data import data, fit, synth
+from .commands_score import compare, evaluate
 from .commands_stream import stream
 from .config import PRESETS, RESUMABLE, TrainConfig, read_run
 

@@ -1,0 +1,96 @@
+"""`lgnet evaluate` and `lgnet compare`: what scores. As commands.py, it imports when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from .commands import Device, UsageError, Weights, complain
+
+
+def evaluate(
+    data: Annotated[str, arg(metavar="NAME[:ROOT]")],
+    out: Annotated[str, arg(metavar="DIR")],
+    weights: Weights = "lgnet-mobile",
+    boxes: Literal["own", "truth"] = "own",
+    limit: Annotated[int | None, arg(metavar="N")] = None,
+    device: Device = "auto",
+    predictions: Annotated[str | None, arg(metavar="DIR")] = None,
+    save_predictions: bool = False,
+    jobs: Annotated[int, arg(metavar="N")] = 1,
+    root_depth: Annotated[str, arg(metavar="predicted|rootnet:FILE|truth")] = "predicted",
+) -> int:
+    """Measure weights, or predictions kept as files, on a data set: tables, DIR/metrics.json, plots and cases.
+
+    Args:
+        data: synth-bench, synth-bench-cycles, synth:FOLDER, realdata:FOLDER, or another of docs/data.md.
+        out: folder of the results.
+        weights: bundled weights by name, or a checkpoint by path.
+        boxes: own: lgnet finds the hands itself; truth: boxes and sides are given. With --predictions, what whoever
+            made them was given.
+        limit: at most this many pictures, spread evenly over the data set.
+        device: where to compute.
+        predictions: score the files of this folder instead of running a network; docs/evaluation.md has the format.
+        save_predictions: write what is predicted to DIR/predictions, in that format.
+        jobs: processes that read and score the files of --predictions.
+        root_depth: where MRRPE and absolute joints take the distance of the wrists from: the prediction, a file of
+            RootNet's results on InterHand2.6M, or the truth.
+    """
+    from .data.registry import open_data
+
+    if predictions is not None and save_predictions:
+        raise UsageError("--predictions are files already: leave out --save-predictions")
+    data_set = open_data(data, limit)
+    from . import evaluate as work
+
+    if predictions is not None:
+        metrics = work.evaluate_files(predictions, data_set, out, boxes=boxes, jobs=jobs, root_depth=root_depth)
+        return _complain_of_files(metrics["predictions"])
+    from . import predict
+
+    model = predict.load(weights, device=device)
+    work.evaluate(model, data_set, out, boxes=boxes, save_predictions=save_predictions, root_depth=root_depth)
+    return 0
+
+
+def _complain_of_files(files: dict[str, Any]) -> int:
+    """Name the prediction files that were missing, damaged or of no sample; the exit status."""
+    missing, damaged, unknown = files["missing"], files["damaged"], files["unknown"]
+    lines = [f"{files['folder']} has no prediction for {name}; its hands count as missed" for name in missing["names"]]
+    lines += [f"{reason}; its hands count as missed" for reason in damaged["reasons"]]
+    for what, own in (("missing", missing), ("damaged", damaged)):
+        more = own["count"] - len(own.get("names", own.get("reasons")))
+        lines += [f"and {more} more {what} predictions"] * (more > 0)
+    if unknown and unknown["count"]:
+        lines.append(
+            f"{unknown['count']} files of {files['folder']} belong to no sample, such as {unknown['names'][0]}"
+        )
+    for line in lines:
+        complain(line)
+    return 1 if missing["count"] or damaged["count"] else 0
+
+
+def compare(
+    first: Positional[Annotated[str, arg(metavar="DIR")]],
+    second: Positional[Annotated[str, arg(metavar="DIR")]],
+    out: Annotated[str | None, arg(metavar="FILE.json")] = None,
+) -> int:
+    """Compare two evaluations of the same data, picture by picture: differences with their 95 % intervals.
+
+    Args:
+        first: folder that `lgnet evaluate` wrote.
+        second: another one.
+        out: write the comparison here too.
+    """
+    from rich.console import Console
+
+    from .scoring import compare as work
+
+    result = work.compare_runs(first, second)
+    Console().print(work.compare_table(result))
+    for line in work.sentences(result):
+        print(line)
+    if out is not None:
+        work.write(result, out)
+    return 0
