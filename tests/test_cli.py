@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from scripted import Scripted
 from test_image_io import exif_block
 from test_outputs import hand
 
@@ -20,7 +21,7 @@ from lgnet.hands import TwoHands
 
 
 @dataclass
-class Fake:
+class Fake(Scripted):
     """A model that always sees the same two hands (or as many as it is told), and notes what it was given."""
 
     sides: tuple[str, ...] = ("right", "left")

@@ -11,23 +11,29 @@ import json
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-import cv2
+import numpy as np
 from rich.progress import Progress
 
 from . import visualize
-from .follow import Following, follow
+from .follow import Following, follow_some
 from .gestures import Gesture, State, recognise
-from .hands import Camera
+from .hands import Camera, TwoHands
 from .image_io import Item
 from .reconstruct import Predictor, moving_names
 from .smooth import How, Moment, smooth
-from .video import Film, open_film, open_writer, stop_asked, write_frame
+from .video import Film, Frame, open_film, open_writer, stop_asked, write_frame
+
+TOGETHER = 4
+"""Most frames of a file that go through the network at once, and that wait to be drawn."""
 
 
 def reconstruct_moving(
@@ -85,12 +91,19 @@ def reconstruct_moving(
 
 
 def _steps(model: Predictor, item: Item, film: Film, camera: Camera | None, asked: threading.Event) -> Iterator[Moment]:
-    """The hands of each frame, followed; ends early when `asked`."""
-    state = Following()
-    for frame in film.frames:
-        step = follow(model, state, frame.image, camera, item.path)
-        state = step.state
-        yield Moment(frame.time, step.hands, step.fresh, frame.image)
+    """The hands of each frame, followed; ends early when `asked`. Frames of a file go through the network together."""
+    state, waiting, together = Following(), deque[Frame](), 1
+    while True:
+        waiting.extend(islice(film.frames, together - len(waiting)))
+        if not waiting:
+            return
+        steps = follow_some(model, state, [frame.image for frame in waiting], camera, item.path)
+        state = steps[-1].state
+        calm = len(steps) == len(waiting) and item.kind != "camera"
+        together = min(2 * together, TOGETHER) if calm else 1
+        for step in steps:
+            frame = waiting.popleft()
+            yield Moment(frame.time, step.hands, step.fresh, frame.image)
         if asked.is_set():
             return
 
@@ -110,7 +123,7 @@ def _write(
     begun = time.monotonic()
     seen: State = {}
     with ExitStack() as stack:
-        writer: cv2.VideoWriter | None = None
+        draw: Callable[[np.ndarray, TwoHands], None] | None = None
         text: TextIO | None = None
         if "json" in kinds:
             text = stack.enter_context(aside[1].open("w", encoding="utf-8"))
@@ -123,8 +136,32 @@ def _write(
                 text.write(json.dumps(line, allow_nan=False) + "\n")
                 text.flush()
             if "overlay" in kinds and moment.image is not None:
-                if writer is None:
-                    writer = open_writer(aside[0], film.rate, moment.image)
-                    stack.callback(writer.release)
-                write_frame(writer, visualize.overlay(moment.image, moment.hands))
+                draw = draw or stack.enter_context(_film(aside[0], film.rate, moment.image))
+                draw(moment.image, moment.hands)
             tell(index + 1, f"{(index + 1) / max(time.monotonic() - begun, 1e-9):.1f} frames/s")
+
+
+@contextmanager
+def _film(path: Path, rate: float, first: np.ndarray) -> Iterator[Callable[[np.ndarray, TwoHands], None]]:
+    """What takes frames and hands and draws them into an MP4, in a thread of its own, while the next are looked at.
+
+    All taken are in the film when the `with` ends. What failed in the thread is raised from a later call, or at the end.
+    """
+    writer = open_writer(path, rate, first)
+    drawn = deque[Future[None]]()
+
+    def add(image: np.ndarray, hands: TwoHands) -> None:
+        write_frame(writer, visualize.overlay(image, hands))
+
+    def take(image: np.ndarray, hands: TwoHands) -> None:
+        drawn.append(pool.submit(add, image, hands))
+        if len(drawn) > TOGETHER:
+            drawn.popleft().result()
+
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            yield take
+        for done in drawn:
+            done.result()
+    finally:
+        writer.release()

@@ -105,12 +105,27 @@ class Model:
         _check(image)
         camera = camera or assumed_camera(*_size(image))
         if boxes is None:
-            result = self._look_twice([self.find(image, camera)])[0]
-        else:
-            there = np.ones(2, bool) if given is None else np.asarray(given, bool)
-            view = View(image, camera, np.asarray(boxes, np.float64), there, np.ones(2))
-            result = self._run([view], drop=doubtful)[0]
-        return _named(result, file)
+            return self.look(self.find(image, camera), file)
+        there = np.ones(2, bool) if given is None else np.asarray(given, bool)
+        view = View(image, camera, np.asarray(boxes, np.float64), there, np.ones(2))
+        return _named(self._run([view], drop=doubtful)[0], file)
+
+    def predict_same(
+        self,
+        images: Sequence[np.ndarray],
+        camera: Camera | None,
+        boxes: np.ndarray,
+        given: np.ndarray,
+        file: str | None = None,
+    ) -> list[TwoHands]:
+        """`predict(..., doubtful=True)` of several frames of one film in the same boxes (2, 4), all at once."""
+        camera = camera or assumed_camera(*_size(images[0]))
+        views = [View(image, camera, boxes, given, np.ones(2)) for image in images]
+        return [_named(hands, file) for hands in self._run(views, drop=True)]
+
+    def look(self, view: View, file: str | None = None) -> TwoHands:
+        """The hands of a picture in which `find` found them."""
+        return _named(self._look_twice([view])[0], file)
 
     def find(self, image: np.ndarray, camera: Camera) -> View:
         """Where the hands are and which side each is."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -23,11 +23,14 @@ from . import outputs
 from .hands import SIDES, Camera, TwoHands
 from .image_io import ImageError, Item, camera_from_exif, read_image
 
+if TYPE_CHECKING:
+    from .predict import View
+
 BoxesBySide = tuple[np.ndarray, np.ndarray]  # (2, 4) x, y, w, h of right and left; (2,) bool which count
 
 
 class Predictor(Protocol):
-    """`lgnet.load(...)`, or anything like it."""
+    """`lgnet.load(...)`, or anything like it: see `predict.Model`."""
 
     def predict(
         self,
@@ -39,6 +42,25 @@ class Predictor(Protocol):
         doubtful: bool = False,
     ) -> TwoHands:
         """The hands of one picture."""
+        ...
+
+    def predict_same(
+        self,
+        images: Sequence[np.ndarray],
+        camera: Camera | None,
+        boxes: np.ndarray,
+        given: np.ndarray,
+        file: str | None = None,
+    ) -> list[TwoHands]:
+        """The hands of several frames in the same boxes."""
+        ...
+
+    def find(self, image: np.ndarray, camera: Camera) -> View:
+        """Where the hands are and which side each is."""
+        ...
+
+    def look(self, view: View, file: str | None = None) -> TwoHands:
+        """The hands where `find` found them."""
         ...
 
 
