@@ -6,6 +6,7 @@ import signal
 import struct
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -149,6 +150,23 @@ def test_ctrl_c_leaves_a_film_and_lines_of_the_same_length(tmp_path, number, cap
     assert count_frames(tmp_path / "out" / "a.mp4") == len(lines)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.jsonl", "a.mp4"]
     assert "holds the frames done so far" in capsys.readouterr().err
+
+
+def test_every_frame_comes_once_though_hands_are_lost_among_frames_looked_at_together(tmp_path):
+    path = write_film(tmp_path / "a.mp4", 24)
+    model = Fake()
+    see = model.predict_same
+
+    def lose(images, camera, boxes, given, file=None):
+        out = see(images, camera, boxes, given, file)
+        return [*out[:1], *(replace(hands, right=None) for hands in out[1:])]  # all but the first frame lose a hand
+
+    model.predict_same = lose
+    reconstruct(model, expand_inputs([str(path)]), tmp_path / "out", ("json", "overlay"), smooth="off")
+    lines = [json.loads(line) for line in (tmp_path / "out" / "a.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == list(range(24))
+    assert all(len(line["hands"]) == 2 for line in lines)  # the look after a loss finds it again
+    assert count_frames(tmp_path / "out" / "a.mp4") == 24
 
 
 def test_lines_are_on_the_disk_as_they_come(tmp_path):

@@ -94,12 +94,13 @@ def _steps(model: Predictor, item: Item, film: Film, camera: Camera | None, aske
     """The hands of each frame, followed; ends early when `asked`. Frames of a file go through the network together."""
     state, waiting, together = Following(), deque[Frame](), 1
     while True:
-        waiting.extend(islice(film.frames, together - len(waiting)))
+        waiting.extend(islice(film.frames, max(together - len(waiting), 0)))
         if not waiting:
             return
-        steps = follow_some(model, state, [frame.image for frame in waiting], camera, item.path)
+        images = [frame.image for frame in islice(waiting, together)]
+        steps = follow_some(model, state, images, camera, item.path)
         state = steps[-1].state
-        calm = len(steps) == len(waiting) and item.kind != "camera"
+        calm = len(steps) == len(images) and item.kind != "camera"
         together = min(2 * together, TOGETHER) if calm else 1
         for step in steps:
             frame = waiting.popleft()
