@@ -19,6 +19,7 @@ from tyro.conf import Positional, arg
 
 from .commands import PROGRAM, UsageError, bench, complain, demo, reconstruct
 from .commands_data import data, fit, synth
+from .commands_export import export
 from .commands_score import compare, evaluate
 from .commands_stream import stream
 from .config import PRESETS, RESUMABLE, TrainConfig, read_run
@@ -106,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "synth": synth,
         "data": data,
         "fit": fit,
+        "export": export,
         "bench": bench,
     }
     try:
