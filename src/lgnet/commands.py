@@ -37,10 +37,10 @@ def demo(
         weights: bundled weights by name, or a checkpoint by path.
         device: where to compute.
     """
-    from .outputs import KINDS
+    from .outputs import DEMO_KINDS
 
     chosen = list(images) or _examples()
-    return _reconstruct(chosen, DEMO_OUT, weights, device, KINDS, say=True)
+    return _reconstruct(chosen, DEMO_OUT, weights, device, DEMO_KINDS, say=True)
 
 
 def reconstruct(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -212,7 +212,7 @@ def write_bvh(file: TextIO, recorder: Recorder, side: int, rate: float) -> None:
     first, last = recorder.times[0], recorder.times[-1]
     step = (last - first) / (recorder.count - 1) if recorder.count > 1 and last > first else 1 / rate
     file.write(f"MOTION\nFrames: {recorder.count}\nFrame Time: {step:.8f}\n")
-    before, found = None, False
+    before = None
     for chunk in recorder.chunks():
         turns = matrices(chunk["turn"][:, side].astype(np.float64))
         turns[:, 0] = TO_Y_UP[:, None] * turns[:, 0]
@@ -223,8 +223,6 @@ def write_bvh(file: TextIO, recorder: Recorder, side: int, rate: float) -> None:
         at = chunk["at"][:, side] * TO_Y_UP * 100
         for place, angle in zip(at, angles.reshape(len(angles), -1)):
             file.write(" ".join(f"{v:.5f}" for v in (*place, *angle)) + "\n")
-        found = True
-    assert found
 
 
 def _mean_length(recorder: Recorder, side: int) -> float:
@@ -282,8 +280,3 @@ def of_one_picture(hands: TwoHands, kind: str, ending: str) -> bytes | None:
         return text.getvalue().encode()
     finally:
         recorder.close()
-
-
-def moving_bvh_sides(recorder: Recorder) -> Sequence[int]:
-    """Which sides were ever seen."""
-    return [side for side, rest in enumerate(recorder.rests) if rest is not None]

@@ -18,7 +18,7 @@ import cv2
 from . import maps, visualize
 from .animation import write_glb
 from .gestures import Gesture, State, recognise
-from .motion import Recorder, csv_header, csv_rows, moving_bvh_sides, write_bvh
+from .motion import Recorder, csv_header, csv_rows, write_bvh
 from .outputs import to_map
 from .reconstruct import moving_names
 from .smooth import Moment
@@ -85,9 +85,10 @@ class MovingFiles:
             if self._recorder is not None and self._recorder.count:
                 if "glb" in self.ends:
                     write_glb(aside(self.ends["glb"][0]), self._recorder)
-                for side in moving_bvh_sides(self._recorder) if "bvh" in self.ends else ():
-                    with aside(self.ends["bvh"][side]).open("w", encoding="utf-8") as file:
-                        write_bvh(file, self._recorder, side, self.rate)
+                for side, (rest, end) in enumerate(zip(self._recorder.rests, self.ends.get("bvh", ()))):
+                    if rest is not None:
+                        with aside(end).open("w", encoding="utf-8") as file:
+                            write_bvh(file, self._recorder, side, self.rate)
         finally:
             self._recorder = None
             self._stack.close()

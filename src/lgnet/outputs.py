@@ -27,6 +27,7 @@ from .hands import SIDES, Hand, TwoHands
 
 KINDS = ("json", "npz", "glb", "obj", "overlay", *maps.MAPS, "bvh", "csv")
 DEFAULT_KINDS = ("json", "glb", "overlay")
+DEMO_KINDS = ("json", "npz", "glb", "obj", "overlay", "depth", "normal", "mask")
 MOVING_DEFAULT_KINDS = ("json", "overlay")
 """Of videos and cameras."""
 ENDINGS = {
