@@ -58,7 +58,9 @@ def test_a_file_that_says_something_else_is_refused(tmp_path):
             return (images * 2.01,)
 
     path, batch = tmp_path / "twice.onnx", (torch.rand(2, 3),)
-    torch.onnx.export(Twice().eval(), batch, path, dynamo=True, input_names=["images"], output_names=["y"], verbose=False)
+    torch.onnx.export(
+        Twice().eval(), batch, path, dynamo=True, input_names=["images"], output_names=["y"], verbose=False
+    )
     assert compare(Twice(), path, [batch])["y"] < 1e-6
     with pytest.raises(ValueError, match=r"twice\.onnx: y is off by"):
         compare(Thrice(), path, [batch])

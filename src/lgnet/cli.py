@@ -20,6 +20,7 @@ from tyro.conf import Positional, arg
 from .commands import PROGRAM, UsageError, bench, complain, demo, reconstruct
 from .commands_data import data, fit, synth
 from .commands_export import export
+from .commands_robot import retarget
 from .commands_score import compare, evaluate
 from .commands_stream import stream
 from .config import PRESETS, RESUMABLE, TrainConfig, read_run
@@ -101,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "demo": demo,
         "reconstruct": reconstruct,
         "stream": stream,
+        "retarget": retarget,
         "evaluate": evaluate,
         "compare": compare,
         "train": train_command(preset, start),

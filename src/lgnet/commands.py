@@ -37,10 +37,10 @@ def demo(
         weights: bundled weights by name, or a checkpoint by path.
         device: where to compute.
     """
-    from .outputs import KINDS
+    from .outputs import DEMO_KINDS
 
     chosen = list(images) or _examples()
-    return _reconstruct(chosen, DEMO_OUT, weights, device, KINDS, say=True)
+    return _reconstruct(chosen, DEMO_OUT, weights, device, DEMO_KINDS, say=True)
 
 
 def reconstruct(
@@ -51,7 +51,7 @@ def reconstruct(
     device: Device = "auto",
     intrinsics: Annotated[tuple[float, float, float, float] | None, arg(metavar="FX FY CX CY")] = None,
     boxes: Annotated[str | None, arg(metavar="FILE.json")] = None,
-    save: Annotated[str, arg(metavar="KIND,...")] = "json,glb,overlay",
+    save: Annotated[str | None, arg(metavar="KIND,...")] = None,
     frames: Annotated[int | None, arg(metavar="N")] = None,
     smooth: Literal["off", "live", "offline"] = "live",
     hand_length: Annotated[float | None, arg(metavar="MM")] = None,
@@ -69,8 +69,8 @@ def reconstruct(
         intrinsics: of every picture, in pixels; else from EXIF, else a field of view of 60 degrees is assumed.
         boxes: where the hands are: {"<file name>": {"right": [x, y, w, h] or null, "left": ...}}. Pictures that are
             not in the file are searched.
-        save: some of json, npz, glb, obj, overlay, depth, normal, mask. Of videos, overlay gives an MP4 and json a
-            JSONL.
+        save: some of json, npz, glb, obj, overlay, depth, normal, mask, part, uv, control, bvh, csv; docs/outputs.md says
+            what they are. Without it json, glb and overlay of a picture; json and overlay of a video, as JSONL and MP4.
         frames: at most this many of each video or camera.
         smooth: how the hands of a video are filtered: off, live (by what came before), offline (by what comes after too).
         hand_length: millimetres from the wrist joint to the tip of the straight middle finger: sets the size of both
@@ -84,7 +84,7 @@ def reconstruct(
     if not inputs:
         raise UsageError("name at least one picture, video or folder to reconstruct")
     check_film(frames, hand_length)
-    kinds = parse_kinds(save)
+    kinds = None if save is None else parse_kinds(save)
     return _reconstruct(
         inputs, out, weights, device, kinds, intrinsics, boxes, frames, smooth, hand_length, sequence, gestures
     )
@@ -95,7 +95,7 @@ def _reconstruct(
     out: str,
     weights: str,
     device: str,
-    kinds: Sequence[str],
+    kinds: Sequence[str] | None,
     intrinsics: tuple[float, float, float, float] | None = None,
     boxes: str | None = None,
     frames: int | None = None,

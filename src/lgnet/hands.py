@@ -80,11 +80,18 @@ class TwoHands:
     camera: Camera
     file: str | None = None
     model: dict[str, str] = field(default_factory=dict)  # weights, hand_model, version
+    people: tuple[TwoHands, ...] | None = None
+    """Where all people were asked for: a pair each, the nearest first, which is also `right` and `left` here."""
 
     @property
     def hands(self) -> tuple[Hand, ...]:
         """The hands there are, right first."""
         return tuple(hand for hand in (self.right, self.left) if hand is not None)
+
+    @property
+    def everyone(self) -> tuple[Hand, ...]:
+        """The hands of all people where they were asked for, else `hands`."""
+        return self.hands if self.people is None else tuple(hand for pair in self.people for hand in pair.hands)
 
     @property
     def relative_translation(self) -> np.ndarray | None:
@@ -95,7 +102,6 @@ class TwoHands:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `<stem>.json` (schema lgnet/1): plain lists and numbers."""
-        relative = self.relative_translation
         return {
             "schema": SCHEMA,
             "image": {"file": self.file, "width": self.width, "height": self.height},
@@ -107,6 +113,14 @@ class TwoHands:
                 "assumed": bool(self.camera.assumed),
             },
             "model": dict(self.model),
+            **self._pair(),
+            **({} if self.people is None else {"people": [person._pair() for person in self.people]}),
+        }
+
+    def _pair(self) -> dict[str, Any]:
+        """One person's `hands` and `relative_translation`."""
+        relative = self.relative_translation
+        return {
             "hands": [
                 {
                     "side": hand.side,

@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from . import outputs
+from . import maps, outputs
 from .hands import SIDES, Camera, TwoHands
 from .image_io import ImageError, Item, camera_from_exif, read_image
 
@@ -73,12 +73,19 @@ class Summary:
     written: list[Path] = field(default_factory=list)
 
 
-def moving_names(stem: Path) -> tuple[Path, Path]:
-    """The overlay's and the results' file of a video or camera."""
-    return stem.with_name(stem.name + ".mp4"), stem.with_name(stem.name + ".jsonl")
+MOVING_KINDS = ("json", "glb", "overlay", *maps.MAPS, "bvh", "csv")
+"""The kinds of file that can be made of a video."""
 
 
-def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str]) -> None:
+def moving_names(stem: Path, kinds: Sequence[str]) -> dict[str, list[Path]]:
+    """The files and folders of a video or camera by kind: a folder of PNG files, 000000.png and so on, for each map."""
+    ends: dict[str, Sequence[str]] = {"json": (".jsonl",), "overlay": (".mp4",), "glb": (".glb",)}
+    ends |= {kind: [ending for ending, _ in pairs] for kind, pairs in maps.MAPS.items()}
+    ends |= {kind: outputs.ENDINGS[kind] for kind in ("bvh", "csv")}
+    return {kind: [stem.with_name(stem.name + end) for end in ends[kind]] for kind in kinds if kind in ends}
+
+
+def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str] | None = None) -> None:
     """Look before any work whether the results can be written.
 
     Raises:
@@ -89,7 +96,9 @@ def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str]) 
     inputs = {Path(item.path).resolve() for item in items}
     for item in items:
         stem = Path(out) / item.stem
-        for path in moving_names(stem) if item.moving else outputs.names(stem, kinds):
+        own = _kinds_of(item, kinds)
+        moving = [path for paths in moving_names(stem, own).values() for path in paths]
+        for path in moving if item.moving else outputs.names(stem, own):
             if path.resolve() in inputs:
                 raise ValueError(f"the results of {item.path} would replace the input {path}; choose another --out")
 
@@ -98,7 +107,7 @@ def reconstruct(
     model: Predictor,
     items: Sequence[Item],
     out: str | Path,
-    kinds: Sequence[str] = outputs.DEFAULT_KINDS,
+    kinds: Sequence[str] | None = None,
     camera: Camera | None = None,
     boxes: Mapping[str, BoxesBySide] | None = None,
     frames: int | None = None,
@@ -111,8 +120,8 @@ def reconstruct(
         model: from `lgnet.load`.
         items: from `expand_inputs`.
         out: folder of the results.
-        kinds: kinds of file, see `outputs.KINDS`. Of videos and cameras "overlay" is written as `<stem>.mp4`, "json" as
-            `<stem>.jsonl`, and nothing else.
+        kinds: kinds of file, see `outputs.KINDS`; None: json, glb and overlay of a picture, json and overlay of a video.
+            Of videos and cameras those of `MOVING_KINDS` are written, see `moving_names`.
         camera: of all inputs; None: by each picture's EXIF, else assumed.
         boxes: from `read_boxes`; pictures without an entry are searched for hands.
         frames: at most this many of a video or camera.
@@ -131,10 +140,11 @@ def reconstruct(
         for item in items:
             stem = Path(out) / item.stem
             try:
+                own = _kinds_of(item, kinds)
                 if item.moving:
-                    written = reconstruct_moving(model, item, stem, kinds, camera, frames, smooth, gestures, progress)
+                    written = reconstruct_moving(model, item, stem, own, camera, frames, smooth, gestures, progress)
                 else:
-                    written = _reconstruct_picture(model, item, stem, kinds, camera, boxes or {})
+                    written = _reconstruct_picture(model, item, stem, own, camera, boxes or {})
             except (ValueError, OSError, MemoryError, cv2.error) as error:
                 summary.failed += 1
                 console.print(_sentence(item, error), markup=False, highlight=False, soft_wrap=True)
@@ -143,6 +153,12 @@ def reconstruct(
                 summary.written += written
             progress.advance(bar)
     return summary
+
+
+def _kinds_of(item: Item, kinds: Sequence[str] | None) -> Sequence[str]:
+    if kinds is not None:
+        return kinds
+    return outputs.MOVING_DEFAULT_KINDS if item.moving else outputs.DEFAULT_KINDS
 
 
 @contextmanager
