@@ -15,6 +15,7 @@ import numpy as np
 from .align import LEAST, KeyPoints, align_hands
 from .data.sample import grown
 from .hands import SIDES, Hand, TwoHands
+from .image_io import Item
 from .reconstruct import Predictor
 
 SAME_HAND = 0.4
@@ -24,8 +25,8 @@ MOST_SURE = 0.98
 NETWORK_ODDS = 3.0
 """Log odds of the side of a hand that the network gives a score of 1; in proportion below."""
 
-Source = Callable[[np.ndarray, str, int], Sequence[KeyPoints]]
-"""(H, W, 3) uint8 RGB, the input's name, the frame's number (0 of a picture) -> the hands that are known in it."""
+Source = Callable[[np.ndarray, Item, int], Sequence[KeyPoints]]
+"""(H, W, 3) uint8 RGB, the input, the number of its frame (0 of a picture) -> the hands that are known in it."""
 
 
 def guide(

@@ -21,7 +21,8 @@ import cv2
 from rich.progress import Progress
 
 from . import visualize
-from .follow import Following, follow
+from .evidence import Source, guide
+from .follow import Following, follow, led
 from .gestures import Gesture, State, recognise
 from .hands import Camera
 from .image_io import Item
@@ -40,6 +41,7 @@ def reconstruct_moving(
     how: How,
     gestures: Sequence[Gesture],
     progress: Progress,
+    evidence: Source | None = None,
 ) -> list[Path]:
     """The hands of every frame, of a camera until it ends or Ctrl-C is pressed; what was written.
 
@@ -55,7 +57,7 @@ def reconstruct_moving(
         bar = progress.add_task(item.stem, total=film.total, speed="")
         done = interrupted = False
         try:
-            frames = _steps(model, item, film, camera, asked)
+            frames = _steps(model, item, film, camera, asked, evidence)
             _write(
                 smooth(frames, how),
                 film,
@@ -84,11 +86,20 @@ def reconstruct_moving(
     return written
 
 
-def _steps(model: Predictor, item: Item, film: Film, camera: Camera | None, asked: threading.Event) -> Iterator[Moment]:
-    """The hands of each frame, followed; ends early when `asked`."""
+def _steps(
+    model: Predictor,
+    item: Item,
+    film: Film,
+    camera: Camera | None,
+    asked: threading.Event,
+    evidence: Source | None,
+) -> Iterator[Moment]:
+    """The hands of each frame, followed, and aligned to the evidence if there is any; ends early when `asked`."""
     state = Following()
-    for frame in film.frames:
+    for number, frame in enumerate(film.frames):
         step = follow(model, state, frame.image, camera, item.path)
+        if evidence is not None:
+            step = led(step, guide(model, step.hands, frame.image, evidence(frame.image, item, number)))
         state = step.state
         yield Moment(frame.time, step.hands, step.fresh, frame.image)
         if asked.is_set():

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -22,6 +22,9 @@ from rich.progress import Progress, TextColumn
 from . import outputs
 from .hands import SIDES, Camera, TwoHands
 from .image_io import ImageError, Item, camera_from_exif, read_image
+
+if TYPE_CHECKING:
+    from .evidence import Source
 
 BoxesBySide = tuple[np.ndarray, np.ndarray]  # (2, 4) x, y, w, h of right and left; (2,) bool which count
 
@@ -82,6 +85,7 @@ def reconstruct(
     frames: int | None = None,
     smooth: Literal["off", "live", "offline"] = "live",
     gestures: Sequence[Any] = (),
+    evidence: Source | None = None,
 ) -> Summary:
     """Reconstruct every input and write its files.
 
@@ -96,6 +100,7 @@ def reconstruct(
         frames: at most this many of a video or camera.
         smooth: how the hands of a video are filtered, see `smooth.py`.
         gestures: `gestures.Gesture`s whose events are written into a video's lines.
+        evidence: key points from elsewhere, which the hands are aligned to, see `evidence.py`.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; what was done of a video until then is written.
@@ -110,9 +115,11 @@ def reconstruct(
             stem = Path(out) / item.stem
             try:
                 if item.moving:
-                    written = reconstruct_moving(model, item, stem, kinds, camera, frames, smooth, gestures, progress)
+                    written = reconstruct_moving(
+                        model, item, stem, kinds, camera, frames, smooth, gestures, progress, evidence
+                    )
                 else:
-                    written = _reconstruct_picture(model, item, stem, kinds, camera, boxes or {})
+                    written = _reconstruct_picture(model, item, stem, kinds, camera, boxes or {}, evidence)
             except (ValueError, OSError, MemoryError, cv2.error) as error:
                 summary.failed += 1
                 console.print(_sentence(item, error), markup=False, highlight=False, soft_wrap=True)
@@ -150,6 +157,7 @@ def _reconstruct_picture(
     kinds: Sequence[str],
     camera: Camera | None,
     boxes: Mapping[str, BoxesBySide],
+    evidence: Source | None,
 ) -> list[Path]:
     picture = read_image(sys.stdin.buffer.read() if item.path == "-" else item.path)
     given = _boxes_of(item, boxes)
@@ -162,6 +170,10 @@ def _reconstruct_picture(
         given=None if given is None else given[1],
         file=picture.file,
     )
+    if evidence is not None:
+        from .evidence import guide  # with torch
+
+        hands = guide(model, hands, picture.pixels, evidence(picture.pixels, item, 0), told=given is not None)
     return outputs.save(hands, picture.pixels, stem, kinds)
 
 
