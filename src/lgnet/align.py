@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from .anatomy import LIMITS, angles_from_rotations, rotations_from_angles
-from .data.sample import project
+from .fit import joints_only
 from .geometry import matrix_to_rotvec, rotvec_to_matrix
 from .hand_model import HandModel, hand_length, load_hand_model, pose_hand
-from .fit import joints_only
-from .hands import NUM_BETAS, NUM_JOINTS, SIDES, Hand, TwoHands
+from .hands import NUM_BETAS, SIDES, Hand, TwoHands
 from .smooth import Size, to_hand, to_numbers
 
 SIGMA_2D = 0.02

@@ -101,9 +101,7 @@ def choose_sides(
     return out[0], out[1]
 
 
-def _by_match(
-    given: Sequence[KeyPoints], matches: Sequence[int | None]
-) -> tuple[KeyPoints | None, KeyPoints | None]:
+def _by_match(given: Sequence[KeyPoints], matches: Sequence[int | None]) -> tuple[KeyPoints | None, KeyPoints | None]:
     right, left = (next((p for p, match in zip(given, matches) if match == side), None) for side in (0, 1))
     return right, left
 

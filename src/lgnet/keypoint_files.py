@@ -25,9 +25,7 @@ SIDE_SCORE = 0.9
 """How sure a side is that a file names: of ten such names one is thought to be wrong."""
 
 
-def read_key_points(
-    path: str | Path, items: Sequence[Item]
-) -> Callable[[np.ndarray, Item, int], Sequence[KeyPoints]]:
+def read_key_points(path: str | Path, items: Sequence[Item]) -> Callable[[np.ndarray, Item, int], Sequence[KeyPoints]]:
     """The hands of each picture or frame, as `evidence.Source` wants them; none where the file says nothing of it.
 
     Args:
