@@ -55,7 +55,9 @@ LAYOUTS = {
     "DWPose for image generators": [openpose(canvas_width=200, canvas_height=100)],
     "MMPose": [mmpose()],
     "MMPose's meta": {"meta_info": {}, "instance_info": [mmpose()]},
-    "COCO's results": [{"image_id": 7, "lefthand_kpts": LEFT.ravel().tolist(), "righthand_kpts": RIGHT.ravel().tolist()}],
+    "COCO's results": [
+        {"image_id": 7, "lefthand_kpts": LEFT.ravel().tolist(), "righthand_kpts": RIGHT.ravel().tolist()}
+    ],
     "COCO's flat": [{"image_id": "photo", "keypoints": whole_body().ravel().tolist(), "score": 0.9}],
 }
 
@@ -147,7 +149,7 @@ def test_files_that_say_nothing_of_the_inputs(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match=said):
             look(path)
-    with pytest.raises(ValueError, match="missing.json cannot be read"):
+    with pytest.raises(ValueError, match="cannot be read"):
         look(tmp_path / "missing.json")
     with pytest.raises(ValueError, match="belong to none"):
         look(tmp_path)
