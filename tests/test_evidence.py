@@ -68,9 +68,9 @@ def test_places_match_whatever_the_names():
     ("names", "scores", "network", "right_first"),
     [
         (("right", "left"), (0.9, 0.9), (0.7, 0.7), True),  # all agree
-        (("left", "right"), (0.6, 0.6), (0.7, 0.7), True),  # 2 log(1.5) = 0.81 against 3 * 1.4
-        (("left", "right"), (0.98, 0.98), (0.7, 0.7), False),  # 2 log(49) = 7.8 against 4.2
-        (("left", "left"), (0.95, 0.6), (0.3, 0.3), False),  # log(19) - log(1.5) = 2.5 against 3 * 0.6
+        (("left", "right"), (0.6, 0.6), (0.7, 0.7), True),  # 2 log(1.5) = 0.8 against 2.4 * 1.4 = 3.4
+        (("left", "right"), (0.98, 0.98), (0.7, 0.7), False),  # 2 log(49) = 7.8 against 3.4
+        (("left", "left"), (0.95, 0.6), (0.3, 0.3), False),  # log(19) - log(1.5) = 2.5 against 2.4 * 0.6 = 1.4
         ((None, None), (1.0, 1.0), (0.2, 0.2), True),
     ],
 )
@@ -78,15 +78,26 @@ def test_sides_by_the_sum_of_log_odds(names, scores, network, right_first):
     pair = replace(RIGHT, score=network[0]), replace(LEFT, score=network[1])
     points = [KeyPoints(h.joints2d, np.ones(21), n, s) for h, n, s in zip((RIGHT, LEFT), names, scores)]
     chosen = choose_sides(points, [0, 1], pair)
-    assert (chosen[0] is points[0]) == right_first and (chosen[1] is points[1]) == right_first
-    assert {id(p) for p in chosen} == {id(p) for p in points}
+    assert [choice.points is points[0] for choice in chosen] == [right_first, not right_first]
+    assert [choice.match for choice in chosen] == ([0, 1] if right_first else [1, 0])
 
 
 def test_of_many_people_those_that_the_network_sees_and_the_largest():
     small = KeyPoints(RIGHT.joints2d * 0.2, np.ones(21), "left")
     large = KeyPoints(RIGHT.joints2d * 1.5, np.ones(21), "left")
-    assert choose_sides([small, large, given(RIGHT)], [None, None, 0], (RIGHT, None))[1] is large
+    assert choose_sides([small, large, given(RIGHT)], [None, None, 0], (RIGHT, None))[1].points is large
     assert choose_sides([], [], (None, None)) == (None, None)
+
+
+def test_a_hand_that_only_the_network_sees_makes_room():
+    pair = replace(RIGHT, score=0.7), replace(LEFT, score=0.5)
+    sure = given(RIGHT, "left", 0.97)  # what the network calls the right hand is the left one: log odds 3.5
+    right, left = choose_sides([sure], [0], pair)
+    assert left.points is sure and (right.points, right.match) == (None, 1)  # against 2.4 * 1.2 = 2.9
+    right, left = choose_sides([given(RIGHT, "left", 0.9)], [0], pair)  # log(9) = 2.2: not enough
+    assert right.match == 0 and (left.points, left.match) == (None, 1)
+    right, left = choose_sides([given(RIGHT, "left", 0.9)], [None], pair)  # elsewhere: it takes its side
+    assert (right.points, right.match) == (None, 0) and left.match is None
 
 
 def test_no_evidence_changes_nothing():
@@ -124,6 +135,17 @@ def test_sure_points_turn_a_side_and_leave_no_second_hand_there():
     assert after.left is None and after.right is not None and off(after.right, given(RIGHT)) < 2
     told = guide(Fake(hands), hands, PICTURE, [given(RIGHT, "right", 0.97)], told=True)
     assert told.right is None and told.left is not None  # the user said which side it is
+
+
+def test_two_swapped_sides_come_right_by_the_points_of_one_hand():
+    """The network has both sides wrong; the points tell of one hand, and the other is looked at again as what is left."""
+    hands = scene(right=replace(LEFT, side="right", score=0.4), left=replace(RIGHT, side="left", score=0.3))
+    model = Fake(hands)
+    after = guide(model, hands, PICTURE, [given(LEFT, "left", 0.97)])
+    assert off(after.left, given(LEFT)) < 2 and after.right.score == 0.3
+    ((boxes, there),) = model.calls
+    assert there.all()
+    np.testing.assert_allclose(boxes[0], RIGHT.box)
 
 
 def test_told_boxes_add_no_hand_and_are_looked_at_once():

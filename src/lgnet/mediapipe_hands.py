@@ -85,4 +85,5 @@ class MediaPipeHands:
         """As `predict.Finder` has it: at most one right and one left hand, in boxes of whole hands."""
         found = self(image, Item("", "", "image"), 0)
         pair = choose_sides(found, [None] * len(found), (None, None))
-        return [Detection(side, hand.score, grown(hand.box)) for side, hand in enumerate(pair) if hand is not None]
+        hands = [(side, choice.points) for side, choice in enumerate(pair) if choice is not None]
+        return [Detection(side, hand.score, grown(hand.box)) for side, hand in hands if hand is not None]
