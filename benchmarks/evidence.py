@@ -48,14 +48,15 @@ def group_of(name: str) -> str:
     return "by eye: photographs"
 
 
-def alone(given: Sequence[KeyPoints], worlds: Sequence[np.ndarray], like: TwoHands) -> TwoHands:
+def alone(given: Sequence[KeyPoints], like: TwoHands) -> TwoHands:
     """The key points as a prediction: of each side the surest, by the name that they give it."""
     pair: list[Hand | None] = [None, None]
-    for points, world in zip(given, worlds):
+    for points in given:
         side = SIDES.index(points.side or "right")
         before = pair[side]
         if before is None or points.score > before.score:
             joints2d = np.where(points.sure[:, None], points.points, 0.0)
+            world = np.zeros((21, 3)) if points.world is None else points.world
             zero = np.zeros((0, 3))
             pair[side] = Hand(
                 SIDES[side], points.score, points.box, joints2d, world, zero, zero, zero.astype(int), np.zeros((16, 3)),
@@ -91,18 +92,14 @@ def answers(
     told = options.boxes == "truth"
     boxes = (sample.box.astype(float), sample.present) if told else (None, None)
     network = model.predict(sample.image, camera, *boxes)
-    worlds: list[np.ndarray]
     if mediapipe is not None:
-        seen = mediapipe.see(sample.image)
-        given, worlds = [one.key_points for one in seen], [one.world for one in seen]
+        given = mediapipe.see(sample.image)
     elif options.evidence == "truth":
         given = true_points(sample, options.noise, rng)
-        worlds = [np.zeros((21, 3))] * len(given)
     else:
         item = Item(sample.name, str(Path(sample.name).with_suffix("")), "image")
         given = list(read_key_points(options.evidence, [item])(sample.image, item, 0))
-        worlds = [np.zeros((21, 3))] * len(given)
-    rows = {"network": network, "alone": alone(given, worlds, network)}
+    rows = {"network": network, "alone": alone(given, network)}
     rows["together"] = guide(model, network, sample.image, given, told)
     if mediapipe is not None and not told:
         rows["its-boxes"] = replace(model, finder=mediapipe).predict(sample.image, camera)

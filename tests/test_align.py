@@ -143,3 +143,16 @@ def test_a_hand_seen_turned_round_is_turned_back():
     before = posed_hand(BENT, rotation=turn((0, 0, 1), 170) @ PALM_TO_CAMERA)
     after = align_hands(scene(before), (given(true), None)).right
     assert pixels_off(after, true).mean() < 5
+
+
+def test_depths_tell_what_pixels_do_not():
+    """A finger that points at the camera or away from it looks nearly the same."""
+    flat, bent = np.zeros((15, 3)), np.zeros((15, 3))
+    bent[3:15:3, 0] = 0.8  # the four knuckles, towards the camera
+    true, before = posed_hand(bent, at=(0, 0.05, 1.5)), posed_hand(flat, at=(0, 0.05, 1.5))
+    world = true.joints3d - true.joints3d.mean(0)
+    off = []
+    for told in (None, 1.3 * world):  # of a larger hand: the size is taken off
+        points = KeyPoints(true.joints2d, np.ones(21), "right", 1.0, told)
+        off.append(rooted_error(align_hands(scene(before), (points, None)).right, true))
+    assert off[1] < 0.3 * off[0]

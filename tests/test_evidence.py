@@ -196,8 +196,8 @@ def mediapipe(monkeypatch):
 
 def test_mediapipe_speaks_of_mirrored_pictures(mediapipe):
     right, left = MediaPipeHands().see(PICTURE)
-    assert (right.key_points.side, left.key_points.side) == ("right", "left")
-    np.testing.assert_allclose(right.key_points.points, RIGHT.joints2d)
+    assert (right.side, left.side) == ("right", "left")
+    np.testing.assert_allclose(right.points, RIGHT.joints2d)
     np.testing.assert_allclose(left.world, LEFT.joints3d)
     first, second = MediaPipeHands().detections(PICTURE, CAMERA.K)
     assert (first.side, first.score, second.side, second.score) == (0, 0.9, 1, 0.8)
@@ -267,6 +267,6 @@ def test_mediapipe_itself():
 
     picture = cv2.imread(str(resources.files("lgnet") / "examples" / "apart.jpg"))[..., ::-1]
     seen = MediaPipeHands().see(picture)
-    assert sorted(one.key_points.side for one in seen) == ["left", "right"]
+    assert sorted(one.side for one in seen) == ["left", "right"]
     for one in seen:
-        assert one.key_points.points.min() > -1 and 0.05 < np.ptp(one.world, 0).max() < 0.3
+        assert one.points.min() > -1 and 0.05 < np.ptp(one.world, 0).max() < 0.3

@@ -1,10 +1,11 @@
 """Hands aligned to 2D joints from elsewhere, from the network's answer on, both hands together.
 
 Levenberg and Marquardt's method over each hand's turn, place, 45 anatomical angles (anatomy.py) and shape. What pulls:
-the joints given, as many as are there and as sure as they are; the network's answer as a prior of turn, angles, shape and
-of the way from one wrist to the other; limits of the joints. Joints that stay far off pull little (Geman and McClure); at
-first that limit is wide, so that a hand which the network saw wrongly is still drawn over (graduated non-convexity). A
-second start turns the network's hand so that it is seen most like the joints given; the one that costs less is kept.
+the joints given, as many as are there and as sure as they are, and their depths where they have any; the network's
+answer as a prior of turn, angles, shape and of the way from one wrist to the other; limits of the joints. Joints that
+stay far off pull little (Geman and McClure); at first that limit is wide, so that a hand which the network saw wrongly
+is still drawn over (graduated non-convexity). A second start turns the network's hand so that it is seen most like the
+joints given; the one that costs less is kept.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ SIGMA_SHAPE = 0.5
 """Standard deviations: the same of each shape coefficient."""
 SIGMA_RELATIVE = 0.05
 """Metres: the same of the way from the right wrist to the left one."""
+SIGMA_DEPTH = 0.02
+"""Metres: how far off each joint's depth is thought to be, where depths were given."""
 SIGMA_LIMIT = 0.05
 """Radians that a joint goes beyond its limits."""
 ROBUST = (1.0, 0.15)
@@ -61,6 +64,7 @@ class KeyPoints:
     confidence: np.ndarray  # (21,) 0..1; 0 where the point is not known
     side: str | None  # "right" or "left" as they say; None: not told
     score: float = 1.0  # how sure the side is, 0..1
+    world: np.ndarray | None = None  # (21, 3) metres about any origin, z along the look at the hand; None: not told
 
     @property
     def sure(self) -> np.ndarray:
@@ -112,7 +116,15 @@ class _Problem:
         flat = limits[:, 0] == limits[:, 1]
         self.low = torch.where(flat, -0.5, torch.minimum(limits[:, 0], angles))  # the network's own answer is no fault
         self.high = torch.where(flat, 0.5, torch.maximum(limits[:, 1], angles))
+        self.depth = None if given.world is None else self._depth(given.world)
         self.sigma = torch.cat([torch.tensor(SIGMA_ANGLE).repeat(15), torch.full((NUM_BETAS,), SIGMA_SHAPE)]).double()
+
+    def _depth(self, world: np.ndarray) -> tuple[Tensor, Tensor]:
+        """(3,) the look at the hand, and (21,) metres along it from the middle of the sure joints, at the hand's own size."""
+        look = torch.cat([(self.points[self.sure].mean(0) - self.K[2:]) / self.K[:2], torch.ones(1).double()])
+        given, own = torch.from_numpy(world).double(), self.joints(self.start)[0]
+        given, own = given - given[self.sure].mean(0), own - own[self.sure].mean(0)
+        return look / look.norm(), given[:, 2] * (own[self.sure].norm() / given[self.sure].norm().clamp_min(1e-6))
 
     def joints(self, state: _State) -> Tensor:
         """(B, 21, 3) metres, camera frame."""
@@ -131,12 +143,18 @@ class _Problem:
         return torch.where(self.sure[:, None], (seen - self.points) / self.size, 0.0)
 
     def prior(self, state: _State) -> Tensor:
-        """(B, M) how far from the network's answer, and beyond the limits."""
+        """(B, M) how far from the network's answer, beyond the limits, and from the depths given."""
         angles = state.numbers[:, 3:48]
         beyond = (angles - self.high).clamp_min(0) - (self.low - angles).clamp_min(0)
         turned = matrix_to_rotvec(state.turn @ self.start.turn.mT)
         away = (state.numbers[:, 3:] - self.start.numbers[:, 3:]) / self.sigma
-        return torch.cat([beyond / SIGMA_LIMIT, turned / SIGMA_TURN, away], 1)
+        rows = [beyond / SIGMA_LIMIT, turned / SIGMA_TURN, away]
+        if self.depth is not None:
+            look, depth = self.depth
+            along = self.joints(state) @ look
+            off = along - along[:, self.sure].mean(1, keepdim=True) - depth
+            rows.append(torch.where(self.sure, off, 0.0) / SIGMA_DEPTH)
+        return torch.cat(rows, 1)
 
 
 def align_hands(hands: TwoHands, given: Sequence[KeyPoints | None]) -> TwoHands:

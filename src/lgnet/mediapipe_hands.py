@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,14 +28,6 @@ MISSING = (
     "MediaPipe is not installed here; on Linux with Python 3.10 to 3.12 install it with: "
     'pip install "lgnet[mediapipe]" && pip install --no-deps mediapipe==0.10.21'
 )
-
-
-@dataclass(frozen=True)
-class Seen:
-    """One hand as MediaPipe has it."""
-
-    key_points: KeyPoints
-    world: np.ndarray  # (21, 3) metres about the hand's middle; axes as the camera's: x right, y down, z forward
 
 
 class MediaPipeHands:
@@ -59,8 +50,8 @@ class MediaPipeHands:
         self._hands: Any = hands.Hands(static_image_mode=True, max_num_hands=most, min_detection_confidence=LEAST_SCORE)
         self._one = threading.Lock()
 
-    def see(self, image: np.ndarray) -> list[Seen]:
-        """The hands of a picture (H, W, 3) uint8 RGB, in MediaPipe's order."""
+    def see(self, image: np.ndarray) -> list[KeyPoints]:
+        """The hands of a picture (H, W, 3) uint8 RGB; their `world` lies about the hand's middle, axes as the camera's."""
         with self._one:
             result = self._hands.process(np.ascontiguousarray(image))
         if not result.multi_hand_landmarks:
@@ -74,16 +65,16 @@ class MediaPipeHands:
             world = np.array([(p.x, p.y, p.z) for p in deep.landmark])
             told = sides.classification[0]
             side = "right" if told.label == "Left" else "left"
-            out.append(Seen(KeyPoints(points, np.ones(NUM_JOINTS), side, float(told.score)), world))
+            out.append(KeyPoints(points, np.ones(NUM_JOINTS), side, float(told.score), world))
         return out
 
     def __call__(self, image: np.ndarray, item: Item, frame: int) -> Sequence[KeyPoints]:
         """As `evidence.Source` wants it."""
-        return [seen.key_points for seen in self.see(image)]
+        return self.see(image)
 
     def detections(self, image: np.ndarray, K: np.ndarray) -> list[Detection]:
         """As `predict.Finder` has it: at most one right and one left hand, in boxes of whole hands."""
-        found = self(image, Item("", "", "image"), 0)
+        found = self.see(image)
         pair = choose_sides(found, [None] * len(found), (None, None))
         hands = [(side, choice.points) for side, choice in enumerate(pair) if choice is not None]
         return [Detection(side, hand.score, grown(hand.box)) for side, hand in hands if hand is not None]
