@@ -57,6 +57,8 @@ def reconstruct(
     hand_length: Annotated[float | None, arg(metavar="MM")] = None,
     sequence: bool = False,
     gestures: Annotated[str, arg(metavar="none|paper|FILE.py")] = "none",
+    evidence: Annotated[str | None, arg(metavar="mediapipe|FILE")] = None,
+    finder: Literal["lgnet", "mediapipe"] = "lgnet",
 ) -> int:
     """Reconstruct the hands of pictures and videos.
 
@@ -78,6 +80,9 @@ def reconstruct(
         sequence: take each folder as one video, its pictures in the order of the numbers in their names, 30 a second.
         gestures: write the events of these into a video's JSONL: paper (forward, summon, pinch), or those of a Python
             file, which is run; see docs/streaming.md.
+        evidence: align the hands to 2D key points that you trust: mediapipe finds them, or a JSON file or folder of
+            OpenPose's, RTMPose's or DWPose's; see docs/keypoints.md.
+        finder: who finds the hands of pictures without boxes: lgnet itself, or MediaPipe.
     """
     from .outputs import parse_kinds
 
@@ -86,7 +91,20 @@ def reconstruct(
     check_film(frames, hand_length)
     kinds = None if save is None else parse_kinds(save)
     return _reconstruct(
-        inputs, out, weights, device, kinds, intrinsics, boxes, frames, smooth, hand_length, sequence, gestures
+        inputs,
+        out,
+        weights,
+        device,
+        kinds,
+        intrinsics,
+        boxes,
+        frames,
+        smooth,
+        hand_length,
+        sequence,
+        gestures,
+        evidence,
+        finder,
     )
 
 
@@ -103,6 +121,8 @@ def _reconstruct(
     hand_length: float | None = None,
     sequence: bool = False,
     gestures: str = "none",
+    evidence: str | None = None,
+    finder: Literal["lgnet", "mediapipe"] = "lgnet",
     say: bool = False,
 ) -> int:
     """Everything that can be wrong with the call is looked at before the weights are read."""
@@ -118,12 +138,24 @@ def _reconstruct(
         from .gestures import load_gestures
 
         wanted = load_gestures(gestures)
+    mediapipe: Any = None
+    if "mediapipe" in (evidence, finder):
+        from .mediapipe_hands import MediaPipeHands
+
+        mediapipe = MediaPipeHands()
+    source: Any = mediapipe if evidence == "mediapipe" else None
+    if evidence not in (None, "mediapipe"):
+        from .keypoint_files import read_key_points
+
+        source = read_key_points(evidence, items)
     from . import predict
 
     model = predict.load(weights, device=device)
     if hand_length is not None:
         model = replace(model, hand_length=hand_length / 1000)
-    summary = work.reconstruct(model, items, out, kinds, camera, given, frames, smooth, wanted)
+    if finder == "mediapipe":
+        model = replace(model, finder=mediapipe)
+    summary = work.reconstruct(model, items, out, kinds, camera, given, frames, smooth, wanted, source)
     if say:
         for path in summary.written:
             print(path)

@@ -170,6 +170,25 @@ def _judge(
     return Step(result, Following(_next(hands, tracks, found.camera), wait, pause), True, fresh)
 
 
+def led(step: Step, hands: TwoHands) -> Step:
+    """The same step with its hands exchanged for surer ones of the same frame, which are then followed.
+
+    A hand at a place where the step had none of its side is a fresh one.
+    """
+    tracks: list[Track | None] = [None, None]
+    fresh = list(step.fresh)
+    pairs = zip((step.hands.right, step.hands.left), (hands.right, hands.left), step.state.tracks)
+    for side, (was, hand, track) in enumerate(pairs):
+        if hand is None:
+            fresh[side] = False
+            continue
+        tracks[side] = replace(track or Track(hand.box, 1, hand.score), box=next_box(hand, hands.camera))
+        if was is None or iou(mesh_box(was, hands.camera), mesh_box(hand, hands.camera)) < SAME_HAND:
+            fresh[side] = True
+    state = replace(step.state, tracks=(tracks[0], tracks[1]))
+    return replace(step, hands=hands, state=state, fresh=(fresh[0], fresh[1]))
+
+
 def _see(
     model: Predictor,
     tracks: tuple[Track | None, Track | None],

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from .follow import Following, follow_some
+from .evidence import Source, guide
+from .follow import Following, follow_some, led
 from .gestures import Gesture
 from .hands import Camera
 from .image_io import Item
@@ -40,6 +41,7 @@ def reconstruct_moving(
     how: How,
     gestures: Sequence[Gesture],
     progress: Progress,
+    evidence: Source | None = None,
 ) -> list[Path]:
     """The hands of every frame, of a camera until it ends or Ctrl-C is pressed; what was written.
 
@@ -56,7 +58,7 @@ def reconstruct_moving(
         files = MovingFiles(stem, kinds, film.rate, gestures)
         done = interrupted = False
         try:
-            frames = _steps(model, item, film, camera, asked)
+            frames = _steps(model, item, film, camera, asked, evidence)
             _write(smooth(frames, how), files, lambda n, speed: progress.update(bar, completed=n, speed=speed))
             done = True
         except KeyboardInterrupt:
@@ -74,18 +76,30 @@ def reconstruct_moving(
     return written
 
 
-def _steps(model: Predictor, item: Item, film: Film, camera: Camera | None, asked: threading.Event) -> Iterator[Moment]:
-    """The hands of each frame, followed; ends early when `asked`. Frames of a file go through the network together."""
-    state, waiting, together = Following(), deque[Frame](), 1
+def _steps(
+    model: Predictor,
+    item: Item,
+    film: Film,
+    camera: Camera | None,
+    asked: threading.Event,
+    evidence: Source | None,
+) -> Iterator[Moment]:
+    """The hands of each frame, followed, and aligned to the evidence if there is any; ends early when `asked`.
+
+    Frames of a file go through the network together, unless evidence may change where the next is looked at.
+    """
+    state, waiting, together, number = Following(), deque[Frame](), 1, 0
+    alone = item.kind == "camera" or evidence is not None
     while True:
         waiting.extend(islice(film.frames, max(together - len(waiting), 0)))
         if not waiting:
             return
         images = [frame.image for frame in islice(waiting, together)]
         steps = follow_some(model, state, images, camera, item.path)
-        state = steps[-1].state
-        calm = len(steps) == len(images) and item.kind != "camera"
-        together = min(2 * together, TOGETHER) if calm else 1
+        if evidence is not None:
+            steps = [led(steps[0], guide(model, steps[0].hands, images[0], evidence(images[0], item, number)))]
+        state, number = steps[-1].state, number + len(steps)
+        together = min(2 * together, TOGETHER) if len(steps) == len(images) and not alone else 1
         for step in steps:
             frame = waiting.popleft()
             yield Moment(frame.time, step.hands, step.fresh, frame.image)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -50,6 +50,18 @@ class Finder:
     detector: Detector
     side_net: SideNet
 
+    def detections(self, image: np.ndarray, K: np.ndarray) -> list[Detection]:
+        """At most one right and one left hand of a picture (H, W, 3) uint8 RGB; K (4,) of its camera."""
+        return choose_sides(*find_sides(self, image, K))
+
+
+class FindsHands(Protocol):
+    """`Finder`, or anything like it."""
+
+    def detections(self, image: np.ndarray, K: np.ndarray) -> list[Detection]:
+        """As `Finder.detections`."""
+        ...
+
 
 @dataclass(frozen=True)
 class Model:
@@ -57,7 +69,7 @@ class Model:
 
     network: LGNet
     config: ModelConfig
-    finder: Finder | None
+    finder: FindsHands | None
     hand_models: tuple[HandModel, HandModel]  # right, left
     name: str
     hand_length: float | None = None
@@ -131,7 +143,7 @@ class Model:
         """Where the hands are and which side each is."""
         if self.finder is None:
             raise ValueError("there are no weights to find hands with, so boxes must be given")
-        return _as_view(image, camera, choose_sides(*find_sides(self.finder, image, camera.K)))
+        return _as_view(image, camera, self.finder.detections(image, camera.K))
 
     def _look_twice(self, views: list[View]) -> list[TwoHands]:
         """Crop by the found boxes, then once more halfway to the boxes of the meshes that were seen.

@@ -24,6 +24,7 @@ from .hands import SIDES, Camera, TwoHands
 from .image_io import ImageError, Item, camera_from_exif, read_image
 
 if TYPE_CHECKING:
+    from .evidence import Source
     from .predict import View
 
 BoxesBySide = tuple[np.ndarray, np.ndarray]  # (2, 4) x, y, w, h of right and left; (2,) bool which count
@@ -113,6 +114,7 @@ def reconstruct(
     frames: int | None = None,
     smooth: Literal["off", "live", "offline"] = "live",
     gestures: Sequence[Any] = (),
+    evidence: Source | None = None,
 ) -> Summary:
     """Reconstruct every input and write its files.
 
@@ -127,6 +129,7 @@ def reconstruct(
         frames: at most this many of a video or camera.
         smooth: how the hands of a video are filtered, see `smooth.py`.
         gestures: `gestures.Gesture`s whose events are written into a video's lines.
+        evidence: key points from elsewhere, which the hands are aligned to, see `evidence.py`.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; what was done of a video until then is written.
@@ -142,9 +145,11 @@ def reconstruct(
             try:
                 own = _kinds_of(item, kinds)
                 if item.moving:
-                    written = reconstruct_moving(model, item, stem, own, camera, frames, smooth, gestures, progress)
+                    written = reconstruct_moving(
+                        model, item, stem, own, camera, frames, smooth, gestures, progress, evidence
+                    )
                 else:
-                    written = _reconstruct_picture(model, item, stem, own, camera, boxes or {})
+                    written = _reconstruct_picture(model, item, stem, own, camera, boxes or {}, evidence)
             except (ValueError, OSError, MemoryError, cv2.error) as error:
                 summary.failed += 1
                 console.print(_sentence(item, error), markup=False, highlight=False, soft_wrap=True)
@@ -188,6 +193,7 @@ def _reconstruct_picture(
     kinds: Sequence[str],
     camera: Camera | None,
     boxes: Mapping[str, BoxesBySide],
+    evidence: Source | None,
 ) -> list[Path]:
     picture = read_image(sys.stdin.buffer.read() if item.path == "-" else item.path)
     given = _boxes_of(item, boxes)
@@ -200,6 +206,10 @@ def _reconstruct_picture(
         given=None if given is None else given[1],
         file=picture.file,
     )
+    if evidence is not None:
+        from .evidence import guide  # with torch
+
+        hands = guide(model, hands, picture.pixels, evidence(picture.pixels, item, 0), told=given is not None)
     return outputs.save(hands, picture.pixels, stem, kinds)
 
 
