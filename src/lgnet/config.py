@@ -53,6 +53,8 @@ class ModelConfig:
     """False: F*_R = F_R (widened by a 1x1 convolution)."""
     local_unit: bool = True
     global_unit: bool = True
+    block: Literal["lgnet", "eanet"] = "lgnet"
+    """"eanet": EANet's block in the LGBlock's place, to compare; it has four blocks of four heads (lgfa_depth, lgfa_heads)."""
     dense_head: bool = False
     """Part segmentation from the backbone, for pre-training; not used in prediction."""
 

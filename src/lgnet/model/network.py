@@ -11,6 +11,7 @@ from ..hand_model import load_hand_model
 from .backbone import DenseHead, build_backbone
 from .joint_stage import JointExtractor, JointStage, PooledJoints, Separation
 from .layers import PerHand
+from .eablock import EABlock
 from .lgblock import LGBlock
 from .mesh_stage import CAMERA_SCALE, HandLayer, MeshStage
 from .records import Inputs, Output
@@ -75,7 +76,11 @@ def build_network(config: ModelConfig) -> LGNet:
     backbone = build_backbone(config)
     width, wide = config.channels, config.channels + config.channels // 4
     lgblock = None
-    if config.lgblock and (config.local_unit or config.global_unit):
+    if config.lgblock and config.block == "eanet":
+        if not (config.local_unit and config.global_unit):
+            raise ValueError("local and global unit are parts of the block lgnet; EANet's has none to leave out")
+        lgblock = EABlock(width, config.grid, config.lgfa_depth, config.lgfa_heads, shared=crops)
+    elif config.lgblock and (config.local_unit or config.global_unit):
         lgblock = LGBlock(
             width,
             config.grid,
