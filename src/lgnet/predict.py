@@ -194,6 +194,7 @@ class Model:
             [joints3d[s] if there[s] else None for s in (0, 1)],
             crops,
             relative,
+            None if errors is None else errors[..., 1],
         )
         final, rough = numpy(output.refine.vertices), numpy(output.mesh.vertices)
         hands: list[Hand | None] = [None, None]
