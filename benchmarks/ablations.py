@@ -21,8 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lgnet import train as trainer
 from lgnet.config import MODELS, PRESETS, TrainConfig
-from lgnet.train import main as train
+from lgnet.synth.generate import bench_sample
 
 WHOLE = "LGNet, whole"
 HEADS = "hands separated by two heads, as in the paper"
@@ -102,7 +103,7 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
     if not (out / "last.safetensors").exists() or last(out)["samples"] < config.samples:
         print(f"=== {name}, seed {seed}", flush=True)
         begin = time.process_time()
-        train(config, resume=str(out) if (out / "config.json").exists() else None)
+        trainer.main(config, resume=str(out) if (out / "config.json").exists() else None)
         (out / "processor_seconds").write_text(f"{time.process_time() - begin:.1f}\n")
     return last(out)
 
@@ -145,8 +146,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of the whole network")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--renderers", type=int, default=1)
-    parser.add_argument("--tiny", action="store_true", help="a quarter of the channels, half the pixels")
+    parser.add_argument(
+        "--tiny", action="store_true", help="a quarter of the channels, half the pixels, 20 pictures to judge by"
+    )
     options = parser.parse_args()
+    if options.tiny:
+        few = {"bench": [bench_sample(index) for index in range(0, 1000, 50)]}
+        trainer._held_out = lambda config: few
     done: dict[str, list[dict[str, float]]] = {}
     jobs = [(name, 0) for name in options.only]
     jobs += [(WHOLE, seed) for seed in range(1, options.seeds) if WHOLE in options.only]

@@ -82,7 +82,7 @@ def main() -> None:
     """Calibrate a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights")
-    parser.add_argument("--scenes", type=int, default=1600)
+    parser.add_argument("--scenes", type=int, default=1024)
     parser.add_argument("--out", default=None, help="where to write; else the file itself")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()

@@ -1,7 +1,8 @@
 """Make a run's weights the bundled ones: `python scripts/promote.py runs/lgnet-mobile/best.safetensors lgnet-mobile`.
 
 Stores them as float16 under src/lgnet/weights/NAME.safetensors with their name and licence, calibrates those of a hand
-network (scripts/calibrate.py, some minutes), and prints what the run says of them. Whether they are better is for `lgnet evaluate --weights FILE` to say first.
+network (scripts/calibrate.py, some minutes), and prints what the run says of them. Whether they are better is for
+`lgnet evaluate --weights FILE` to say first.
 """
 
 import json

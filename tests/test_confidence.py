@@ -49,9 +49,9 @@ def test_a_perceptron_by_hand_and_back_from_metadata():
         np.testing.assert_allclose(calibration(x)[:, 0], wanted, rtol=1e-4)
         np.testing.assert_allclose(calibration(x)[:, 1], np.exp(-1), rtol=1e-4)
     assert from_meta({}) is None
-    with pytest.raises(ValueError, match="calibrate.py"):
+    with pytest.raises(ValueError, match=r"calibrate\.py"):
         from_meta({META: {**to_meta(hand_worked()), "hidden": [[1.0, 2.0, 3.0]]}})
-    with pytest.raises(ValueError, match="calibrate.py"):
+    with pytest.raises(ValueError, match=r"calibrate\.py"):
         from_meta({META: {"mean": [0.0]}})
 
 
@@ -74,7 +74,9 @@ def test_weights_carry_their_calibration_and_results_its_errors(tmp_path):
     network = build_network(CROPS)
     f = features(make_inputs(CROPS, 1), network.eval()(make_inputs(CROPS, 1))).shape[-1]
     # expected: exp(-3) m of every joint, whatever is seen
-    flat = Calibration(torch.zeros(f), torch.ones(f), torch.zeros(2, f), torch.zeros(2), torch.zeros(2, 2), -3 * torch.ones(2))
+    flat = Calibration(
+        torch.zeros(f), torch.ones(f), torch.zeros(2, f), torch.zeros(2), torch.zeros(2, 2), -3 * torch.ones(2)
+    )
     plain, told = tmp_path / "plain.safetensors", tmp_path / "told.safetensors"
     save_weights(plain, network, CROPS, {"name": "x"})
     save_weights(told, network, CROPS, {"name": "x", META: to_meta(flat)})
@@ -121,3 +123,24 @@ def test_calibrating_a_file_leaves_its_weights_alone(tmp_path):
     said = from_meta(after.meta)(features(make_inputs(config, 2), network(make_inputs(config, 2))))
     # an untrained network is about as wrong as a hand is large, 0.05 to 0.15 m, and about half a crop
     assert 0.03 < float(said[..., 1:, 0].mean()) < 0.3
+
+
+def test_dots_are_white_where_it_is_sure_and_black_where_not():
+    from lgnet.hands import Camera, Hand, TwoHands
+    from lgnet.marks import mark_joints
+
+    joints = np.stack([np.arange(21) * 10.0 + 5, np.full(21, 20.0)], 1)
+    joints[20] = np.nan
+    errors = np.full(21, 0.035)  # half way from 10 to 60 mm
+    errors[0], errors[1] = 0.0, 0.2
+    zeros = np.zeros((21, 3))
+    hand = Hand("right", 1.0, np.array([0, 0, 210, 40.0]), joints, zeros, zeros, zeros, zeros[:1].astype(int), zeros[:16],
+                np.zeros(10), np.zeros(3), joint_errors=errors)  # fmt: skip
+    picture = np.full((40, 210, 3), 77, np.uint8)
+    camera = Camera(100, 100, 105, 20)
+    marked = mark_joints(picture, TwoHands(hand, None, 210, 40, camera))
+    assert marked[20, [5, 15]].tolist() == [[255] * 3, [0] * 3]
+    assert abs(int(marked[20, 25, 0]) - 127) <= 1
+    assert (marked[20, 10] == 77).all() and (marked[20, 205] == 77).all() and (picture == 77).all()
+    plain = dataclasses.replace(hand, joint_errors=None)
+    assert np.array_equal(mark_joints(picture, TwoHands(plain, None, 210, 40, camera)), picture)

@@ -97,7 +97,9 @@ def from_meta(meta: dict[str, Any], device: torch.device | str = "cpu") -> Calib
         calibration = Calibration(**values)
         calibration(torch.zeros_like(calibration.mean))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"the calibration of these weights cannot be used: {error}; run scripts/calibrate.py") from error
+        raise ValueError(
+            f"the calibration of these weights cannot be used: {error}; run scripts/calibrate.py"
+        ) from error
     return calibration
 
 

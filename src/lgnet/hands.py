@@ -67,7 +67,9 @@ class Hand:
     shape: np.ndarray  # (10,)
     translation: np.ndarray  # (3,) metres: the wrist
     scale: float = 1.0  # what the posed hand model is multiplied by, so that the hand has the length the user gave
-    joint_errors: np.ndarray | None = None  # (21,) metres: how far off each joint is expected to be, relative to the wrist
+    joint_errors: np.ndarray | None = (
+        None  # (21,) metres: how far off each joint is expected to be, relative to the wrist
+    )
 
     @property
     def error(self) -> float | None:

@@ -143,7 +143,9 @@ def plot_reliability(
     left.plot([0, highest], [0, highest], color="0.6", linestyle=":", label="as expected")
     for name, (low, high, kept, best) in curves.items():
         (line,) = left.plot(low, high, marker="o", label=f"{name}s")
-        right.plot(np.arange(1, len(kept) + 1) / len(kept), kept, color=line.get_color(), label=f"{name}s, surest first")
+        right.plot(
+            np.arange(1, len(kept) + 1) / len(kept), kept, color=line.get_color(), label=f"{name}s, surest first"
+        )
         right.plot(
             np.arange(1, len(best) + 1) / len(best), best, color=line.get_color(), linestyle=":", label="by true error"
         )

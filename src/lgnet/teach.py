@@ -113,7 +113,9 @@ def load_teachers(paths: Sequence[str], student: ModelConfig, decay: float) -> T
                     f"{path} cannot teach this network: its {name} is {getattr(config, name)!r}, not {getattr(student, name)!r}"
                 )
         if decay and replace(config, dense_head=student.dense_head) != student:
-            raise ValueError(f"{path} is of another architecture, so it cannot follow the student; leave --teacher-ema at 0")
+            raise ValueError(
+                f"{path} is of another architecture, so it cannot follow the student; leave --teacher-ema at 0"
+            )
         networks.append(network)
         sizes.append(config.crop_size)
     return Teachers(networks, sizes, decay)
@@ -137,8 +139,10 @@ def lesson_loss(output: Output, lesson: Lesson) -> Float[Tensor, ""]:
     total = total + 10 * far(output.mesh.joints, lesson.joints, lesson.weight)
     if output.refine.joints is not output.mesh.joints:
         total = total + 10 * far(output.refine.joints, lesson.joints, lesson.weight)
-    return total + 2 * far(output.mesh.rotations, lesson.rotations, hand) + 0.5 * far(
-        output.mesh.betas, lesson.betas, hand
+    return (
+        total
+        + 2 * far(output.mesh.rotations, lesson.rotations, hand)
+        + 0.5 * far(output.mesh.betas, lesson.betas, hand)
     )
 
 

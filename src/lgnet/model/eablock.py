@@ -35,4 +35,8 @@ class EABlock(nn.Module):
         common, together = self.extract(right, left)
         of_right, attention_right = self.adapt[0](right, common)
         of_left, attention_left = self.adapt[-1](left, common)
-        return torch.stack([of_right, of_left], 1), {"global": together, "right": attention_right, "left": attention_left}
+        return torch.stack([of_right, of_left], 1), {
+            "global": together,
+            "right": attention_right,
+            "left": attention_left,
+        }

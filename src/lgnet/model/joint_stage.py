@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..hands import NUM_JOINTS
-from .layers import PerHand, mlp, sample_map, small_init, soft_argmax_3d
 from .eablock import EABlock
+from .layers import PerHand, mlp, sample_map, small_init, soft_argmax_3d
 from .lgblock import LGBlock
 from .records import JointOutput
 

@@ -76,7 +76,9 @@ def cell_centres(n: int, device: torch.device | None = None) -> Float[Tensor, " 
     return (torch.arange(n, device=device, dtype=torch.float32) + 0.5) / n * 2 - 1
 
 
-def soft_argmax_3d(logits: Float[Tensor, "*batch d h w"]) -> tuple[Float[Tensor, "*batch 3"], Float[Tensor, "*batch 3"]]:
+def soft_argmax_3d(
+    logits: Float[Tensor, "*batch d h w"],
+) -> tuple[Float[Tensor, "*batch 3"], Float[Tensor, "*batch 3"]]:
     """The expected (x, y, z), each in [-1, 1], of a softmax over the cells of a volume, and how widely it spreads there.
 
     Cells count with their centres, so a peak in cell i of n lies at (i + 0.5) / n * 2 - 1 and a flat volume at 0. The

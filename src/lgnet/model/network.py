@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from ..config import ModelConfig
 from ..hand_model import load_hand_model
 from .backbone import DenseHead, build_backbone
+from .eablock import EABlock
 from .joint_stage import JointExtractor, JointStage, PooledJoints, Separation
 from .layers import PerHand
-from .eablock import EABlock
 from .lgblock import LGBlock
 from .mesh_stage import CAMERA_SCALE, HandLayer, MeshStage
 from .records import Inputs, Output
