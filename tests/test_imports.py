@@ -14,10 +14,10 @@ LAYERS = (
     {"geometry", "penetration", "zbuffer", "safe_pickle"},
     {"hand_model", "mano", "anatomy", "crop", "data.sample", "image_io"},
     {"model"},
-    {"losses", "metrics", "checkpoint", "detect", "side", "place", "fit", "data", "synth"},
+    {"losses", "metrics", "checkpoint", "confidence", "detect", "side", "place", "fit", "data", "synth"},
     {"data.ring", "data.registry"},
     {"data.feed"},
-    {"predict", "tasks", "plots"},
+    {"predict", "tasks", "plots", "teach"},
     {"train", "train_state"},
     {"*"},  # what stands on predictions: outputs, pictures, evaluation, export, stream, ...
     {"app"},

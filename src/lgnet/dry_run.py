@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from .checkpoint import init_from
-from .config import PRESETS, RESUMABLE, TrainConfig, check_train, read_run, to_dict
+from .config import PRESETS, RESUMABLE, TrainConfig, read_run, to_dict
+from .config_check import check_train
 from .data.feed import open_mix
 from .data.ring import plan_ring, sample_dtype
 from .synth.generate import make_sample, training_rng

@@ -67,6 +67,14 @@ class Hand:
     shape: np.ndarray  # (10,)
     translation: np.ndarray  # (3,) metres: the wrist
     scale: float = 1.0  # what the posed hand model is multiplied by, so that the hand has the length the user gave
+    joint_errors: np.ndarray | None = (
+        None  # (21,) metres: how far off each joint is expected to be, relative to the wrist
+    )
+
+    @property
+    def error(self) -> float | None:
+        """Metres: the mean error of its joints that is expected (MPJPE, protocol C); None where nobody can tell."""
+        return None if self.joint_errors is None else float(np.mean(self.joint_errors))
 
 
 @dataclass(frozen=True)
@@ -130,8 +138,16 @@ class TwoHands:
                         for key in ("box", "joints2d", "joints3d", "pose", "shape", "translation")
                     },
                     **({} if hand.scale == 1 else {"scale": float(hand.scale)}),
+                    **_expected(hand),
                 }
                 for hand in self.hands
             ],
             "relative_translation": None if relative is None else np.asarray(relative, dtype=np.float64).tolist(),
         }
+
+
+def _expected(hand: Hand) -> dict[str, Any]:
+    """What the weights say of their own error, where they are calibrated."""
+    if hand.joint_errors is None:
+        return {}
+    return {"error": hand.error, "joint_errors": np.asarray(hand.joint_errors, np.float64).tolist()}

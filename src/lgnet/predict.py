@@ -14,12 +14,13 @@ import torch
 
 from . import __version__
 from .checkpoint import load_network, load_state, load_weights
+from .confidence import Calibration, features, from_meta
 from .config import DetectorConfig, ModelConfig, SideConfig
 from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
 from .data.sample import project
 from .detect import Detection, Detector, Place, build_detector, choose_sides, find_places, hidden_places
 from .hand_model import HandModel, hand_length, load_hand_model
-from .hands import SIDES, Camera, Hand, TwoHands
+from .hands import SIDES, WRIST, Camera, Hand, TwoHands
 from .model.network import LGNet
 from .model.records import Inputs, Output
 from .place import place_hands
@@ -74,6 +75,8 @@ class Model:
     name: str
     hand_length: float | None = None
     """Metres, see `hand_model.hand_length`: both hands are made so long; None: as the network thinks they are."""
+    calibration: Calibration | None = None
+    """What makes expected errors of the network's output; None: nobody fitted any to these weights."""
 
     def __call__(self, image: Any) -> TwoHands:
         """The hands of one picture: an array (H, W, 3) uint8 RGB, a PIL image, or a path.
@@ -171,13 +174,17 @@ class Model:
         busy = [index for index, view in enumerate(views) if view.given.any()]
         if not busy:
             return out
-        output, crops = self._network([views[index] for index in busy])
+        output, crops, errors = self._network([views[index] for index in busy])
         for row, (index, crop) in enumerate(zip(busy, crops)):
-            out[index] = self._hands(output, row, views[index], crop, drop)
+            expected = None if errors is None else errors[row]
+            out[index] = self._hands(output, row, views[index], crop, drop, expected)
         return out
 
-    def _network(self, views: Sequence[View]) -> tuple[Output, list[HandCrops]]:
-        """The network's output for views that each have a box, and the crops it was shown."""
+    def _network(self, views: Sequence[View]) -> tuple[Output, list[HandCrops], np.ndarray | None]:
+        """The network's output for views that each have a box, the crops it was shown, and the errors to expect.
+
+        These are (B, 2, 21, 2): metres relative to the wrist, and half crops; None of weights that are not calibrated.
+        """
         c = self.config
         crops = [hand_crops(v.boxes, v.given, v.camera.K, c.crop_size, c.crop_enlarge, c.separation) for v in views]
         images = np.stack([cut_crops(v.image, crop, c.separation) for v, crop in zip(views, crops)])
@@ -188,9 +195,14 @@ class Model:
             geometry=torch.from_numpy(np.stack([crop_geometry(crop, c.separation) for crop in crops])).to(device),
         )
         with torch.inference_mode():
-            return self.network(inputs), crops
+            output = self.network(inputs)
+            if self.calibration is None:
+                return output, crops, None
+            return output, crops, self.calibration(features(inputs, output)).double().cpu().numpy()
 
-    def _hands(self, output: Output, row: int, view: View, crops: HandCrops, drop: bool) -> TwoHands:
+    def _hands(
+        self, output: Output, row: int, view: View, crops: HandCrops, drop: bool, errors: np.ndarray | None
+    ) -> TwoHands:
         """One picture's hands from the network's output, turned from the crops into the camera's frame and placed."""
 
         def numpy(tensor: torch.Tensor) -> np.ndarray:
@@ -209,6 +221,7 @@ class Model:
             [joints3d[s] if there[s] else None for s in (0, 1)],
             crops,
             relative,
+            None if errors is None else errors[..., 1],
         )
         final, rough = numpy(output.refine.vertices), numpy(output.mesh.vertices)
         hands: list[Hand | None] = [None, None]
@@ -234,6 +247,7 @@ class Model:
                 shape=betas[side],
                 translation=wrist,
                 scale=float(scales[side]),
+                joint_errors=None if errors is None else errors[side, :, 0] * scales[side] * (np.arange(21) != WRIST),
             )
         return TwoHands(hands[0], hands[1], *_size(view.image), view.camera, model=self._says())
 
@@ -279,7 +293,8 @@ def load(weights: str = BUNDLED, device: str = "auto") -> Model:
     path = weights if weights.endswith(".safetensors") or "/" in weights else bundled(weights)
     network, config, meta = load_network(path, place)
     models = tuple(load_hand_model(config.hand_model, side) for side in ("right", "left"))
-    return Model(network, config, load_finder(place), models, str(meta.get("name", Path(path).stem)))  # type: ignore[arg-type]
+    name = str(meta.get("name", Path(path).stem))
+    return Model(network, config, load_finder(place), models, name, calibration=from_meta(meta, place))  # type: ignore[arg-type]
 
 
 def load_finder(

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from .hands import BONES, SIDES, Hand, TwoHands
+from .marks import mark_joints
 from .rasterize import rasterize
 
 COLOURS = {"right": (225, 62, 56), "left": (52, 104, 232)}
@@ -39,6 +40,8 @@ class Drawn:
 
 def overlay(image: np.ndarray, hands: TwoHands) -> np.ndarray:
     """The meshes, shaded, over the photograph: right hand red, left hand blue, the nearer one in front.
+
+    Where the weights say how wrong they are, each joint has a dot, white to dark (`marks.py`).
 
     Args:
         image: (H, W, 3) uint8 RGB, the picture the hands were found in.
@@ -71,7 +74,7 @@ def overlay(image: np.ndarray, hands: TwoHands) -> np.ndarray:
     touched = np.nonzero(layer[..., 3] > 0)
     mixed = out[touched] * (1 - OPACITY * layer[touched][:, 3:]) + OPACITY * layer[touched][:, :3]
     out[touched] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
-    return out
+    return mark_joints(out, hands)
 
 
 def skeleton(image: np.ndarray, joints2d: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..config import TrainConfig, data_weights
+from ..config import TrainConfig
+from ..config_check import data_weights
 from .registry import DataSet, open_data
 from .ring import Ring
 from .sample import Sample

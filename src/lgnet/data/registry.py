@@ -198,6 +198,13 @@ def _open_synth(root: str) -> DataSet:
     return DataSet("synth", data.count, lambda index: load_sample(data, index), data.skipped)
 
 
+def _open_unlabelled(root: str) -> DataSet:
+    from .unlabelled import load_sample, read_folder
+
+    data = read_folder(_folder(root, "unlabelled", "what nobody labelled"))
+    return DataSet("unlabelled", len(data.pictures), lambda index: load_sample(data, index), data.skipped)
+
+
 def _open_realdata(root: str) -> DataSet:
     if not root:
         raise ValueError("realdata lies in a folder: name it as realdata:FOLDER")
@@ -351,6 +358,7 @@ def _open_assemblyhands(root: str, split: str) -> DataSet:
 OPENERS: dict[str, Callable[[str], DataSet]] = {
     "realdata": _open_realdata,
     "synth": _open_synth,
+    "unlabelled": _open_unlabelled,
     "synth-bench": _open_synth_bench,
     "synth-bench-cycles": _open_cycles_bench,
     "ego2hands-eval": _open_ego2hands,
