@@ -163,6 +163,9 @@ class TrainConfig:
     """Weights to start from (what fits by name and shape is taken, the rest is reported)."""
     data: tuple[str, ...] = ()
     """Real data to mix in, each NAME:ROOT=SHARE of all pictures, as interhand26m-train:ROOT=0.5; the rest is synthetic."""
+    fit_within: float = 10.0
+    """Millimetres: hands of `data` that lack pose and shape of the network's hand model are fitted to their 3D joints, once,
+    before training; fits further off than this on average are not used. 0: nothing is fitted."""
     samples: int = 1_000_000
     batch_size: int = 32
     """Samples of a process that go through the network at once."""
@@ -353,7 +356,7 @@ def check_train(config: TrainConfig) -> None:
         ("samples", "batch_size", "accumulate", "renderers", "reuse", "readers", "devices"), 1
     )
     at_least |= dict.fromkeys(("evaluate_every", "checkpoint_every"), 1)
-    at_least |= dict.fromkeys(("warmup", "decay", "weight_decay", "threads", "seed"), 0)
+    at_least |= dict.fromkeys(("warmup", "decay", "weight_decay", "threads", "seed", "fit_within"), 0)
     for name, least in at_least.items():
         if not getattr(config, name) >= least:
             raise ValueError(f"{_option(name)} is at least {least}, not {getattr(config, name)}")

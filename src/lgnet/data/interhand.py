@@ -292,6 +292,17 @@ def select(index: Index, which: str) -> tuple[np.ndarray, dict[str, int]]:
     return np.flatnonzero(chosen), {reason: count for reason, count in reasons.items() if count}
 
 
+def best_of_frames(index: Index, rows: np.ndarray) -> np.ndarray:
+    """(N,) for each of the rows (N,), the place among them of one of the same frame, the same of all cameras: that with most
+    valid joints."""
+    frames = index.joints[rows]
+    order = np.lexsort((-index.valid[rows].sum(1), frames))  # by frame, the best first
+    first = np.r_[True, np.diff(frames[order]) != 0]
+    best = np.empty(len(rows), np.int64)
+    best[order] = order[np.flatnonzero(first)[np.cumsum(first) - 1]]
+    return best
+
+
 def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = False, picture: bool = True) -> Sample:
     """Read one picture and its truth, with `mano` also MANO's parameters, which takes MANO's own files.
 

@@ -32,6 +32,8 @@ class DataSet:
     """As `load`, but the picture is a stand-in of the right size: for scoring what was predicted elsewhere, fast."""
     source: tuple[str, int | None] | None = None
     """What `open_data` makes the same set of in another process; None: nothing does."""
+    alike: Callable[[], np.ndarray] | None = None
+    """(N,) for each sample, one that shows the same hands in the same pose, of a group always the same; None: not known."""
 
     def __len__(self) -> int:
         return self.count
@@ -218,7 +220,7 @@ def _open_interhand(root: str, split: str, which: str) -> DataSet:
     name = f"interhand26m-{split}" + (f"-{which}" if which != "all" else "")
     if not root:
         raise ValueError(f"InterHand2.6M lies in a folder: name it as {name}:FOLDER")
-    from .interhand import load_index, load_sample, select
+    from .interhand import best_of_frames, load_index, load_sample, select
 
     folder = Path(root)
     index = load_index(folder, split)
@@ -230,6 +232,7 @@ def _open_interhand(root: str, split: str, which: str) -> DataSet:
         lambda i: load_sample(folder, split, index, int(rows[i]), mano),
         {**skipped, **unused},
         truth=lambda i: load_sample(folder, split, index, int(rows[i]), mano, picture=False),
+        alike=lambda: best_of_frames(index, rows),
     )
 
 
@@ -240,7 +243,13 @@ def _open_freihand(root: str, split: str) -> DataSet:
 
     data = read_freihand(Path(root), split)
     mano, unused = mano_labels(0 if data.mano is None else data.pictures)
-    return DataSet(f"freihand-{split}", data.pictures, lambda index: load_sample(data, index, mano), unused)
+    return DataSet(
+        f"freihand-{split}",
+        data.pictures,
+        lambda index: load_sample(data, index, mano),
+        unused,
+        alike=lambda: np.arange(data.pictures) % len(data.xyz),
+    )
 
 
 def _open_wholebody(root: str, split: str) -> DataSet:
