@@ -32,7 +32,7 @@ from .scoring.cases import sheet, tile, worst_and_median
 from .scoring.parts import Part, part_bytes, read_part
 from .scoring.predictions import Reader, open_predictions, write_prediction
 from .scoring.roots import root_depths
-from .scoring.score import PictureScore, score_picture
+from .scoring.score import Noted, note_picture, score_pictures
 from .scoring.summary import Scores, confidence, joined, summarise, tabulate, to_npz
 from .scoring.tables import PUBLISHED_DATA, group_table, table, to_latex, to_markdown
 from .shards import Shards
@@ -259,7 +259,7 @@ def _parts(
 
 
 def _score(samples: Iterable[Sample], answer: Callable[[Sample], TwoHands], root_depth: str) -> Part:
-    pictures: list[PictureScore] = []
+    noted: list[Noted] = []
     with_camera, weights, unknown, depths_of = 0, None, 0, root_depths(root_depth)
     for sample in samples:
         hands = answer(sample)
@@ -268,7 +268,8 @@ def _score(samples: Iterable[Sample], answer: Callable[[Sample], TwoHands], root
         depths = None if depths_of is None else depths_of(sample)
         if depths is not None:
             unknown += int((sample.present & (np.isnan(depths) | (sample.K is None))).sum())
-        pictures.append(score_picture(sample, hands, true_vertices(sample), true_faces(sample), depths))
+        noted.append(note_picture(sample, hands, true_vertices(sample), true_faces(sample), depths))
+    pictures = score_pictures(noted)
     return Part(tabulate(pictures), np.stack([picture.joints2d for picture in pictures]), with_camera, weights, unknown)
 
 
