@@ -15,7 +15,7 @@ LAYERS = (
     {"hand_model", "mano", "anatomy", "crop", "data.sample", "image_io"},
     {"model"},
     {"losses", "metrics", "checkpoint", "detect", "side", "place", "fit", "data", "synth"},
-    {"data.ring", "data.registry", "data.refit"},
+    {"data.ring", "data.registry", "data.refit", "data.check"},
     {"data.feed"},
     {"predict", "tasks", "plots"},
     {"train", "train_state"},

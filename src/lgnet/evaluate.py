@@ -300,7 +300,7 @@ def _write(folder: Path, metrics: dict[str, Any], scores: Scores) -> None:
         {name: _known(flat[rows]) for name, rows in chosen.items()},
         folder / "pck.png",
         title=title,
-        paper=metrics["data"] == PUBLISHED_DATA,
+        paper=metrics["data"] in PUBLISHED_DATA,
     )
     plots.plot_joints(metrics["by_joint"], folder / "joints.png", title)
     plots.plot_asymmetry(metrics["by_pose_difference"], folder / "asymmetry.png", title)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from ..hands import NUM_JOINTS, SIDES
 from .realdata import read_image
@@ -103,14 +104,21 @@ def load_index(root: Path, split: str) -> Index:
     """
     files = find_annotations(root, split)
     folder = index_folder(files, split)
-    if not (folder / "index.json").is_file():
-        try:
-            write_index(build_index(files), folder)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ValueError(
-                f"{files['data'].parent} is not laid out as InterHand2.6M's annotations: {error!r}"
-            ) from error
+    with alone(folder):
+        if not (folder / "index.json").is_file():
+            try:
+                write_index(build_index(files), folder)
+            except (KeyError, TypeError, ValueError, IndexError) as error:
+                raise ValueError(
+                    f"{files['data'].parent} is not laid out as InterHand2.6M's annotations: {error!r}"
+                ) from error
     return read_index(folder)
+
+
+def alone(folder: Path) -> FileLock:
+    """A lock on what is made in a folder of the cache: of many processes one makes it, the others wait and read."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{folder}.lock")
 
 
 def write_index(index: Index, folder: Path) -> None:
@@ -270,7 +278,7 @@ def select(index: Index, which: str) -> tuple[np.ndarray, dict[str, int]]:
     Args:
         index: of the split.
         which: "all"; "two": those of two hands whose type is sure; "mano": of these, those with MANO labels of both
-            hands, which is the selection that papers on two hands report on.
+            hands. Papers on two hands also leave out dark ones (interhand_selection.py).
     """
     chosen = np.ones(len(index.file), bool)
     reasons: Counter[str] = Counter()
@@ -292,17 +300,6 @@ def select(index: Index, which: str) -> tuple[np.ndarray, dict[str, int]]:
     return np.flatnonzero(chosen), {reason: count for reason, count in reasons.items() if count}
 
 
-def best_of_frames(index: Index, rows: np.ndarray) -> np.ndarray:
-    """(N,) for each of the rows (N,), the place among them of one of the same frame, the same of all cameras: that with most
-    valid joints."""
-    frames = index.joints[rows]
-    order = np.lexsort((-index.valid[rows].sum(1), frames))  # by frame, the best first
-    first = np.r_[True, np.diff(frames[order]) != 0]
-    best = np.empty(len(rows), np.int64)
-    best[order] = order[np.flatnonzero(first)[np.cumsum(first) - 1]]
-    return best
-
-
 def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = False, picture: bool = True) -> Sample:
     """Read one picture and its truth, with `mano` also MANO's parameters, which takes MANO's own files.
 
@@ -313,7 +310,7 @@ def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = Fal
     """
     name = bytes(index.file[row]).decode()
     width, height = index.size[row].tolist()
-    image = _image(root, split, name, width, height) if picture else blank_image(width, height)
+    image = read_picture(root, split, name, width, height) if picture else blankread_picture(width, height)
     camera = index.camera[row]
     K = np.concatenate([index.focal[camera], index.princpt[camera]])
     world = np.asarray(index.world[index.joints[row]], np.float64)
@@ -344,11 +341,16 @@ def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = Fal
     return sample
 
 
-def _image(root: Path, split: str, name: str, width: int, height: int) -> np.ndarray:
+def read_picture(root: Path, split: str, name: str, width: int, height: int) -> np.ndarray:
+    """(height, width, 3) uint8 RGB, a picture by its name below images/<split>.
+
+    Raises:
+        ValueError: it is missing or unreadable, or not of that size.
+    """
     path = next((p for p in (root / "images" / split / name, root / split / name, root / name) if p.is_file()), None)
     if path is None:
         raise ValueError(f"there is no picture {root / 'images' / split / name}")
-    return read_image(path, (width, height))
+    return readread_picture(path, (width, height))
 
 
 def _set_mano(sample: Sample, side: int, index: Index, row: int) -> None:
