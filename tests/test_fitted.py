@@ -55,7 +55,9 @@ DATA = DataSet("toy", 6, make, alike=lambda: np.arange(6) // 2 * 2)
 def test_fits_are_made_once_for_all_cameras_and_put_the_hand_where_its_joints_are(tmp_path, monkeypatch, capsys):
     asked = []
     work = refit.fit_joints
-    monkeypatch.setattr(refit, "fit_joints", lambda model, joints, valid: asked.append(len(joints)) or work(model, joints, valid))
+    monkeypatch.setattr(
+        refit, "fit_joints", lambda model, joints, valid: asked.append(len(joints)) or work(model, joints, valid)
+    )
     data = fitted(DATA, "lgnet", 0.01, tmp_path / "fits")
     assert sum(asked) == 4  # right and left, left, nobody's: not those of the second cameras
     assert "4 hands fitted, 75.0% within 10 mm" in capsys.readouterr().out
@@ -65,7 +67,9 @@ def test_fits_are_made_once_for_all_cameras_and_put_the_hand_where_its_joints_ar
         assert sample.image[0, 0, 0] == index
         for side in np.flatnonzero(sample.has_params):
             rotations = rotvec_to_matrix(torch.from_numpy(sample.pose[side]))
-            posed = pose_hand(load_hand_model("lgnet", ("right", "left")[side]), rotations, torch.from_numpy(sample.shape[side]))
+            posed = pose_hand(
+                load_hand_model("lgnet", ("right", "left")[side]), rotations, torch.from_numpy(sample.shape[side])
+            )
             off = posed.joints.numpy() + sample.joints3d[side, 0] - sample.joints3d[side]
             assert np.linalg.norm(off, axis=1).mean() < 0.004
     asked.clear()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lgnet.data import interhand
-from lgnet.data.interhand import ORDER
 from lgnet.data.check import check_data
+from lgnet.data.interhand import ORDER
 from lgnet.data.registry import open_data
 from lgnet.hands import JOINT_NAMES
 

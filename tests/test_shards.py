@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_evaluate import DATA, Knowing, make
 
 from lgnet.evaluate import evaluate, evaluate_files
 from lgnet.scoring.predictions import write_prediction
 from lgnet.shards import Shards, launched
-
-from test_evaluate import DATA, Knowing, make
 
 SOURCE = Path(__file__).parents[1] / "src"
 

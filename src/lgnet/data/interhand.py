@@ -310,7 +310,7 @@ def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = Fal
     """
     name = bytes(index.file[row]).decode()
     width, height = index.size[row].tolist()
-    image = read_picture(root, split, name, width, height) if picture else blankread_picture(width, height)
+    image = read_picture(root, split, name, width, height) if picture else blank_image(width, height)
     camera = index.camera[row]
     K = np.concatenate([index.focal[camera], index.princpt[camera]])
     world = np.asarray(index.world[index.joints[row]], np.float64)
@@ -350,7 +350,7 @@ def read_picture(root: Path, split: str, name: str, width: int, height: int) -> 
     path = next((p for p in (root / "images" / split / name, root / split / name, root / name) if p.is_file()), None)
     if path is None:
         raise ValueError(f"there is no picture {root / 'images' / split / name}")
-    return readread_picture(path, (width, height))
+    return read_image(path, (width, height))
 
 
 def _set_mano(sample: Sample, side: int, index: Index, row: int) -> None:

@@ -162,7 +162,9 @@ def fitted(
 
         for number in shards.begin(len(ranges)):
             tell(shards.done(len(ranges)))
-            shards.write(number, _bytes(_in_world([data.without_picture(int(of[i])) for i in ranges[number]], hand_model)))
+            shards.write(
+                number, _bytes(_in_world([data.without_picture(int(of[i])) for i in ranges[number]], hand_model))
+            )
         parts = [_read(content, shards.path(n)) for n, content in enumerate(shards.wait(len(ranges), tell))]
     fits = Fits(*(np.concatenate([getattr(part, key) for part in parts]) for key in ("pose", "shape", "off")))
     if rank == 0:

@@ -110,7 +110,7 @@ def cycles_bench(root: str) -> Path:
     return folder
 
 
-def _opencycles_bench(root: str) -> DataSet:
+def _open_cycles_bench(root: str) -> DataSet:
     from .synthetic import load_sample, open_folder
 
     data, name = open_folder(cycles_bench(root)), "synth-bench-cycles"

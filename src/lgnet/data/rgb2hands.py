@@ -42,7 +42,9 @@ def read_rgb2hands(root: Path) -> Rgb2Hands:
     pictures = sorted(root.glob("seq*/color/*_color.*")) or sorted(root.glob("data/seq*/color/*_color.*"))
     if not pictures:
         raise ValueError(f"{root} holds nothing of RGB2Hands: there is no seq<number>_<name>/color/<number>_color.png")
-    file = next((f for f in (root / "color_intrinsics.txt", root / "data" / "color_intrinsics.txt") if f.is_file()), None)
+    file = next(
+        (f for f in (root / "color_intrinsics.txt", root / "data" / "color_intrinsics.txt") if f.is_file()), None
+    )
     if file is None:
         raise ValueError(f"there is no file {root / 'color_intrinsics.txt'}")
     try:

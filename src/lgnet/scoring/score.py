@@ -283,7 +283,9 @@ def _beside(sample: Sample, prediction: TwoHands) -> Sample:
         return sample
     valid = sample.joints2d_valid[RIGHT]
     off = [np.linalg.norm(hand.joints2d[valid] - sample.joints2d[RIGHT][valid], axis=1) for hand in prediction.hands]
-    nearest = prediction.hands[int(np.argmin([errors.mean() for errors in off]))] if valid.any() else prediction.hands[0]
+    nearest = (
+        prediction.hands[int(np.argmin([errors.mean() for errors in off]))] if valid.any() else prediction.hands[0]
+    )
     return swapped_slots(sample) if nearest.side == SIDES[LEFT] else sample
 
 
