@@ -77,11 +77,8 @@ def main() -> None:
         rows, _ = select(index, "two")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024) / 1024
         kept = sum(path.stat().st_size for path in (Path(folder) / "index").iterdir())
-        print(
-            f"{len(rows):,} pictures, {size / 1e9:.2f} GB of JSON: {busy:.0f} s of one core ({seconds:.0f} s by the clock), ",
-            end="",
-        )
-        print(f"{peak:.2f} GB of memory at most")
+        print(f"{len(rows):,} pictures, {size / 1e9:.2f} GB of JSON, {peak:.2f} GB of memory at most")
+        print(f"{busy:.0f} s of one core, {seconds:.0f} s by the clock")
         print(f"index {kept / 1e9:.2f} GB")
 
 
