@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,7 @@ def test_a_damaged_part_is_named(tmp_path):
 def run(*arguments: str, folder: Path, ends_well: bool = True) -> str:
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=1800
     )
     assert (done.returncode == 0) == ends_well, done.stderr
     return done.stderr
@@ -158,6 +159,7 @@ def test_torchrun_gives_the_figures_of_one_process_and_goes_on(tmp_path):
     try:
         while len(list(parts.glob("*.npz"))) < 3:
             assert worker.poll() is None
+            time.sleep(0.05)
     finally:
         worker.kill()
         worker.wait()
