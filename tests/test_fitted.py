@@ -1,5 +1,6 @@
 """Real sets that lack pose and shape of the network's hand model train it by fitted ones."""
 
+import json
 from dataclasses import replace
 
 import cv2
@@ -135,3 +136,34 @@ def test_the_frame_with_most_joints_stands_for_its_cameras():
     index = Index(**{**fields, "joints": np.array([7, 3, 7, 3, 7, 9]), "valid": valid})
     assert best_of_frames(index, np.arange(6)).tolist() == [2, 1, 2, 1, 2, 5]
     assert best_of_frames(index, np.array([4, 0, 1])).tolist() == [0, 0, 2]
+
+
+def test_a_set_of_joints_alone_trains_pose_and_shape(tmp_path, monkeypatch, capsys):
+    """FreiHAND's layout without MANO labels, from the files to a trained network."""
+    pytest.importorskip("numba")
+    pytest.importorskip("lightning_fabric")
+    from test_train import TINY
+
+    from lgnet import tasks, train
+
+    xyz = [hand(0, bend) + (0, 0, 0.6) for bend in (0.1, 0.5)]
+    K = [[[300.0, 0, 112], [0, 300.0, 112], [0, 0, 1]]] * 2
+    root = tmp_path / "freihand"
+    (root / "training" / "rgb").mkdir(parents=True)
+    (root / "training_xyz.json").write_text(json.dumps(np.array(xyz).tolist()))
+    (root / "training_K.json").write_text(json.dumps(K))
+    for index in range(4):
+        cv2.imwrite(str(root / "training" / "rgb" / f"{index:08d}.jpg"), np.full((224, 224, 3), 60 * index, np.uint8))
+    known = []
+    work = tasks.total_loss
+    monkeypatch.setattr(
+        tasks, "total_loss", lambda output, truth, *rest: known.append(truth.has_params) or work(output, truth, *rest)
+    )
+    data, out = (f"freihand-training:{root}=1",), tmp_path / "run"
+    config = replace(TINY, data=data, out=str(out), samples=2 * TINY.batch_size)
+    monkeypatch.setattr(train, "_held_out", lambda config: {})
+    monkeypatch.setattr(train, "_evaluate", lambda *given: None)
+    train.main(config)
+    assert known and all(flags[:, 0].all() for flags in known)
+    assert "2 hands fitted, 100.0% within 10 mm" in capsys.readouterr().out
+    assert len(list((out / "fits").rglob("*.npz"))) == 1
