@@ -28,6 +28,7 @@ from .hands import SIDES, Camera, TwoHands
 from .metrics import PCK_PROTOCOL
 from .outputs import to_jpeg, to_png, write_aside
 from .scoring.cases import sheet, tile, worst_and_median
+from .scoring.motion import with_acceleration
 from .scoring.parts import Part, part_bytes, read_part
 from .scoring.predictions import Reader, open_predictions, write_prediction
 from .scoring.roots import root_depths
@@ -162,6 +163,8 @@ def _evaluate(
     weights = next((part.weights for part in parts[::-1] if part.weights is not None), None)
     without_depth = sum(part.without_depth for part in parts)
     parts.clear()  # half of the memory
+    if data.film:
+        scores = with_acceleration(scores)
     if without_depth and without_depth == len(scores.hands["side"]):
         raise ValueError(f"{root_depth} has no depth of any hand of {data.name}: are its results of another split?")
     given = ["K"] * (with_camera > 0) + ["boxes", "sides"] * (boxes == "truth")
@@ -246,18 +249,18 @@ def _parts(
     """The pictures of some ranges scored, each with what was found of files; by several processes where they can open them."""
     if reader is None:
         for start, stop in ranges:
-            yield _score((data.load(index) for index in range(start, stop)), answer, root_depth), None
+            yield _score((data.load(index) for index in range(start, stop)), answer, root_depth, data.film), None
     elif jobs == 1 or data.source is None or len(ranges) == 1:
         for start, stop in ranges:
             own = Reader(reader.folder)
-            yield _score((data.without_picture(i) for i in range(start, stop)), own.read, root_depth), own
+            yield _score((data.without_picture(i) for i in range(start, stop)), own.read, root_depth, data.film), own
     elif ranges:
         context = multiprocessing.get_context("spawn")  # not fork: other threads may run here
         with ProcessPoolExecutor(min(jobs, len(ranges)), context) as pool:
             yield from pool.map(partial(_score_files, data.source, reader.folder, root_depth), ranges)
 
 
-def _score(samples: Iterable[Sample], answer: Callable[[Sample], TwoHands], root_depth: str) -> Part:
+def _score(samples: Iterable[Sample], answer: Callable[[Sample], TwoHands], root_depth: str, film: bool) -> Part:
     noted: list[Noted] = []
     with_camera, weights, unknown, depths_of = 0, None, 0, root_depths(root_depth)
     for sample in samples:
@@ -269,7 +272,9 @@ def _score(samples: Iterable[Sample], answer: Callable[[Sample], TwoHands], root
             unknown += int((sample.present & (np.isnan(depths) | (sample.K is None))).sum())
         noted.append(note_picture(sample, hands, true_vertices(sample), true_faces(sample), depths))
     pictures = score_pictures(noted)
-    return Part(tabulate(pictures), np.stack([picture.joints2d for picture in pictures]), with_camera, weights, unknown)
+    return Part(
+        tabulate(pictures, film), np.stack([picture.joints2d for picture in pictures]), with_camera, weights, unknown
+    )
 
 
 def _score_files(
@@ -277,7 +282,7 @@ def _score_files(
 ) -> tuple[Part, Reader]:
     """Samples from one place to another, by their files, in a process of its own."""
     data, reader = _opened(source), Reader(folder)
-    return _score((data.without_picture(index) for index in range(*places)), reader.read, root_depth), reader
+    return _score((data.without_picture(index) for index in range(*places)), reader.read, root_depth, data.film), reader
 
 
 @functools.lru_cache(maxsize=1)

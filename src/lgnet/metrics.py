@@ -193,11 +193,21 @@ def acceleration_error(joints: np.ndarray, true_joints: np.ndarray, valid: np.nd
     Returns:
         None where no joint has truth at three successive frames.
     """
-    both = valid[:-2] & valid[1:-1] & valid[2:]
-    if not both.any():
-        return None
-    off = joints - true_joints
-    return float(np.linalg.norm(off[:-2] - 2 * off[1:-1] + off[2:], axis=-1)[both].mean() * MM)
+    off = np.where(valid[..., None], (joints - true_joints) * MM, np.nan)
+    errors = acceleration_errors(off[:-2], off[1:-1], off[2:])
+    counts = (valid[:-2] & valid[1:-1] & valid[2:]).sum(-1)
+    return float(np.nansum(errors * counts) / counts.sum()) if counts.any() else None
+
+
+def acceleration_errors(before: np.ndarray, at: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """(...) mean error of the joints' acceleration at one frame, mm per frame squared; NaN where no joint is known in all.
+
+    Args:
+        before, at, after: (..., 21, 3) mm, predicted minus true joints of three successive frames; NaN: not known.
+    """
+    errors = _lengths(before - 2 * at + after)
+    known = ~np.isnan(errors)
+    return np.where(known, errors, 0).sum(-1) / np.where(known.any(-1), known.sum(-1), np.nan)
 
 
 _PALM = np.array([0, 1, 5, 9, 13, 17])

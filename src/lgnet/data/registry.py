@@ -31,6 +31,8 @@ class DataSet:
     """As `load`, but the picture is a stand-in of the right size: for scoring what was predicted elsewhere, fast."""
     source: tuple[str, int | None] | None = None
     """What `open_data` makes the same set of in another process; None: nothing does."""
+    film: bool = False
+    """Whether the pictures of a folder are one camera's frames, in the order of the numbers at their names' ends."""
     alike: Callable[[], np.ndarray] | None = None
     """(N,) for each sample, one that shows the same hands in the same pose, of a group always the same; None: not known."""
 
@@ -163,6 +165,7 @@ def _open_interhand(root: str, split: str, which: str) -> DataSet:
         {**skipped, **unused},
         truth=lambda i: load_sample(folder, split, index, int(rows[i]), mano, picture=False),
         alike=lambda: best_of_frames(index, rows),
+        film=True,
     )
 
 
@@ -212,7 +215,7 @@ def _open_ho3d(root: str, split: str, two_hands: bool) -> DataSet:
     name = f"{'h2o3d' if two_hands else 'ho3d'}-{split}"
     data = read_ho3d(_folder(root, name, "H2O-3D" if two_hands else "HO-3D"), split, two_hands)
     mano, unused = mano_labels(len(data.frames) if split == "train" else 0)
-    return DataSet(name, len(data.frames), lambda index: load_sample(data, index, mano), unused)
+    return DataSet(name, len(data.frames), lambda index: load_sample(data, index, mano), unused, film=True)
 
 
 def _open_ego3dhands(root: str) -> DataSet:
@@ -235,7 +238,7 @@ def _open_arctic(root: str, protocol: str, split: str) -> DataSet:
     name = f"arctic-{protocol}-{split}"
     data = read_arctic(_folder(root, name, "ARCTIC"), protocol, split)
     mano, unused = mano_labels(len(data.pictures))
-    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index, mano), unused)
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index, mano), unused, film=True)
 
 
 def _open_h2o(root: str, split: str) -> DataSet:
@@ -243,7 +246,7 @@ def _open_h2o(root: str, split: str) -> DataSet:
 
     name = f"h2o-{split}"
     data = read_h2o(_folder(root, name, "H2O"), split)
-    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index))
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index), film=True)
 
 
 def _open_hic(root: str) -> DataSet:
@@ -290,7 +293,7 @@ def _open_reinterhand(root: str, split: str) -> DataSet:
 
     name = f"reinterhand-{split}"
     data = read_reinterhand(_folder(root, name, "Re:InterHand"), split)
-    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index))
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index), film=True)
 
 
 def _open_assemblyhands(root: str, split: str) -> DataSet:
@@ -298,7 +301,7 @@ def _open_assemblyhands(root: str, split: str) -> DataSet:
 
     name = f"assemblyhands-{split}"
     data = read_assemblyhands(_folder(root, name, "AssemblyHands"), split)
-    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index))
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index), film=True)
 
 
 OPENERS: dict[str, Callable[[str], DataSet]] = {

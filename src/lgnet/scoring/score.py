@@ -47,6 +47,7 @@ class HandScore:
     errors2d: np.ndarray  # (21,) shares of the box
     error2d_px: float | None  # mean over its joints, pixels, of a predicted hand
     errors3d: dict[str, np.ndarray]  # (21,) mm each, by protocol that the truth allows
+    offset: np.ndarray  # (21, 3) float32 mm, predicted minus true, each from its wrist; NaN: not known
     mpvpe: dict[str, float]  # by protocol, mm, of predicted hands
     mpvpe_rough: dict[str, float]
     absolute: float | None  # mean distance of its joints in the camera's frame, nothing taken off, mm
@@ -213,6 +214,8 @@ def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
         errors3d[name][rows] = np.where(valid3d[rows], own, np.nan)
     wrists = np.array([own[:, WRIST] if n.wrists is None else n.wrists for n, own in zip(noted, own3d)])
     moved = own3d - own3d[:, :, WRIST : WRIST + 1] + wrists[:, :, None] - true3d
+    offset = (own3d - own3d[:, :, WRIST : WRIST + 1] - true3d + true3d[:, :, WRIST : WRIST + 1]) * MM
+    offset = np.where((valid3d & valid3d[..., WRIST, None])[..., None], offset, np.nan).astype(np.float32)
     absolute = np.where(valid3d, np.sqrt(np.einsum("...i,...i->...", moved, moved)), 0).sum(-1) * MM
     absolute /= np.where(valid3d.any(-1), valid3d.sum(-1), np.nan)
     pa = np.full(there.shape, np.nan)
@@ -241,6 +244,7 @@ def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
             errors2d=errors2d[row, side],
             error2d_px=None if mean is None or not mine else float(mean * size[row, side]),
             errors3d={name: errors3d[name][row, side] for name in PROTOCOLS if scorable[name][row, side]},
+            offset=offset[row, side],
             mpvpe=n.meshes[side].mpvpe,
             mpvpe_rough=n.meshes[side].mpvpe_rough,
             absolute=_or_none(absolute[row, side]),

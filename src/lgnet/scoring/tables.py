@@ -60,6 +60,7 @@ _ROWS = (
     ("2D PCK@0.2", ("pck2d", "0.2"), ".3f"),
     ("2D error px", ("error2d_px",), ".1f"),
     ("mask IoU", ("mask_iou",), ".3f"),
+    ("acceleration error mm/frame2", ("acceleration_error",), ".2f"),
     *(
         (f"{label} mm, protocol {protocol}", ("protocols", protocol, key), ".2f")
         for protocol in PROTOCOLS
@@ -107,7 +108,7 @@ def table(metrics: dict[str, Any]) -> Table:
     result = Table("", *columns, title=_title(metrics))
     for name, path, form in _ROWS:
         cells = [look_up(column, path) for column in columns.values()]
-        if all(cell is None for cell in cells) and path[0] in ("mask_iou", "penetration"):
+        if all(cell is None for cell in cells) and path[0] in ("mask_iou", "acceleration_error", "penetration"):
             continue
         result.add_row(_label(name, metrics), *("-" if cell is None else format(cell, form) for cell in cells))
     return result
