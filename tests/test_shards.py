@@ -136,7 +136,7 @@ def run(*arguments: str, folder: Path, ends_well: bool = True) -> str:
 def test_torchrun_gives_the_figures_of_one_process_and_goes_on(tmp_path):
     pytest.importorskip("numba")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    task = ["-m", "lgnet", "evaluate", "--data", "synth-bench", "--limit", "12", "--boxes", "truth", "--out"]
+    task = ["-m", "lgnet", "evaluate", "--data", "synth-bench", "--limit", "8", "--boxes", "truth", "--out"]
     run(*task, "one", "--save-predictions", folder=tmp_path)
     expected = (tmp_path / "one" / "metrics.json").read_bytes()
     run(*torchrun, *task, "two", "--save-predictions", folder=tmp_path)
@@ -148,7 +148,7 @@ def test_torchrun_gives_the_figures_of_one_process_and_goes_on(tmp_path):
             assert other.read_bytes() == path.read_bytes()
         else:
             with np.load(path) as a, np.load(other) as b:
-                assert all(np.array_equal(a[key], b[key]) for key in a.files)
+                assert all(a[key].tobytes() == b[key].tobytes() for key in a.files)
 
     # half done: a process alone was killed once it had some parts; what it had done is not done again
     worker = subprocess.Popen(
@@ -164,13 +164,13 @@ def test_torchrun_gives_the_figures_of_one_process_and_goes_on(tmp_path):
         worker.kill()
         worker.wait()
     kept = {path.name: path.stat().st_mtime_ns for path in parts.glob("*.npz")}
-    assert 3 <= len(kept) < 12
+    assert 3 <= len(kept) < 8
     shutil.copytree(parts, tmp_path / "kept")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "three" / "predictions").rglob("*.json")}
     told = run(*torchrun, *task, "three", "--save-predictions", folder=tmp_path)
-    assert f"{len(kept)} of 12 parts are done already" in told
+    assert f"{len(kept)} of 8 parts are done already" in told
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "three" / "predictions").rglob("*.json")}
-    assert len(after) == 12
+    assert len(after) == 8
     assert sum(after[path] == time for path, time in before.items()) >= len(kept)
     assert (tmp_path / "three" / "metrics.json").read_bytes() == expected
 
