@@ -115,6 +115,9 @@ def test_a_damaged_real_picture_is_told(tmp_path):
     write_dataset(tmp_path / "a", 1, 1, SynthConfig(size=48))
     config = replace(PRESETS["hands"], data=(f"synth:{tmp_path / 'a'}=1",), batch_size=4)
     (tmp_path / "a/000000.jpg").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="picture 000000 is damaged"):  # looked at before training, for labels it lacks
+        Feed(config, lambda samples, rng: {})
+    config = replace(config, fit_within=0)
     with Feed(config, lambda samples, rng: {}) as feed, pytest.raises(ValueError, match="picture 000000 is damaged"):
         feed.take()
 

@@ -11,11 +11,11 @@ ROOT = Path(__file__).parents[1] / "src" / "lgnet"
 
 LAYERS = (
     {"hands", "config"},
-    {"geometry", "penetration", "zbuffer", "safe_pickle"},
+    {"geometry", "penetration", "zbuffer", "safe_pickle", "shards"},
     {"hand_model", "mano", "anatomy", "crop", "data.sample", "image_io"},
     {"model"},
     {"losses", "metrics", "checkpoint", "confidence", "detect", "side", "place", "fit", "data", "synth"},
-    {"data.ring", "data.registry"},
+    {"data.ring", "data.registry", "data.refit", "data.check"},
     {"data.feed"},
     {"predict", "tasks", "plots", "teach"},
     {"train", "train_state"},

@@ -170,6 +170,9 @@ class TrainConfig:
     """Weights to learn from besides the truth: one file, or two whose agreement says how much they count."""
     teacher_ema: float = 0.0
     """0: teachers stay as they are. Above: they are averages of the network with this decay, in turns (self-training)."""
+    fit_within: float = 10.0
+    """Millimetres: hands of `data` that lack pose and shape of the network's hand model are fitted to their 3D joints, once,
+    before training; fits further off than this on average are not used. 0: nothing is fitted."""
     samples: int = 1_000_000
     batch_size: int = 32
     """Samples of a process that go through the network at once."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -387,4 +389,15 @@ def _device(name: str) -> torch.device:
         raise ValueError(f"there is no device {name!r}; choose auto, cpu, cuda or mps")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device can be used here; choose --device cpu or auto")
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: each of a machine's processes its own
+        return torch.device(name, int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     return torch.device(name)
+
+
+def fingerprint(model: Model) -> str:
+    """SHA-256 of all weights that a model's answers depend on, in hexadecimal."""
+    networks = [model.network, *([model.finder.detector, model.finder.side_net] if model.finder else [])]
+    total = hashlib.sha256()
+    for name, value in ((key, value) for network in networks for key, value in network.state_dict().items()):
+        total.update(name.encode() + value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
