@@ -144,12 +144,12 @@ class Model:
         busy = [index for index, view in enumerate(views) if view.given.any()]
         if not busy:
             return out
-        output, crops = self._network([views[index] for index in busy])
+        output, crops = self.show([views[index] for index in busy])
         for row, (index, crop) in enumerate(zip(busy, crops)):
             out[index] = self._hands(output, row, views[index], crop, drop)
         return out
 
-    def _network(self, views: Sequence[View]) -> tuple[Output, list[HandCrops]]:
+    def show(self, views: Sequence[View], keep_attention: bool = False) -> tuple[Output, list[HandCrops]]:
         """The network's output for views that each have a box, and the crops it was shown."""
         c = self.config
         crops = [hand_crops(v.boxes, v.given, v.camera.K, c.crop_size, c.crop_enlarge, c.separation) for v in views]
@@ -161,7 +161,7 @@ class Model:
             geometry=torch.from_numpy(np.stack([crop_geometry(crop, c.separation) for crop in crops])).to(device),
         )
         with torch.inference_mode():
-            return self.network(inputs), crops
+            return self.network(inputs, keep_attention), crops
 
     def _hands(self, output: Output, row: int, view: View, crops: HandCrops, drop: bool) -> TwoHands:
         """One picture's hands from the network's output, turned from the crops into the camera's frame and placed."""
