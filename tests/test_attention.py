@@ -124,7 +124,10 @@ def test_right_is_red_left_is_blue_and_an_absent_hand_is_not_drawn():
     grey = np.full((480, 640, 3), 128, np.uint8)
     found = Attention(maps, HandCrops((right, left), right), 640, 480)
     out = draw(grey, found, "local").astype(int)
-    red, blue = out[205, 105] - 128, out[205, 475] - 128  # the left crop is mirrored: its upper right cell is to the left
+    red, blue = (
+        out[205, 105] - 128,
+        out[205, 475] - 128,
+    )  # the left crop is mirrored: its upper right cell is to the left
     assert red[0] > 50 and red[2] < -30 and abs(blue).max() < 20 < (out[205, 405] - 128)[2]
     assert abs(out[275, 175] - 128).max() < 25 and (out[20, 20] == 128).all()
     alone = draw(grey, replace(found, crops=HandCrops((None, left), left)), "local").astype(int)

@@ -20,7 +20,10 @@ from .visualize import COLOURS
 UNITS = ("local", "global")
 FINEST = 1280
 """Pixels; maps are laid out at a longer side of no more than this and then enlarged."""
-_STRENGTH, _FAINTEST = 0.8, 0.2  # how much of the picture the most and, of the local unit, the least attended cell hides
+_STRENGTH, _FAINTEST = (
+    0.8,
+    0.2,
+)  # how much of the picture the most and, of the local unit, the least attended cell hides
 
 
 @dataclass(frozen=True)

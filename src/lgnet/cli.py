@@ -18,6 +18,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from .commands import PROGRAM, UsageError, bench, complain, demo, reconstruct
+from .commands_app import app
 from .commands_data import data, fit, synth
 from .commands_score import compare, evaluate
 from .commands_stream import stream
@@ -100,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "demo": demo,
         "reconstruct": reconstruct,
         "stream": stream,
+        "app": app,
         "evaluate": evaluate,
         "compare": compare,
         "train": train_command(preset, start),
