@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .. import attention, outputs, visualize
+from .. import __version__, attention, outputs, visualize
 from ..gestures import pose_of
 from ..hands import SIDES, Camera, TwoHands
 from ..image_io import ImageError, Picture, camera_from_exif, read_image
@@ -165,4 +165,4 @@ def about(desk: Desk) -> dict[str, Any]:
     """What the page has to know of the networks: their name, limits of joint angles, each side's triangles."""
     model = desk.model
     faces = {m.side: to_base64(m.faces.cpu().numpy(), "<u2") for m in model.hand_models}
-    return {"weights": model.name, "hand_model": model.config.hand_model, "faces": faces}
+    return {"version": __version__, "weights": model.name, "hand_model": model.config.hand_model, "faces": faces}
