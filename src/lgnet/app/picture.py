@@ -63,11 +63,11 @@ def _reconstruct(desk: Desk, kept: Kept, content: bytes, name: str) -> dict[str,
         attended = attention.attend(desk.model, picture.pixels, hands)
     small, shown = reduced(picture.pixels, hands, SHOWN)
     views = {"picture": small, "overlay": visualize.overlay(small, shown), "joints": _joints(small, shown)}
+    kept.files.update({path.name: partial(_make, upload, hands, kind) for kind, path in _names(hands, stem)})
     for unit in attended.maps if attended else ():
         assert attended is not None
         views[f"attention_{unit}"] = attention.draw(small, attended, unit)
         kept.files[f"{stem}_attention_{unit}.png"] = partial(_make_attention, upload, attended, unit)
-    kept.files.update({path.name: partial(_make, upload, hands, kind) for kind, path in _names(hands, stem)})
     kept.files[f"{stem}.zip"] = partial(_make_zip, kept)
     downloads = list(kept.files)
     for view, image in views.items():

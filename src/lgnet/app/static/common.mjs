@@ -71,7 +71,7 @@ const TURNS = [
 export function handCard(hand) {
   const per = Math.round(100 * hand.score);
   const [x, y, z] = hand.translation.map((v) => Math.round(100 * v));
-  const where = `Wrist ${z} cm away, ${Math.abs(x)} cm to the ${x < 0 ? "left" : "right"}, ${Math.abs(y)} cm ${y < 0 ? "above" : "below"} the camera.`;
+  const where = `Wrist ${z} cm from the camera, ${Math.abs(x)} cm ${x < 0 ? "left" : "right"} of its axis and ${Math.abs(y)} cm ${y < 0 ? "above" : "below"} it.`;
   const head = make("tr", {}, make("th"));
   const under = make("tr", {}, make("th"));
   JOINTS.forEach(([usual, thumb]) => {
@@ -109,5 +109,7 @@ export function listFiles(where, files) {
     const whole = name.endsWith(".zip");
     return make("li", {}, make("a", { href: `${url}?download`, download: name, className: whole ? "main" : "" }, whole ? "All in one ZIP" : name));
   });
-  where.append(make("h2", {}, "Files"), make("ul", {}, ...links.reverse()));
+  const first = files.findIndex(({ name }) => name.endsWith(".zip"));
+  if (first > 0) links.unshift(...links.splice(first, 1));
+  where.append(make("h2", {}, "Files"), make("ul", {}, ...links));
 }

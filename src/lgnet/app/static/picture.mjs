@@ -91,7 +91,7 @@ export function startPicture(about) {
     choose(answer.views[view] ? view : "overlay");
     orbit?.reset();
     orbit?.show(decodeHands(hands), true);
-    const words = [`${NAMES[hands.length]} in ${image.width} × ${image.height} pixels, ${Math.round(1000 * answer.seconds)} ms.`];
+    const words = [`${NAMES[hands.length]} in ${image.width} × ${image.height} pixels, looked at in ${answer.seconds.toPrecision(2)} s.`];
     if (apart) words.push(`The wrists are ${Math.round(100 * Math.hypot(...apart))} cm apart.`);
     if (hands.length && camera.assumed) words.push("Nothing is known of the camera: a field of view of 60° is assumed, so distances are rough.");
     if (!hands.length) words.push("Try a picture in which the hands are larger or less hidden.");

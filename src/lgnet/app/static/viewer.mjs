@@ -200,8 +200,15 @@ export class Orbit {
         }
       }
       const share = again || !this.placed ? 1 : 0.08;
-      const radius = Math.max(0.06, Math.hypot(...low.map((v, k) => high[k] - v)) / 2);
-      this.target = this.target.map((v, k) => v + share * ((low[k] + high[k]) / 2 - v));
+      const middle = low.map((v, k) => (v + high[k]) / 2);
+      let radius = 0.06;
+      for (const { vertices } of hands) {
+        for (let i = 0; i < vertices.length; i += 3) {
+          const far = Math.hypot(vertices[i] - middle[0], vertices[i + 1] - middle[1], vertices[i + 2] - middle[2]);
+          radius = Math.max(radius, far);
+        }
+      }
+      this.target = this.target.map((v, k) => v + share * (middle[k] - v));
       this.radius += share * (radius - this.radius);
       this.placed = true;
     } else if (again) this.placed = false;
@@ -242,7 +249,7 @@ export class Orbit {
     // pitch after yaw, of the turned frame (x, -y, -z): rows of the rotation in the camera's own axes
     const rows = [[cy, 0, -sy], [sp * sy, -cp, sp * cy], [-cp * sy, -sp, -cp * cy]];
     const fit = HALF_VIEW * Math.min(1, w / h);
-    const away = (1.08 * this.radius) / Math.sin(Math.atan(fit)) / this.zoom;
+    const away = (1.05 * this.radius) / Math.sin(Math.atan(fit)) / this.zoom;
     const move = rows.map((row) => -row.reduce((sum, v, k) => sum + v * this.target[k], 0));
     move[0] += this.shift[0];
     move[1] += this.shift[1];
