@@ -33,6 +33,8 @@ FLAGS = (
     *("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
     *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
 )
+LOADED = "(name) => { const i = document.getElementById('picture-shown'); return i.src.includes(name) && i.complete }"
+FILM = "const v = document.getElementById('video-shown');"
 
 
 def moving(count: int, size: tuple[int, int]) -> list[np.ndarray]:
@@ -105,9 +107,7 @@ def test_a_picture_its_meshes_and_its_files(page, tmp_path):
     shown = seen(page, "#picture-shown")
     assert min(reds_and_blues(shown)) > 500  # the overlay
     page.click("[data-view=picture]")
-    page.wait_for_function(
-        "() => { const i = document.getElementById('picture-shown'); return i.src.includes('view_picture') && i.complete }"
-    )
+    page.wait_for_function(LOADED, arg="view_picture")
     assert max(reds_and_blues(seen(page, "#picture-shown"))) < min(reds_and_blues(shown)) / 2
     assert "Two hands" in page.inner_text("#picture-said") and page.locator(".card").count() == 2
     assert page.locator(".card.right td").count() == 45 and re.fullmatch(
@@ -139,9 +139,7 @@ def test_a_picture_its_meshes_and_its_files(page, tmp_path):
 
     for name in ("local", "global"):
         page.click(f"[data-view=attention_{name}]")
-        page.wait_for_function(
-            f"() => {{ const i = document.getElementById('picture-shown'); return i.src.includes('{name}') && i.complete }}"
-        )
+        page.wait_for_function(LOADED, arg=name)
         assert f"What the {name} unit attends to" in page.inner_text("#picture-caption")
     for ending in (".glb", ".json"):
         with page.expect_download() as download:
@@ -215,14 +213,10 @@ def test_a_video(page, tmp_path):
     names = page.eval_on_selector_all("#video-files a", "links => links.map((link) => link.download)")
     assert names == ["two_seconds.webm", "two_seconds.mp4", "two_seconds.jsonl"]
     page.wait_for_function("() => document.getElementById('video-shown').readyState >= 2")
-    film = page.evaluate(
-        "() => { const v = document.getElementById('video-shown'); return [v.videoWidth, v.videoHeight, v.duration] }"
-    )
+    film = page.evaluate(f"() => {{ {FILM} return [v.videoWidth, v.videoHeight, v.duration] }}")
     assert film == [320, 320, pytest.approx(2, abs=0.2)]
     page.evaluate("() => { document.getElementById('video-shown').currentTime = 1.5 }")  # winding needs ranges
-    page.wait_for_function(
-        "() => { const v = document.getElementById('video-shown'); return !v.seeking && v.currentTime >= 1.4 }"
-    )
+    page.wait_for_function(f"() => {{ {FILM} return !v.seeking && v.currentTime >= 1.4 }}")
     with page.expect_download() as download:
         page.click("#video-files a[download='two_seconds.jsonl']")
     lines = [json.loads(line) for line in io.StringIO(Path(download.value.path()).read_text())]
@@ -235,8 +229,6 @@ def test_the_receiver_in_examples_draws_what_is_streamed(browser):
     folder = Path(__file__).parents[1] / "examples" / "browser"
 
     class Quiet(SimpleHTTPRequestHandler):
-        extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript"}
-
         def log_message(self, *_):
             pass
 
@@ -263,8 +255,8 @@ def test_the_receiver_in_examples_draws_what_is_streamed(browser):
             page.evaluate(
                 "() => { const c = document.getElementById('picture');"
                 " const p = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; const out = [];"
-                " for (let i = 0; i < p.length; i += 4) if (p[i + 3] > 200) out.push([(i / 4) % c.width, Math.floor(i / 4 / c.width),"
-                " p[i], p[i + 2]]); return out }"
+                " for (let i = 0; i < p.length; i += 4) if (p[i + 3] > 200) "
+                " out.push([(i / 4) % c.width, Math.floor(i / 4 / c.width), p[i], p[i + 2]]); return out }"
             )
         )
         assert len(pixels) > 300 and (pixels[:, 2] > pixels[:, 3]).all()  # red

@@ -318,7 +318,7 @@ export class Orbit {
       return button;
     };
     const half = Math.PI / 2;
-    add("Camera’s view", () => this.reset());
+    add("Front", () => this.reset());
     add("Side", () => this.reset(half, 0));
     add("Top", () => this.reset(0, 1.55));
     add("Behind", () => this.reset(2 * half, 0));
