@@ -27,6 +27,7 @@ from lgnet.synth.poses import LIBRARY
 torch.set_num_threads(1)
 EXAMPLES = Path(lgnet.__file__).parent / "examples"
 CROSSED = (EXAMPLES / "crossed.jpg").read_bytes()
+APART = (EXAMPLES / "apart.jpg").read_bytes()
 PATIENCE = 300
 
 
@@ -235,15 +236,15 @@ def test_names_and_pages_that_are_ours():
 
 
 def test_a_camera_is_followed_from_frame_to_frame(server):
-    first = answer(server, "POST", "/api/live?session=one", CROSSED)[1]
+    first = answer(server, "POST", "/api/live?session=one", APART)[1]
     following = server.desk.live["one"].following
     assert [hand["side"] for hand in first["result"]["hands"]] == ["right", "left"]
-    second = answer(server, "POST", "/api/live?session=one", CROSSED)[1]
+    second = answer(server, "POST", "/api/live?session=one", APART)[1]
     assert server.desk.live["one"].following.tracks[0].age == following.tracks[0].age + 1
     for a, b in zip(first["result"]["hands"], second["result"]["hands"]):
-        assert np.abs(np.subtract(a["joints2d"], b["joints2d"])).mean() < 10
+        assert np.abs(np.subtract(a["joints2d"], b["joints2d"])).mean() < 15
     for name in "abcd":
-        live.see(server.desk, name, CROSSED)
+        live.see(server.desk, name, APART)
     assert list(server.desk.live) == list("abcd")  # the one that was silent longest is forgotten
 
 

@@ -12,7 +12,7 @@ from ..follow import Following, follow
 from ..gestures import PAPER, State, recognise
 from ..image_io import ImageError, read_image
 from ..smooth import Moment, smooth
-from .desk import Desk, Queued
+from .desk import BusyError, Desk, Queued
 from .picture import describe
 
 MOST_BYTES, MOST_PIXELS = 4_000_000, 4_000_000
@@ -60,11 +60,17 @@ def see(desk: Desk, session: str, content: bytes) -> dict[str, Any]:
     desk.live[session] = state
     while len(desk.live) > KEPT:
         desk.live.popitem(last=False)
-    with state.lock:
-        step = follow(Queued(desk.model, desk.turns), state.following, image, file="camera")
-        state.following = step.state
-        state.waiting.append(Moment(came, step.hands, step.fresh))
-        moment = next(state.smoothed)
-        state.gestures, events = recognise(PAPER, state.gestures, moment.time, moment.hands, moment.fresh)
+    try:
+        with state.lock:
+            step = follow(Queued(desk.model, desk.turns), state.following, image, file="camera")
+            state.following = step.state
+            state.waiting.append(Moment(came, step.hands, step.fresh))
+            moment = next(state.smoothed)
+            state.gestures, events = recognise(PAPER, state.gestures, moment.time, moment.hands, moment.fresh)
+    except BusyError:
+        raise
+    except Exception:
+        desk.live.pop(session, None)  # a filter that failed is spent
+        raise
     seconds = time.monotonic() - came
     return {"result": describe(moment.hands), "events": [asdict(event) for event in events], "seconds": seconds}
