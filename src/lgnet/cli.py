@@ -18,6 +18,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from .commands import PROGRAM, UsageError, bench, complain, demo, reconstruct
+from .commands_app import app
 from .commands_data import data, fit, synth
 from .commands_export import export
 from .commands_robot import retarget
@@ -102,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "demo": demo,
         "reconstruct": reconstruct,
         "stream": stream,
+        "app": app,
         "retarget": retarget,
         "evaluate": evaluate,
         "compare": compare,

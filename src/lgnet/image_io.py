@@ -58,14 +58,15 @@ class Picture:
     exif_focal_35mm: float | None = None  # millimetres, the focal length a 35 mm film camera would have
 
 
-def read_image(source: str | Path | bytes) -> Picture:
+def read_image(source: str | Path | bytes, most: int = MAX_PIXELS) -> Picture:
     """Read a picture.
 
     Args:
         source: a path, or the content of a file.
+        most: pixels that it may have.
 
     Raises:
-        ImageError: it is missing, empty, damaged, no picture, or larger than `MAX_PIXELS`.
+        ImageError: it is missing, empty, damaged, no picture, or larger than `most`.
     """
     if isinstance(source, bytes):
         name, content = "standard input", source
@@ -81,9 +82,9 @@ def read_image(source: str | Path | bytes) -> Picture:
         raise ImageError(f"{name} is damaged ({_brief(error)}); give an intact copy") from error
     with image:
         width, height = image.size
-        if width * height > MAX_PIXELS:
+        if width * height > most:
             raise ImageError(
-                f"{name} has {width} x {height} pixels, more than the {MAX_PIXELS // 10**6} million that lgnet reads; "
+                f"{name} has {width} x {height} pixels, more than the {most // 10**6} million that lgnet reads; "
                 f"give a smaller copy"
             )
         try:

@@ -176,17 +176,21 @@ class Model:
         busy = [index for index, view in enumerate(views) if view.given.any()]
         if not busy:
             return out
-        output, crops, errors = self._network([views[index] for index in busy])
+        inputs, crops = self._inputs([views[index] for index in busy])
+        output = self._forward(inputs)
+        errors = self._errors(inputs, output)
         for row, (index, crop) in enumerate(zip(busy, crops)):
             expected = None if errors is None else errors[row]
             out[index] = self._hands(output, row, views[index], crop, drop, expected)
         return out
 
-    def _network(self, views: Sequence[View]) -> tuple[Output, list[HandCrops], np.ndarray | None]:
-        """The network's output for views that each have a box, the crops it was shown, and the errors to expect.
+    def show(self, views: Sequence[View], keep_attention: bool = False) -> tuple[Output, list[HandCrops]]:
+        """The network's output for views that each have a box, and the crops it was shown."""
+        inputs, crops = self._inputs(views)
+        return self._forward(inputs, keep_attention), crops
 
-        These are (B, 2, 21, 2): metres relative to the wrist, and half crops; None of weights that are not calibrated.
-        """
+    def _inputs(self, views: Sequence[View]) -> tuple[Inputs, list[HandCrops]]:
+        """What the network is shown of views that each have a box."""
         c = self.config
         crops = [hand_crops(v.boxes, v.given, v.camera.K, c.crop_size, c.crop_enlarge, c.separation) for v in views]
         images = np.stack([cut_crops(v.image, crop, c.separation) for v, crop in zip(views, crops)])
@@ -196,11 +200,18 @@ class Model:
             given=torch.from_numpy(np.stack([v.given for v in views])).to(device),
             geometry=torch.from_numpy(np.stack([crop_geometry(crop, c.separation) for crop in crops])).to(device),
         )
+        return inputs, crops
+
+    def _forward(self, inputs: Inputs, keep_attention: bool = False) -> Output:
         with torch.inference_mode():
-            output = self.network(inputs)
-            if self.calibration is None:
-                return output, crops, None
-            return output, crops, self.calibration(features(inputs, output)).double().cpu().numpy()
+            return self.network(inputs, keep_attention)
+
+    def _errors(self, inputs: Inputs, output: Output) -> np.ndarray | None:
+        """(B, 2, 21, 2) what to expect: metres relative to the wrist, and half crops; None of weights not calibrated."""
+        if self.calibration is None:
+            return None
+        with torch.inference_mode():
+            return self.calibration(features(inputs, output)).double().cpu().numpy()
 
     def _hands(
         self, output: Output, row: int, view: View, crops: HandCrops, drop: bool, errors: np.ndarray | None
