@@ -277,7 +277,7 @@ PRESETS: dict[str, TrainConfig] = {
         task="sides",
         side=SideConfig(other=True),
         out="runs/sides",
-        synth=replace(_PEOPLE, kinds=(0.4, 0.3, 0.27, 0.03), signs=0.35, fill=(0.3, 0.75)),
+        synth=replace(_PEOPLE, kinds=(0.38, 0.2, 0.39, 0.03), signs=0.35, fill=(0.3, 0.95)),
     ),
 }
 

@@ -6,20 +6,21 @@ Everything is NumPy and OpenCV on the CPU. Pictures are RGB, (H, W, 3) uint8; le
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
+from .data.sample import project
 from .hands import BONES, SIDES, Hand, TwoHands
 from .marks import mark_joints
-from .rasterize import rasterize
+from .rasterize import NEAR, rasterize
 
 COLOURS = {"right": (225, 62, 56), "left": (52, 104, 232)}
 """RGB of each side: right hand red, left hand blue."""
 OPACITY = 0.75
 LARGEST = 2000
-"""Pixels; an overlay is drawn at a longer side of no more than this and then enlarged."""
+"""Pixels; hands that fill more than this in a picture are drawn smaller and then enlarged."""
 FINE = 800
 """Pixels; pictures whose longer side is no more than this are drawn twice as large and reduced, for smooth outlines."""
 _LIGHT = np.array([-0.35, -0.55, -0.76], np.float32)  # towards the light: from above, beside the camera
@@ -56,8 +57,35 @@ def overlay(image: np.ndarray, hands: TwoHands) -> np.ndarray:
     _check(image, hands)
     if not hands.hands:
         return image.copy()
-    longer = max(hands.width, hands.height)
-    factor = 2.0 if longer <= FINE else min(1.0, LARGEST / longer)
+    rows, columns = _window(hands)
+    K = hands.camera
+    part = replace(
+        hands,
+        width=columns.stop - columns.start,
+        height=rows.stop - rows.start,
+        camera=replace(K, cx=K.cx - columns.start, cy=K.cy - rows.start),
+    )
+    fine = max(hands.width, hands.height) <= FINE
+    out = image.copy()
+    out[rows, columns] = _shaded(image[rows, columns], part, fine)
+    return mark_joints(out, hands)
+
+
+def _window(hands: TwoHands) -> tuple[slice, slice]:
+    """The rows and columns of the picture that the meshes can cover, one at least; only these are drawn."""
+    vertices = np.concatenate([hand.vertices for hand in hands.hands])
+    if not (np.isfinite(vertices).all() and (vertices[:, 2] > NEAR).all()):
+        return slice(0, hands.height), slice(0, hands.width)
+    size = np.array([hands.width, hands.height])
+    uv = project(vertices, hands.camera.K)
+    low = np.clip(np.floor(uv.min(0)) - 1, 0, size - 1).astype(int)
+    high = np.clip(np.ceil(uv.max(0)) + 2, low + 1, size).astype(int)
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+
+def _shaded(image: np.ndarray, hands: TwoHands, fine: bool) -> np.ndarray:
+    """`overlay` of a part of a picture; `fine`: drawn twice as large and reduced."""
+    factor = 2.0 if fine else min(1.0, LARGEST / max(hands.width, hands.height))
     width, height = max(1, round(hands.width * factor)), max(1, round(hands.height * factor))
     drawn = draw(hands, width, height, normals=True)
     assert drawn.normals is not None
@@ -74,7 +102,7 @@ def overlay(image: np.ndarray, hands: TwoHands) -> np.ndarray:
     touched = np.nonzero(layer[..., 3] > 0)
     mixed = out[touched] * (1 - OPACITY * layer[touched][:, 3:]) + OPACITY * layer[touched][:, :3]
     out[touched] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
-    return mark_joints(out, hands)
+    return out
 
 
 def skeleton(image: np.ndarray, joints2d: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
@@ -193,12 +221,15 @@ def _surface(
     """At `pixels` (P,): (P, 3) float32 what each corner of the triangle counts there, and (P, 3) float32 unit normals of
     the surface, smooth over the mesh, turned towards the camera.
     """
-    corners = vertices[faces]
-    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    a, b, c = vertices[faces].transpose(1, 0, 2)
+    across = np.cross(b - a, c - a)
     sums = np.stack(
         [np.bincount(faces.reshape(-1), np.repeat(across[:, k], 3), minlength=len(vertices)) for k in range(3)], 1
     )
     smooth = (sums / (np.linalg.norm(sums, axis=1, keepdims=True) + 1e-20)).astype(np.float32)
+    # what b and c count at a point p, the shares of the triangle's area, are linear: (p - a) . grow
+    wide = (across**2).sum(1, keepdims=True) + np.float32(1e-30)
+    grow_b, grow_c = np.cross(c - a, across) / wide, np.cross(across, b - a) / wide
     fx, fy, cx, cy = K.astype(np.float32)
     shares, out = np.empty((len(pixels), 3), np.float32), np.empty((len(pixels), 3), np.float32)
     for start in range(0, len(pixels), 1 << 18):
@@ -207,13 +238,13 @@ def _surface(
         y, x = np.divmod(at, triangle.shape[1])
         z = depth.reshape(-1)[at]
         point = np.stack([(x - cx) / fx * z, (y - cy) / fy * z, z], 1).astype(np.float32)
-        a, b, c = (corners[face, k] for k in range(3))
-        normal, wide = across[face], (across[face] ** 2).sum(1) + np.float32(1e-30)
-        wb = np.clip((np.cross(point - a, c - a) * normal).sum(1) / wide, 0, 1)  # shares of the triangle's area
-        wc = np.clip((np.cross(b - a, point - a) * normal).sum(1) / wide, 0, 1 - wb)
+        away = point - a[face]
+        wb = np.clip(np.einsum("pk,pk->p", away, grow_b[face]), 0, 1)
+        wc = np.clip(np.einsum("pk,pk->p", away, grow_c[face]), 0, 1 - wb)
         own = np.stack([1 - wb - wc, wb, wc], 1)
-        mixed = (own[:, :, None] * smooth[faces[face]]).sum(1)
-        mixed = np.where(((mixed * point).sum(1) > 0)[:, None], -mixed, mixed)
+        mixed = np.einsum("pi,pik->pk", own, smooth[faces[face]])
+        mixed[np.einsum("pk,pk->p", mixed, point) > 0] *= -1
         shares[start : start + len(at)] = own
-        out[start : start + len(at)] = mixed / (np.linalg.norm(mixed, axis=1, keepdims=True) + np.float32(1e-12))
+        length = np.sqrt(np.einsum("pk,pk->p", mixed, mixed))
+        out[start : start + len(at)] = mixed / (length[:, None] + np.float32(1e-12))
     return shares, out
