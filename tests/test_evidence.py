@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from posing import CAMERA, posed_hand, scene
+from posing import CAMERA, PALM_TO_CAMERA, posed_hand, scene, turn
 from scripted import Scripted
 
 from lgnet import cli, predict
@@ -155,6 +155,15 @@ def test_told_boxes_add_no_hand_and_are_looked_at_once():
     assert guide(model, hands, PICTURE, [given(LEFT)], told=True) is hands
     assert off(guide(model, hands, PICTURE, [given(MORE_BENT)], told=True).right, given(MORE_BENT)) < 2
     assert not model.calls
+
+
+def test_told_boxes_hold_points_that_the_network_is_far_from():
+    wrong = posed_hand(BENT, "right", turn((0, 0, 1), 180) @ PALM_TO_CAMERA, at=(-0.12, -0.1, 0.5))
+    hands = scene(right=replace(wrong, box=RIGHT.box))
+    assert match_places([given(RIGHT)], (hands.right, None)) == [None]
+    after = guide(Fake(hands), hands, PICTURE, [given(RIGHT)], told=True)
+    assert off(after.right, given(RIGHT)) < 4
+    assert guide(Fake(hands), hands, PICTURE, [given(RIGHT, "left")], told=True) is hands
 
 
 def test_a_video_follows_the_guided_hands():

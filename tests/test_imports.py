@@ -130,6 +130,9 @@ def test_heavy_and_optional_packages_stay_where_they_belong():
         if "matplotlib" in packages:
             assert name == "plots"
             assert "matplotlib" not in imports(name, whole=False)
+        if "mediapipe" in packages:
+            assert name == "mediapipe_hands"
+            assert "mediapipe" not in {i.split(".")[0] for i in imports(name, whole=False)}
         if "websockets" in packages:
             assert name == "publish"
             assert "websockets" not in {i.split(".")[0] for i in imports(name, whole=False)}

@@ -176,9 +176,9 @@ def align_hands(hands: TwoHands, given: Sequence[KeyPoints | None]) -> TwoHands:
         return hands
     with torch.inference_mode():
         states = {side: _best_start(problem) for side, problem in problems.items()}
-        places = [None if hand is None else torch.from_numpy(np.asarray(hand.translation, np.float64)) for hand in pair]
-        if all(place is not None for place in places):
-            states = _minimise(problems, states, (places[0], places[1]), [ROBUST[1]] * STEPS)[0]
+        if hands.right is not None and hands.left is not None:
+            right, left = (torch.from_numpy(np.array(h.translation, np.float64)) for h in (hands.right, hands.left))
+            states = _minimise(problems, states, (right, left), [ROBUST[1]] * STEPS)[0]
     out = list(pair)
     for side, state in states.items():
         out[side] = _to_hand(pair[side], problems[side], state, hands.camera.K, name)

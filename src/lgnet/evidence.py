@@ -14,6 +14,7 @@ import numpy as np
 
 from .align import LEAST, KeyPoints, align_hands
 from .data.sample import grown
+from .geometry import iou
 from .hands import SIDES, Hand, TwoHands
 from .image_io import Item
 from .reconstruct import Predictor
@@ -22,6 +23,8 @@ SAME_HAND = 0.4
 """Shares of the larger hand: joints that lie apart by less, on average, are of the same hand."""
 MOST_SURE = 0.98
 """A side that is told is never thought to be surer than this."""
+SAME_BOX = 0.3
+"""Overlap (intersection over union) from which key points belong to a box that the user gave."""
 OTHER_NAME = 0.1
 """Shares of the larger hand: so much further off hands of different names are thought to be."""
 NETWORK_ODDS = 2.4
@@ -60,7 +63,7 @@ def guide(
     pair = (hands.right, hands.left)
     matches = match_places(useful, pair)
     if told:
-        return align_hands(hands, _by_match(useful, matches))
+        return align_hands(hands, _by_box(useful, matches, pair))
     chosen = choose_sides(useful, matches, pair)
     if not any(choice is not None and choice.points is not None for choice in chosen):
         return hands
@@ -127,9 +130,16 @@ def _odds(points: KeyPoints | None, match: int | None, pair: Sequence[Hand | Non
     return odds
 
 
-def _by_match(given: Sequence[KeyPoints], matches: Sequence[int | None]) -> tuple[KeyPoints | None, KeyPoints | None]:
-    right, left = (next((p for p, match in zip(given, matches) if match == side), None) for side in (0, 1))
-    return right, left
+def _by_box(
+    given: Sequence[KeyPoints], matches: Sequence[int | None], pair: Sequence[Hand | None]
+) -> tuple[KeyPoints | None, KeyPoints | None]:
+    """For boxes that the user gave: what matches by place, else what bears the side's name and lies in its box."""
+    out: list[KeyPoints | None] = [None, None]
+    for side, hand in enumerate(pair):
+        free = [p for p, match in zip(given, matches) if match is None and p.side == SIDES[side]]
+        near = [p for p in free if hand is not None and iou(grown(p.box), hand.box) > SAME_BOX]
+        out[side] = next((p for p, match in zip(given, matches) if match == side), near[0] if near else None)
+    return out[0], out[1]
 
 
 def _look_again(model: Predictor, hands: TwoHands, image: np.ndarray, chosen: Sequence[Choice | None]) -> TwoHands:

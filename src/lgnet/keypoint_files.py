@@ -219,7 +219,7 @@ def _hand(values: Any, side: str | None, where: str) -> KeyPoints:
     if len(rows) != NUM_JOINTS:
         raise ValueError(f"{where}: a hand has {NUM_JOINTS} joints, not {len(rows)}")
     confidence = np.ones(NUM_JOINTS) if rows.shape[1] == 2 else np.clip(rows[:, 2], 0, 1)
-    known = np.isfinite(rows).all(1)
+    known = np.asarray(np.isfinite(rows).all(axis=1))
     return KeyPoints(np.where(known[:, None], rows[:, :2], np.nan), np.where(known, confidence, 0), side, SIDE_SCORE)
 
 

@@ -42,9 +42,9 @@ class MediaPipeHands:
         os.environ.setdefault("GLOG_minloglevel", "2")  # or it speaks of every look on standard error
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         try:
-            import mediapipe
+            import mediapipe  # type: ignore
 
-            hands = mediapipe.solutions.hands
+            hands = _hands_of(mediapipe)
         except (ModuleNotFoundError, AttributeError) as error:
             raise ValueError(MISSING) from error
         self._hands: Any = hands.Hands(static_image_mode=True, max_num_hands=most, min_detection_confidence=LEAST_SCORE)
@@ -78,3 +78,8 @@ class MediaPipeHands:
         pair = choose_sides(found, [None] * len(found), (None, None))
         hands = [(side, choice.points) for side, choice in enumerate(pair) if choice is not None]
         return [Detection(side, hand.score, grown(hand.box)) for side, hand in hands if hand is not None]
+
+
+def _hands_of(mediapipe: Any) -> Any:
+    """Its older interface, the one with models inside; too new a release lacks it (AttributeError)."""
+    return mediapipe.solutions.hands
