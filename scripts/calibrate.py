@@ -1,7 +1,7 @@
 """Fit the confidence of a hand network: `python scripts/calibrate.py WEIGHTS [--scenes N] [--out FILE]`.
 
 WEIGHTS is a bundled name or a file; it is written anew with the calibration among its metadata (its weights stay as they
-are, bit for bit). A few minutes of one processor core for the mobile preset: scenes are drawn, half of them as synth-bench's
+are, bit for bit). A minute or two of one processor core for the mobile preset: scenes are drawn, half of them as synth-bench's
 are and half as training's, from a seed that nothing else uses, the network looks at them in exact and in shifted boxes,
 and the perceptron of `lgnet.confidence` is fitted to how wrong it was. To be done anew whenever weights change.
 """

@@ -104,8 +104,6 @@ class LossConfig:
     """|cosine|."""
     edge: float = 100.0
     laplacian: float = 100.0
-    teacher: float = 1.0
-    """Of what teachers say, where there are any (teach.py); its own terms are weighed as the others here by default."""
     presence: float = 0.3
     """Nats."""
     parts: float = 0.2
@@ -168,6 +166,8 @@ class TrainConfig:
     """Real data to mix in, each NAME:ROOT=SHARE of all pictures, as interhand26m-train:ROOT=0.5; the rest is synthetic."""
     teacher: tuple[str, ...] = ()
     """Weights to learn from besides the truth: one file, or two whose agreement says how much they count."""
+    teacher_weight: float = 1.0
+    """Of what they say, beside the loss of the truth."""
     teacher_ema: float = 0.0
     """0: teachers stay as they are. Above: they are averages of the network with this decay, in turns (self-training)."""
     fit_within: float = 10.0

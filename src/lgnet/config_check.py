@@ -55,6 +55,8 @@ def check_train(config: TrainConfig) -> None:
         raise ValueError(f"--ring is at least --reuse + 1, here {config.reuse + 1}, not {config.ring}")
     if not 0 <= config.teacher_ema < 1:
         raise ValueError(f"--teacher-ema is from 0 to below 1, not {config.teacher_ema}")
+    if not 0 <= config.teacher_weight < float("inf"):
+        raise ValueError(f"--teacher-weight is at least 0, not {config.teacher_weight}")
     if config.teacher and config.task != "hands":
         raise ValueError("--teacher is for hand networks")
     if not config.teacher and any(name.startswith("unlabelled:") for name in config.data):

@@ -79,7 +79,7 @@ def _hands(config: TrainConfig) -> Task:
         output = net(replace(inputs, images=roughen(inputs.images, unlabelled(targets))))
         loss, terms = total_loss(output, targets, config.loss, network)
         taught = lesson_loss(output, lesson)
-        return loss + config.loss.teacher * taught, {**terms, "teacher": taught.detach()}
+        return loss + config.teacher_weight * taught, {**terms, "teacher": taught.detach()}
 
     def evaluate(net: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
         return evaluate_hands(net, samples, config)
