@@ -4,8 +4,9 @@
     python benchmarks/bench_scoring.py --count 261000 --distinct 4000 --jobs 4
 
 Every picture has two hands, its prediction is one file with their joints in 2D and 3D. The published test split of two
-hands has 261 thousand pictures. With `--distinct` truth and predictions repeat after so many pictures, their files as further names of the
-first ones: written sooner, read and scored like any others, but oftener from the system's memory than from the disk.
+hands has 261 thousand pictures. With `--distinct` truth and predictions repeat after so many pictures, their files as
+further names of the first ones: written sooner, read and scored like any others, but oftener from the system's memory
+than from the disk.
 """
 
 from __future__ import annotations
