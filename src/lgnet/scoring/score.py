@@ -226,7 +226,7 @@ def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
     relative = np.array([own[:, WRIST] if n.relative is None else n.relative for n, own in zip(noted, own3d)])
     mrrpe[rows] = relative_error(relative[rows], true3d[rows][:, :, WRIST])
     distance, difference = np.full(len(noted), np.nan), np.full(len(noted), np.nan)
-    rows = pair & valid3d.any(2).all(1)
+    rows = pair & np.all(valid3d.any(2), axis=1)
     if rows.any():
         distance[rows] = hands_distance(*true3d[rows].swapaxes(0, 1), *valid3d[rows].swapaxes(0, 1))
     rows = pair & valid3d.all((1, 2))
