@@ -101,7 +101,7 @@ class Shards:
 @functools.lru_cache(maxsize=1)
 def _store() -> Any:
     """Where torchrun's processes leave word for each other; kept, since the first of them may be the one who has it."""
-    from torch.distributed import rendezvous
+    from torch.distributed.rendezvous import rendezvous
 
     return next(iter(rendezvous("env://")))[0]
 

@@ -104,15 +104,18 @@ def load_index(root: Path, split: str) -> Index:
     """
     files = find_annotations(root, split)
     folder = index_folder(files, split)
-    with alone(folder):
-        if not (folder / "index.json").is_file():
-            try:
-                write_index(build_index(files), folder)
-            except (KeyError, TypeError, ValueError, IndexError) as error:
-                raise ValueError(
-                    f"{files['data'].parent} is not laid out as InterHand2.6M's annotations: {error!r}"
-                ) from error
+    if not (folder / "index.json").is_file():  # asked again where nobody else is at it; a cache may be for reading only
+        with alone(folder):
+            if not (folder / "index.json").is_file():
+                _build_into(folder, files)
     return read_index(folder)
+
+
+def _build_into(folder: Path, files: dict[str, Path]) -> None:
+    try:
+        write_index(build_index(files), folder)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"{files['data'].parent} is not laid out as InterHand2.6M's annotations: {error!r}") from error
 
 
 def alone(folder: Path) -> FileLock:

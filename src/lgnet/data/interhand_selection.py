@@ -28,28 +28,35 @@ def bright(root: Path, split: str, index: Index, rows: np.ndarray) -> np.ndarray
     key = hashlib.sha256(rows.astype(np.int64).tobytes()).hexdigest()[:16]
     folder = index_folder(find_annotations(root, split), split)
     path = folder / f"brightness-{key}.npy"
-    with alone(folder):
-        if not path.is_file():
-
-            def mean(row: int) -> float:
-                width, height = index.size[row].tolist()
-                return float(read_picture(root, split, bytes(index.file[row]).decode(), width, height).mean())
-
-            console, threads = Console(stderr=True), min(8, os.cpu_count() or 1)
-            with ThreadPoolExecutor(threads) as pool:
-                means = track(
-                    pool.map(mean, rows),
-                    "looking for dark pictures",
-                    total=len(rows),
-                    console=console,
-                    transient=True,
-                    disable=not console.is_terminal,
-                )
-                values = np.fromiter(means, np.float32, len(rows))
-            with path.with_suffix(".part").open("wb") as file:
-                np.save(file, values)
-            path.with_suffix(".part").replace(path)
+    if not path.is_file():
+        with alone(folder):
+            if not path.is_file():
+                part = path.with_suffix(".part")
+                with part.open("wb") as file:
+                    np.save(file, _brightness(root, split, index, rows))
+                part.replace(path)
     return np.load(path) >= DARKEST
+
+
+def _brightness(root: Path, split: str, index: Index, rows: np.ndarray) -> np.ndarray:
+    """(N,) the mean of all values of each row's picture."""
+
+    def means(some: np.ndarray) -> list[float]:
+        names = [(bytes(index.file[row]).decode(), *index.size[row].tolist()) for row in some]
+        return [float(read_picture(root, split, name, width, height).mean()) for name, width, height in names]
+
+    blocks = np.array_split(rows, max(1, len(rows) // 100))
+    console, threads = Console(stderr=True), min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        found = track(
+            pool.map(means, blocks),
+            "looking for dark pictures",
+            total=len(blocks),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        return np.array([mean for block in found for mean in block], np.float64)
 
 
 def best_of_frames(index: Index, rows: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def part_bytes(part: Part, found: Reader | None) -> bytes:
     told = {"with_camera": part.with_camera, "weights": part.weights, "without_depth": part.without_depth}
     if found is not None:
         told |= {"missing": found.missing, "damaged": found.damaged, "used": found.used}
-    columns = {f"pictures.{key}": values for key, values in part.scores.pictures.items()}
+    columns: dict[str, Any] = {f"pictures.{key}": values for key, values in part.scores.pictures.items()}
     columns |= {f"hands.{key}": values for key, values in part.scores.hands.items()}
     file = io.BytesIO()
     np.savez(file, joints2d=part.joints2d, told=np.frombuffer(json.dumps(told).encode(), np.uint8), **columns)

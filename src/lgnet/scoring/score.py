@@ -222,11 +222,11 @@ def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
     pa[both] = pa_errors(own3d[both], true3d[both], valid3d[both])
 
     pair, mrrpe = there.all(1), np.full(len(noted), np.nan)
-    rows = pair & predicted.all(1) & valid3d[:, :, WRIST].all(1)
+    rows = pair & np.all(predicted, axis=1) & valid3d[:, :, WRIST].all(1)
     relative = np.array([own[:, WRIST] if n.relative is None else n.relative for n, own in zip(noted, own3d)])
     mrrpe[rows] = relative_error(relative[rows], true3d[rows][:, :, WRIST])
     distance, difference = np.full(len(noted), np.nan), np.full(len(noted), np.nan)
-    rows = pair & valid3d.any(2).all(1)
+    rows = pair & np.all(valid3d.any(2), axis=1)
     if rows.any():
         distance[rows] = hands_distance(*true3d[rows].swapaxes(0, 1), *valid3d[rows].swapaxes(0, 1))
     rows = pair & valid3d.all((1, 2))
@@ -314,7 +314,7 @@ def _mesh_score(sample: Sample, side: int, hand: Hand | None, true_vertices: np.
             for name, protocol in PROTOCOLS.items():
                 if can_score(protocol, truth, sample.joints3d_valid[side]):
                     into[name] = float(rooted_errors(mesh, true_vertices, own, truth, protocol).mean())
-    return MeshScore(*out, pa, f_scores(aligned, true_vertices))
+    return MeshScore(out[0], out[1], pa, f_scores(aligned, true_vertices))
 
 
 def _part_of(parts: np.ndarray, side: int) -> np.ndarray:
