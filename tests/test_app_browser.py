@@ -19,6 +19,7 @@ import lgnet
 from lgnet.app.desk import Desk
 from lgnet.app.server import open_server
 from lgnet.gestures import Event
+from lgnet.hand_model import load_hand_model
 from lgnet.packets import make_packet, write_packet
 from lgnet.publish import open_publisher
 from lgnet.synth.poses import LIBRARY
@@ -148,9 +149,13 @@ def test_a_picture_its_meshes_and_its_files(page, tmp_path):
         download.value.save_as(tmp_path / f"crossed{ending}")
     said = json.loads((tmp_path / "crossed.json").read_text())
     assert said["schema"] == "lgnet/1" and [hand["side"] for hand in said["hands"]] == ["right", "left"]
-    mesh = trimesh.load(tmp_path / "crossed.glb")
+    mesh = trimesh.load(tmp_path / "crossed.glb", process=False)
     assert set(mesh.geometry) == {"right_hand", "left_hand"}
-    assert all(g.vertices.shape == (1609, 3) and len(g.faces) == 3196 for g in mesh.geometry.values())
+    for side in ("right", "left"):
+        model = load_hand_model("lgnet", side)
+        got = mesh.geometry[f"{side}_hand"]
+        assert got.vertices.shape == tuple(model.template.shape) and got.faces.shape == tuple(model.faces.shape)
+        assert 0.1 < np.ptp(got.vertices, axis=0).max() < 0.3  # metres
 
 
 def test_what_is_wrong_is_said_on_the_page_and_tabs_go_by_keys(page, tmp_path):
