@@ -70,14 +70,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = write(Path(folder), options.pictures)
         size = sum(path.stat().st_size for path in files.values())
-        start = time.monotonic()
+        start, used = time.monotonic(), time.process_time()
         index = build_index(files)
         write_index(index, Path(folder) / "index")
-        seconds = time.monotonic() - start
+        seconds, busy = time.monotonic() - start, time.process_time() - used
         rows, _ = select(index, "two")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024) / 1024
         kept = sum(path.stat().st_size for path in (Path(folder) / "index").iterdir())
-        print(f"{len(rows):,} pictures, {size / 1e9:.2f} GB of JSON: {seconds:.0f} s, {peak:.2f} GB of memory at most")
+        print(f"{len(rows):,} pictures, {size / 1e9:.2f} GB of JSON, {peak:.2f} GB of memory at most")
+        print(f"{busy:.0f} s of one core, {seconds:.0f} s by the clock")
         print(f"index {kept / 1e9:.2f} GB")
 
 

@@ -1,10 +1,12 @@
 """Make a run's weights the bundled ones: `python scripts/promote.py runs/lgnet-mobile/best.safetensors lgnet-mobile`.
 
-Stores them as float16 under src/lgnet/weights/NAME.safetensors with their name and licence, and prints what the run
-says of them. Whether they are better is for `lgnet evaluate --weights FILE` to say first.
+Stores them as float16 under src/lgnet/weights/NAME.safetensors with their name and licence, calibrates those of a hand
+network (scripts/calibrate.py, some minutes), and prints what the run says of them. Whether they are better is for
+`lgnet evaluate --weights FILE` to say first.
 """
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -28,6 +30,8 @@ def main(source: str, name: str) -> None:
         target, state, CONFIGS[kind](**values), {**meta, "name": name, "licence": "Apache-2.0"}, half=True, kind=kind
     )
     target.chmod(0o644)
+    if kind == "hands":  # how wrong the new weights are is another question than how wrong the old ones were
+        subprocess.run([sys.executable, str(Path(__file__).with_name("calibrate.py")), str(target)], check=True)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
     print(json.dumps(meta, indent=1))
 

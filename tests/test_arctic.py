@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lgnet.data.registry import check_data, open_data
+from lgnet.data.check import check_data
+from lgnet.data.registry import open_data
 from lgnet.data.sample import project
 from lgnet.hands import LEFT, RIGHT
 from lgnet.safe_pickle import dense, read_npy_object

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from lgnet.config import SynthConfig
-from lgnet.data.registry import check_data, open_data
+from lgnet.data.check import check_data
+from lgnet.data.registry import open_data
 from lgnet.data.sample import project
 from lgnet.data.synthetic import load_labels, open_folder
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from scripted import Scripted
 from test_image_io import exif_block
 from test_outputs import hand
 
@@ -20,7 +21,7 @@ from lgnet.hands import TwoHands
 
 
 @dataclass
-class Fake:
+class Fake(Scripted):
     """A model that always sees the same two hands (or as many as it is told), and notes what it was given."""
 
     sides: tuple[str, ...] = ("right", "left")
@@ -326,10 +327,10 @@ def test_synth_preview_of_a_rig_has_a_scene_in_each_row(tmp_path):
 
 
 def test_data_check_counts_faults(monkeypatch, capsys):
-    from lgnet.data import registry
+    from lgnet.data import check
 
-    report = registry.DataReport("realdata", 3, 4, 0, {"single": 3}, {"no such side": 1}, ("a.jpg is damaged",))
-    monkeypatch.setattr(registry, "check_data", lambda spec: report)
+    report = check.DataReport("realdata", 3, 4, 0, {"single": 3}, {"no such side": 1}, ("a.jpg is damaged",))
+    monkeypatch.setattr(check, "check_data", lambda spec: report)
     assert run("data", "check", "realdata:x") == 1
     said = capsys.readouterr()
     assert "3 pictures (3 single), 4 hands" in said.out and said.err == "lgnet: a.jpg is damaged\n"

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lgnet.data.registry import check_data, open_data
+from lgnet.data.check import check_data
+from lgnet.data.registry import open_data
 
 REAL = (
     Path(os.environ.get("LGNET_REALDATA", Path(__file__).parents[2] / "shared" / "realdata")) / "mmpose_coco_wholebody"

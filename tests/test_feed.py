@@ -3,6 +3,8 @@
 import itertools
 from collections import Counter
 from dataclasses import replace
+from multiprocessing.shared_memory import SharedMemory
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ pytest.importorskip("numba", reason="training needs the extra lgnet[train]")
 
 from lgnet.config import PRESETS, SynthConfig
 from lgnet.data.feed import Feed, open_mix, real_before
-from lgnet.data.ring import Ring, plan_ring
+from lgnet.data.ring import Ring, _draw_forever, _Share, plan_ring, sample_dtype
 from lgnet.synth.generate import make_sample, training_rng
 from lgnet.synth.write import write_dataset
 
@@ -54,6 +56,19 @@ def test_ring_goes_on_with_the_same_pictures_whoever_draws():
         for sample, image in zip(ring.take(12), made):
             np.testing.assert_array_equal(sample.image, image)
         assert ring.drawn >= 8
+
+
+def test_a_renderer_ends_when_its_trainer_died_before_it_looked():
+    plan = plan_ring(10, 2, 5)
+    memory = SharedMemory(create=True, size=9 * sample_dtype(64).itemsize)
+    try:
+        share = _Share(memory.name, 9, SMALL, plan, 0, 0, 1, 0, 1, parent=2**22 + 1)  # no process has this number
+        drawn = [0]
+        _draw_forever(share, SimpleNamespace(value=0), drawn)
+        assert drawn == [0]
+    finally:
+        memory.close()
+        memory.unlink()
 
 
 def test_real_pictures_are_spread_evenly():
@@ -100,6 +115,9 @@ def test_a_damaged_real_picture_is_told(tmp_path):
     write_dataset(tmp_path / "a", 1, 1, SynthConfig(size=48))
     config = replace(PRESETS["hands"], data=(f"synth:{tmp_path / 'a'}=1",), batch_size=4)
     (tmp_path / "a/000000.jpg").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="picture 000000 is damaged"):  # looked at before training, for labels it lacks
+        Feed(config, lambda samples, rng: {})
+    config = replace(config, fit_within=0)
     with Feed(config, lambda samples, rng: {}) as feed, pytest.raises(ValueError, match="picture 000000 is damaged"):
         feed.take()
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scripted import Scripted
 from test_outputs import hand
 
 from lgnet.follow import GROWTH, LONGEST_WAIT, WAIT_FOR_OTHER, Following, follow, mesh_box, next_box
@@ -23,7 +24,7 @@ def at(side: int, middle: tuple[float, float], score: float = 0.9, size: float =
     return replace(hand(SIDES[side]), score=score, vertices=vertices, translation=vertices[0], box=box)
 
 
-class World:
+class World(Scripted):
     """Hands where the script says; the detector may name their sides otherwise.
 
     Attributes:

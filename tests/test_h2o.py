@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lgnet.data.registry import check_data, open_data
+from lgnet.data.check import check_data
+from lgnet.data.registry import open_data
 from lgnet.hands import LEFT, RIGHT
 
 K = (300.0, 310.0, 160.0, 120.0)

@@ -8,8 +8,9 @@ import pytest
 from test_mano import make_arrays, mirror_arrays
 from test_mano import write as write_mano
 
+from lgnet.data.check import check_data
 from lgnet.data.hic import read_ply_vertices
-from lgnet.data.registry import check_data, open_data
+from lgnet.data.registry import open_data
 from lgnet.hands import LEFT, RIGHT
 from lgnet.mano import FINGERTIPS
 

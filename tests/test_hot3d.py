@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from lgnet.data.check import check_data
 from lgnet.data.fisheye import fisheye624, fisheye_project
 from lgnet.data.hot3d import UPRIGHT, _transform
-from lgnet.data.registry import check_data, open_data
+from lgnet.data.registry import open_data
 from lgnet.data.sample import project
 from lgnet.data.umetrack import read_profile, umetrack_joints
 from lgnet.hands import LEFT, RIGHT

@@ -11,13 +11,13 @@ ROOT = Path(__file__).parents[1] / "src" / "lgnet"
 
 LAYERS = (
     {"hands", "config"},
-    {"geometry", "penetration", "zbuffer", "safe_pickle"},
+    {"geometry", "penetration", "zbuffer", "safe_pickle", "shards"},
     {"hand_model", "mano", "anatomy", "crop", "data.sample", "image_io"},
     {"model"},
-    {"losses", "metrics", "checkpoint", "detect", "side", "place", "fit", "data", "synth"},
-    {"data.ring", "data.registry"},
+    {"losses", "metrics", "checkpoint", "confidence", "detect", "side", "place", "fit", "data", "synth"},
+    {"data.ring", "data.registry", "data.refit", "data.check"},
     {"data.feed"},
-    {"predict", "tasks", "plots"},
+    {"predict", "tasks", "plots", "teach"},
     {"train", "train_state"},
     {"*"},  # what stands on predictions: outputs, pictures, evaluation, export, stream, ...
     {"app"},

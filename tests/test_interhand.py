@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from lgnet.data import interhand
+from lgnet.data.check import check_data
 from lgnet.data.interhand import ORDER
-from lgnet.data.registry import check_data, open_data
+from lgnet.data.registry import open_data
 from lgnet.hands import JOINT_NAMES
 
 REAL = Path(os.environ.get("LGNET_REALDATA", Path(__file__).parents[2] / "shared" / "realdata")) / "mmpose_interhand26m"
@@ -180,3 +181,23 @@ def test_real_frames_agree_with_independent_annotations(tmp_path):
         seen = other.joints2d_valid & other.present[:, None]
         assert np.abs(sample.joints2d - other.joints2d)[seen].max() < 0.2
         assert np.abs(sample.joints3d - other.joints3d)[other.joints3d_valid].max() < 1e-5
+
+
+def test_published_selection_leaves_dark_pictures_out(root, monkeypatch, capsys):
+    folder = root[0] if isinstance(root, tuple) else root
+    annotations = folder / "annotations" / "test"
+    hand_values = {"pose": [0.0] * 48, "shape": [0.0] * 10, "trans": [0.0] * 3}
+    mano = {"5": {str(100 + i): {"right": hand_values, "left": hand_values} for i in range(3)}}
+    (annotations / "InterHand2.6M_test_MANO_NeuralAnnot.json").write_text(json.dumps(mano))
+    name = f"interhand26m-test-published:{folder}"
+    data = open_data(name)
+    assert len(data) == 1  # of the others one is of one hand and one of a type that is not sure
+    picture = folder / "images" / "test" / data[0].name
+    monkeypatch.setenv("LGNET_CACHE", str(folder / "other-cache"))
+    cv2.imwrite(str(picture), np.full((48, 64, 3), 9, np.uint8))
+    dark = open_data(name)
+    assert len(dark) == 0 and dark.skipped["pictures darker than 10 of 255 on average"] == 1
+    assert len(open_data(f"interhand26m-test-mano:{folder}")) == 1
+    picture.unlink()
+    assert len(open_data(name)) == 0  # kept: pictures are looked at once
+    capsys.readouterr()

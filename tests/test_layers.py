@@ -12,8 +12,14 @@ def test_soft_argmax_of_peaks_is_exact():
         logits = torch.full((d, h, w), -1e4)
         logits[k, i, j] = 0
         expected = torch.tensor([(j + 0.5) / w, (i + 0.5) / h, (k + 0.5) / d]) * 2 - 1
-        torch.testing.assert_close(soft_argmax_3d(logits), expected)
-    torch.testing.assert_close(soft_argmax_3d(torch.zeros(2, d, h, w)), torch.zeros(2, 3), atol=1e-6, rtol=0)
+        mean, spread = soft_argmax_3d(logits)
+        torch.testing.assert_close(mean, expected)
+        torch.testing.assert_close(spread, torch.zeros(3), atol=1e-3, rtol=0)
+    flat, spread = soft_argmax_3d(torch.zeros(2, d, h, w))
+    torch.testing.assert_close(flat, torch.zeros(2, 3), atol=1e-6, rtol=0)
+    # n cells in a row, 2 / n apart: variance (n^2 - 1) / 12 * (2 / n)^2
+    wide = torch.tensor([((n * n - 1) / 12) ** 0.5 * 2 / n for n in (w, h, d)])
+    torch.testing.assert_close(spread, wide.expand(2, 3))
 
 
 def test_soft_argmax_between_cells_is_unbiased():
@@ -21,12 +27,13 @@ def test_soft_argmax_between_cells_is_unbiased():
     # two equal neighbours: the place between their centres; a wide Gaussian: its mean
     logits = torch.full((n, n, n), -1e4)
     logits[2, 3, 5] = logits[2, 3, 6] = 0
-    torch.testing.assert_close(soft_argmax_3d(logits), torch.tensor([0.5, -0.125, -0.375]))
+    torch.testing.assert_close(soft_argmax_3d(logits)[0], torch.tensor([0.5, -0.125, -0.375]))
     centres = cell_centres(n)
     mean = torch.tensor([0.13, -0.21, 0.08])  # x, y, z
     z, y, x = torch.meshgrid(centres, centres, centres, indexing="ij")
     gauss = -((x - mean[0]) ** 2 + (y - mean[1]) ** 2 + (z - mean[2]) ** 2) / (2 * 0.2**2)
-    torch.testing.assert_close(soft_argmax_3d(gauss), mean, atol=1e-4, rtol=0)
+    torch.testing.assert_close(soft_argmax_3d(gauss)[0], mean, atol=1e-4, rtol=0)
+    torch.testing.assert_close(soft_argmax_3d(gauss)[1], torch.full((3,), 0.2), atol=3e-3, rtol=0)
 
 
 def test_sampling_knows_half_pixels():

@@ -10,7 +10,8 @@ from test_interhand import CENTRE, ROTATION
 from test_interhand import root as interhand_root  # noqa: F401
 from test_mano import make_arrays, mirror_arrays, plain_mano, write
 
-from lgnet.data.registry import check_data, open_data
+from lgnet.data.check import check_data
+from lgnet.data.registry import open_data
 from lgnet.evaluate import true_vertices
 
 

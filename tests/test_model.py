@@ -28,6 +28,7 @@ ABLATIONS = {
     "no local unit": {"local_unit": False},
     "no global unit": {"global_unit": False},
     "no units": {"local_unit": False, "global_unit": False},
+    "eanet": {"block": "eanet", "lgfa_depth": 2, "lgfa_heads": 4},
     "dense head": {"dense_head": True},
 }
 CASES = {
@@ -105,6 +106,7 @@ def test_presets(name, capsys):
     c, v = config.channels, len(load_hand_model("lgnet").template)
     assert {k: tuple(t.shape) for k, t in tensors(out).items() if k != "parts_logit"} == {
         "joint.joints25d": (1, 2, 21, 3),
+        "joint.spread": (1, 2, 21, 3),
         "joint.features": (1, 2, c, 8, 8),
         "joint.interaction": (1, 2, c + c // 4, 8, 8),
         "joint.tokens": (1, 2, 21, config.joint_channels),

@@ -10,7 +10,8 @@ import pytest
 
 from lgnet.config import MODELS
 from lgnet.data.batch import make_batch
-from lgnet.data.registry import check_data, open_data
+from lgnet.data.check import check_data
+from lgnet.data.registry import open_data
 from lgnet.evaluate import predict_sample
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
 from lgnet.scoring.score import score_picture

@@ -1,10 +1,12 @@
 import io
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import trimesh
+from posing import posed_hand
 
 from lgnet import outputs
 from lgnet.hands import Camera, Hand, TwoHands
@@ -44,15 +46,23 @@ def two(right: bool = True, left: bool = True) -> TwoHands:
     )
 
 
+def real() -> TwoHands:
+    """Both hands flat, with the hand model's meshes."""
+    at = {"right": (-0.08, 0.05, 0.4), "left": (0.08, 0.05, 0.45)}
+    right, left = (posed_hand(np.zeros((15, 3)), side, at=at[side]) for side in ("right", "left"))
+    return replace(two(), right=right, left=left)
+
+
 @pytest.fixture
 def image() -> np.ndarray:
     return np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
 
 
 def test_every_kind_is_written_under_its_name(tmp_path, image):
-    written = outputs.save(two(), image, tmp_path / "new" / "a.b", outputs.KINDS)
+    written = outputs.save(real(), image, tmp_path / "new" / "a.b", outputs.KINDS)
     endings = [".json", ".npz", ".glb", "_right.obj", "_left.obj"]
-    endings += ["_overlay.png", "_depth.png", "_normal.png", "_mask.png"]
+    endings += ["_overlay.png", "_depth.png", "_normal.png", "_mask.png", "_part.png", "_uv.png"]
+    endings += ["_control_depth.png", "_control_normal.png", "_right.bvh", "_left.bvh", ".csv"]
     assert written == [tmp_path / "new" / f"a.b{ending}" for ending in endings]
     assert sorted(written) == sorted((tmp_path / "new").iterdir())  # nothing left aside
     assert set(written) == set(outputs.names(tmp_path / "new" / "a.b", outputs.KINDS))
@@ -140,7 +150,7 @@ def test_normals_look_outwards():
 
 
 def test_pictures(tmp_path, image):
-    outputs.save(two(), image, tmp_path / "a", outputs.KINDS)
+    outputs.save(two(), image, tmp_path / "a", ("overlay", "depth", "mask"))
     overlay = cv2.imread(str(tmp_path / "a_overlay.png"))
     assert overlay.shape == image.shape
     depth = cv2.imread(str(tmp_path / "a_depth.png"), cv2.IMREAD_UNCHANGED)
@@ -156,7 +166,7 @@ def test_pictures(tmp_path, image):
 def test_no_hands_gives_every_file(tmp_path, image):
     written = outputs.save(two(False, False), image, tmp_path / "a", outputs.KINDS)
     assert json.loads((tmp_path / "a.json").read_text())["hands"] == []
-    assert len(written) == len(outputs.KINDS) - 1  # no OBJ
+    assert len(written) == len(outputs.KINDS) + 1 - 2  # control has two; no OBJ, no BVH
     assert (cv2.imread(str(tmp_path / "a_overlay.png")) == image).all()
 
 

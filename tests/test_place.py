@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lgnet.crop import hand_crops
-from lgnet.place import NEAREST, place_hands
+from lgnet.place import NEAREST, USUAL_2D, place_hands
 
 K = np.array([600.0, 620.0, 330.0, 250.0])
 
@@ -62,3 +62,21 @@ def test_never_behind_the_camera():
 def test_no_hand_has_no_place():
     crops = hand_crops(np.array([[10.0, 10, 50, 50]] * 2), np.ones(2, bool), K, 128, 1.25, "crops")
     assert place_hands([None, None], [None, None], crops, None) == [None, None]
+
+
+def test_surer_joints_count_more():
+    wrists, joints2d, joints3d, crops, _ = _scene("crops")
+    wrong = joints2d[0].copy()
+    wrong[5:9] += 0.3  # a finger taken for another
+    told = np.full((2, 21), 0.1)
+    told[0, 5:9] = 0.5
+    alike, weighed, exact = (
+        place_hands([points, None], [joints3d[0], None], crops, None, errors)[0]
+        for points, errors in ((wrong, None), (wrong, told), (joints2d[0], told))
+    )
+    np.testing.assert_allclose(exact, wrists[0], atol=1e-6)  # weights change nothing where nothing is wrong
+    # a weight of 1 / 25 of the others': what those four joints pull is about a twentieth of before
+    assert np.linalg.norm(weighed - wrists[0]) < 0.1 * np.linalg.norm(alike - wrists[0])
+    # errors as they usually are: as if nothing were said
+    usual = place_hands([wrong, None], [joints3d[0], None], crops, None, np.full((2, 21), USUAL_2D))[0]
+    np.testing.assert_allclose(usual, alike, atol=1e-9)

@@ -139,9 +139,9 @@ def test_two_hands_of_a_given_length_stand_as_the_network_says(model, picture):
     """The two wrists' distance grows with the hands: the placing is told lengths and relative translation alike."""
     told = []
 
-    def place(joints2d, joints3d, crops, relative):
+    def place(joints2d, joints3d, crops, relative, *more):
         told.append((joints3d, relative))
-        return place_hands(joints2d, joints3d, crops, relative)
+        return place_hands(joints2d, joints3d, crops, relative, *more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lgnet.predict.place_hands", place)

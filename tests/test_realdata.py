@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lgnet.data.registry import check_data, open_data
+from lgnet.data.check import check_data
+from lgnet.data.registry import open_data
 from lgnet.data.sample import KEYPOINT_BOX_GROWTH
 
 ROOT = Path(os.environ.get("LGNET_REALDATA", Path(__file__).parents[2] / "shared" / "realdata"))

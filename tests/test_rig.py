@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lgnet.config import SynthConfig
-from lgnet.data.registry import check_data, open_data
+from lgnet.data.check import check_data
+from lgnet.data.registry import open_data
 from lgnet.data.sample import Sample, project
 from lgnet.synth.generate import training_rng
 from lgnet.synth.rig import NEAREST, draw_views, sample_camera, sample_rig_scene, seen_by

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from posing import posed_hand, scene
+from scripted import Scripted
 from test_cli import complaint, run
 from test_video import Fake, write_film
 
@@ -53,7 +54,7 @@ def film(tmp_path, frames: int):
     return expand_inputs([str(write_film(tmp_path / "a.mp4", frames, size=(640, 480)))])[0]
 
 
-class Posed:
+class Posed(Scripted):
     """Shows these hands in its calls one after another, the last for ever."""
 
     def __init__(self, *pictures):

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from lgnet.config import SynthConfig
+from lgnet.data.check import check_data
 from lgnet.data.interhand import ORDER
-from lgnet.data.registry import check_data, open_data
+from lgnet.data.registry import open_data
 from lgnet.data.synthetic import load_labels, open_folder
 from lgnet.hands import JOINT_NAMES, SIDES
 

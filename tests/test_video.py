@@ -6,12 +6,14 @@ import signal
 import struct
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from scripted import Scripted
 from test_outputs import hand
 
 from lgnet.hands import Camera, TwoHands
@@ -112,7 +114,7 @@ def test_streams_are_named_without_passwords():
     assert (item.kind, item.stem) == ("camera", "cam.local_554_live_1")
 
 
-class Fake:
+class Fake(Scripted):
     """Sees the same two hands always; `act` is called with the number of the call."""
 
     def __init__(self, act=lambda n: None):
@@ -150,6 +152,23 @@ def test_ctrl_c_leaves_a_film_and_lines_of_the_same_length(tmp_path, number, cap
     assert "holds the frames done so far" in capsys.readouterr().err
 
 
+def test_every_frame_comes_once_though_hands_are_lost_among_frames_looked_at_together(tmp_path):
+    path = write_film(tmp_path / "a.mp4", 24)
+    model = Fake()
+    see = model.predict_same
+
+    def lose(images, camera, boxes, given, file=None):
+        out = see(images, camera, boxes, given, file)
+        return [*out[:1], *(replace(hands, right=None) for hands in out[1:])]  # all but the first frame lose a hand
+
+    model.predict_same = lose
+    reconstruct(model, expand_inputs([str(path)]), tmp_path / "out", ("json", "overlay"), smooth="off")
+    lines = [json.loads(line) for line in (tmp_path / "out" / "a.jsonl").read_text().splitlines()]
+    assert [line["frame"] for line in lines] == list(range(24))
+    assert all(len(line["hands"]) == 2 for line in lines)  # the look after a loss finds it again
+    assert count_frames(tmp_path / "out" / "a.mp4") == 24
+
+
 def test_lines_are_on_the_disk_as_they_come(tmp_path):
     path, seen = write_film(tmp_path / "a.mp4", 6), []
 
@@ -158,7 +177,7 @@ def test_lines_are_on_the_disk_as_they_come(tmp_path):
         seen.append(len(aside.read_text().splitlines()) if aside.exists() else 0)
 
     reconstruct(Fake(look), expand_inputs([str(path)]), tmp_path / "out", ("json",), smooth="off")
-    assert max(seen) == 5
+    assert max(seen) == 1 + 2  # the frames of the first two looks, when those of the third are looked at together
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.jsonl"]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lgnet import visualize
+from lgnet import maps, visualize
 from lgnet.hands import Camera, Hand, TwoHands
 
 WIDTH, HEIGHT = 120, 80
@@ -49,47 +49,47 @@ def test_three_quarters_of_the_mesh_and_one_of_the_photograph():
     np.testing.assert_allclose(white - black, 255 * (1 - visualize.OPACITY), atol=1.01)
 
 
-@pytest.mark.parametrize(("near", "label"), [(0.4, visualize.RIGHT_LABEL), (0.6, visualize.LEFT_LABEL)])
+@pytest.mark.parametrize(("near", "label"), [(0.4, maps.RIGHT_LABEL), (0.6, maps.LEFT_LABEL)])
 def test_the_nearer_hand_is_in_front(near, label):
     hands = two(plate("right", 0.0, near), plate("left", 0.0, 0.5))
-    assert visualize.mask(hands)[40, 60] == label
+    assert maps.mask(hands)[40, 60] == label
     pixel = visualize.overlay(GREY, hands)[40, 60].astype(int)
-    assert (pixel[0] > pixel[2]) == (label == visualize.RIGHT_LABEL)
-    assert visualize.depth_map(hands)[40, 60] == min(near, 0.5) * 1000
+    assert (pixel[0] > pixel[2]) == (label == maps.RIGHT_LABEL)
+    assert maps.depth_map(hands)[40, 60] == min(near, 0.5) * 1000
 
 
 def test_mask_and_depth_lie_where_the_hand_projects():
     """At 0.5 m a half side of 0.05 m is 20 pixels: the right hand's square is centred on 59.5 - 40."""
-    mask, depth = visualize.mask(BOTH), visualize.depth_map(BOTH)
+    mask, depth = maps.mask(BOTH), maps.depth_map(BOTH)
     assert mask.dtype == np.uint8
     assert depth.dtype == np.uint16
-    rows, columns = np.nonzero(mask == visualize.RIGHT_LABEL)
+    rows, columns = np.nonzero(mask == maps.RIGHT_LABEL)
     assert (columns.min(), columns.max(), rows.min(), rows.max()) == (0, 39, 20, 59)
-    rows, columns = np.nonzero(mask == visualize.LEFT_LABEL)
+    rows, columns = np.nonzero(mask == maps.LEFT_LABEL)
     assert (columns.min(), columns.max()) == (80, 119)
     assert set(np.unique(depth[mask > 0])) == {500}
     assert set(np.unique(depth[mask == 0])) == {0}
 
 
 def test_depth_beyond_sixteen_bits_is_held():
-    assert visualize.depth_map(two(plate("right", 0.0, 90.0, 20.0), None))[40, 60] == 65535
+    assert maps.depth_map(two(plate("right", 0.0, 90.0, 20.0), None))[40, 60] == 65535
 
 
 def test_normals_are_of_the_camera_frame():
-    normal = visualize.normal_map(BOTH)
+    normal = maps.normal_map(BOTH)
     assert normal.shape == GREY.shape
     np.testing.assert_allclose(normal[40, 20], [128, 128, 0], atol=1)  # faces the camera: (0, 0, -1)
     np.testing.assert_array_equal(normal[40, 60], 0)
     slanted = plate("right", 0.0, 0.5)
     slanted.vertices[:, 2] += slanted.vertices[:, 0]  # z grows to the right: outward normal (1, 0, -1) / sqrt 2
-    found = visualize.normal_map(two(slanted, None))[40, 60] / 127.5 - 1
+    found = maps.normal_map(two(slanted, None))[40, 60] / 127.5 - 1
     np.testing.assert_allclose(found, [2**-0.5, 0, -(2**-0.5)], atol=0.02)
 
 
 def test_the_inside_is_turned_towards_the_camera():
     inside = plate("right", 0.0, 0.5)
     turned = Hand(**{**inside.__dict__, "faces": inside.faces[:, ::-1]})
-    np.testing.assert_array_equal(visualize.normal_map(two(turned, None)), visualize.normal_map(two(inside, None)))
+    np.testing.assert_array_equal(maps.normal_map(two(turned, None)), maps.normal_map(two(inside, None)))
 
 
 def test_sphere_normals_are_smooth_and_right():
@@ -102,8 +102,8 @@ def test_sphere_normals_are_smooth_and_right():
     faces = np.concatenate([np.stack([a, a + 20, b], 1), np.stack([b, a + 20, b + 20], 1)])
     hand = Hand(**{**plate("left", 0, 1).__dict__, "vertices": ball, "faces": faces})
     hands = two(None, hand)
-    normal = visualize.normal_map(hands) / 127.5 - 1
-    depth = visualize.depth_map(hands) / 1000
+    normal = maps.normal_map(hands) / 127.5 - 1
+    depth = maps.depth_map(hands) / 1000
     y, x = np.nonzero(depth)
     point = np.stack([(x - 59.5) / 200 * depth[y, x], (y - 39.5) / 200 * depth[y, x], depth[y, x]], 1)
     truth = (point - centre) / np.linalg.norm(point - centre, axis=1, keepdims=True)
@@ -116,9 +116,9 @@ def test_sphere_normals_are_smooth_and_right():
 def test_no_hands_and_hands_behind_the_camera():
     for hands in (two(None, None), two(plate("right", 0.0, -0.5), None)):
         np.testing.assert_array_equal(visualize.overlay(GREY, hands), GREY)
-        assert visualize.depth_map(hands).max() == 0
-        assert visualize.mask(hands).max() == 0
-        assert visualize.normal_map(hands).shape == GREY.shape
+        assert maps.depth_map(hands).max() == 0
+        assert maps.mask(hands).max() == 0
+        assert maps.normal_map(hands).shape == GREY.shape
 
 
 @pytest.mark.parametrize("scale", [9, 20])
@@ -129,7 +129,7 @@ def test_pictures_of_every_size_keep_it(scale):
     out = visualize.overlay(image, hands)
     assert out.shape == image.shape
     drawn = (out != 128).any(2)
-    expected = visualize.mask(hands) > 0
+    expected = maps.mask(hands) > 0
     assert (drawn & expected).sum() / (drawn | expected).sum() > 0.98
 
 

@@ -20,6 +20,8 @@ from tyro.conf import Positional, arg
 from .commands import PROGRAM, UsageError, bench, complain, demo, reconstruct
 from .commands_app import app
 from .commands_data import data, fit, synth
+from .commands_export import export
+from .commands_robot import retarget
 from .commands_score import compare, evaluate
 from .commands_stream import stream
 from .config import PRESETS, RESUMABLE, TrainConfig, read_run
@@ -102,12 +104,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "reconstruct": reconstruct,
         "stream": stream,
         "app": app,
+        "retarget": retarget,
         "evaluate": evaluate,
         "compare": compare,
         "train": train_command(preset, start),
         "synth": synth,
         "data": data,
         "fit": fit,
+        "export": export,
         "bench": bench,
     }
     try:

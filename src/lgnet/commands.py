@@ -37,10 +37,10 @@ def demo(
         weights: bundled weights by name, or a checkpoint by path.
         device: where to compute.
     """
-    from .outputs import KINDS
+    from .outputs import DEMO_KINDS
 
     chosen = list(images) or _examples()
-    return _reconstruct(chosen, DEMO_OUT, weights, device, KINDS, say=True)
+    return _reconstruct(chosen, DEMO_OUT, weights, device, DEMO_KINDS, say=True)
 
 
 def reconstruct(
@@ -51,12 +51,14 @@ def reconstruct(
     device: Device = "auto",
     intrinsics: Annotated[tuple[float, float, float, float] | None, arg(metavar="FX FY CX CY")] = None,
     boxes: Annotated[str | None, arg(metavar="FILE.json")] = None,
-    save: Annotated[str, arg(metavar="KIND,...")] = "json,glb,overlay",
+    save: Annotated[str | None, arg(metavar="KIND,...")] = None,
     frames: Annotated[int | None, arg(metavar="N")] = None,
     smooth: Literal["off", "live", "offline"] = "live",
     hand_length: Annotated[float | None, arg(metavar="MM")] = None,
     sequence: bool = False,
     gestures: Annotated[str, arg(metavar="none|paper|FILE.py")] = "none",
+    evidence: Annotated[str | None, arg(metavar="mediapipe|FILE")] = None,
+    finder: Literal["lgnet", "mediapipe"] = "lgnet",
 ) -> int:
     """Reconstruct the hands of pictures and videos.
 
@@ -69,8 +71,8 @@ def reconstruct(
         intrinsics: of every picture, in pixels; else from EXIF, else a field of view of 60 degrees is assumed.
         boxes: where the hands are: {"<file name>": {"right": [x, y, w, h] or null, "left": ...}}. Pictures that are
             not in the file are searched.
-        save: some of json, npz, glb, obj, overlay, depth, normal, mask. Of videos, overlay gives an MP4 and json a
-            JSONL.
+        save: some of json, npz, glb, obj, overlay, depth, normal, mask, part, uv, control, bvh, csv; docs/outputs.md says
+            what they are. Without it json, glb and overlay of a picture; json and overlay of a video, as JSONL and MP4.
         frames: at most this many of each video or camera.
         smooth: how the hands of a video are filtered: off, live (by what came before), offline (by what comes after too).
         hand_length: millimetres from the wrist joint to the tip of the straight middle finger: sets the size of both
@@ -78,15 +80,31 @@ def reconstruct(
         sequence: take each folder as one video, its pictures in the order of the numbers in their names, 30 a second.
         gestures: write the events of these into a video's JSONL: paper (forward, summon, pinch), or those of a Python
             file, which is run; see docs/streaming.md.
+        evidence: align the hands to 2D key points that you trust: mediapipe finds them, or a JSON file or folder of
+            OpenPose's, RTMPose's or DWPose's; see docs/keypoints.md.
+        finder: who finds the hands of pictures without boxes: lgnet itself, or MediaPipe.
     """
     from .outputs import parse_kinds
 
     if not inputs:
         raise UsageError("name at least one picture, video or folder to reconstruct")
     check_film(frames, hand_length)
-    kinds = parse_kinds(save)
+    kinds = None if save is None else parse_kinds(save)
     return _reconstruct(
-        inputs, out, weights, device, kinds, intrinsics, boxes, frames, smooth, hand_length, sequence, gestures
+        inputs,
+        out,
+        weights,
+        device,
+        kinds,
+        intrinsics,
+        boxes,
+        frames,
+        smooth,
+        hand_length,
+        sequence,
+        gestures,
+        evidence,
+        finder,
     )
 
 
@@ -95,7 +113,7 @@ def _reconstruct(
     out: str,
     weights: str,
     device: str,
-    kinds: Sequence[str],
+    kinds: Sequence[str] | None,
     intrinsics: tuple[float, float, float, float] | None = None,
     boxes: str | None = None,
     frames: int | None = None,
@@ -103,6 +121,8 @@ def _reconstruct(
     hand_length: float | None = None,
     sequence: bool = False,
     gestures: str = "none",
+    evidence: str | None = None,
+    finder: Literal["lgnet", "mediapipe"] = "lgnet",
     say: bool = False,
 ) -> int:
     """Everything that can be wrong with the call is looked at before the weights are read."""
@@ -118,12 +138,24 @@ def _reconstruct(
         from .gestures import load_gestures
 
         wanted = load_gestures(gestures)
+    mediapipe: Any = None
+    if "mediapipe" in (evidence, finder):
+        from .mediapipe_hands import MediaPipeHands
+
+        mediapipe = MediaPipeHands()
+    source: Any = mediapipe if evidence == "mediapipe" else None
+    if evidence not in (None, "mediapipe"):
+        from .keypoint_files import read_key_points
+
+        source = read_key_points(evidence, items)
     from . import predict
 
     model = predict.load(weights, device=device)
     if hand_length is not None:
         model = replace(model, hand_length=hand_length / 1000)
-    summary = work.reconstruct(model, items, out, kinds, camera, given, frames, smooth, wanted)
+    if finder == "mediapipe":
+        model = replace(model, finder=mediapipe)
+    summary = work.reconstruct(model, items, out, kinds, camera, given, frames, smooth, wanted, source)
     if say:
         for path in summary.written:
             print(path)

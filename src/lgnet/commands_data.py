@@ -103,7 +103,7 @@ def data(
     """
     if action != "check":
         raise UsageError(f"lgnet data can check, not {action}: lgnet data check NAME:ROOT")
-    from .data.registry import check_data
+    from .data.check import check_data
 
     report = check_data(name)
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(report.kinds.items())) or "none"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from . import __version__
 from .commands import Device, UsageError, Weights, complain
 
 
@@ -22,6 +24,8 @@ def evaluate(
     root_depth: Annotated[str, arg(metavar="predicted|rootnet:FILE|truth")] = "predicted",
 ) -> int:
     """Measure weights, or predictions kept as files, on a data set: tables, DIR/metrics.json, plots and cases.
+
+    Under torchrun many processes share the work, to the same figures; started again after a break, it goes on.
 
     Args:
         data: synth-bench, synth-bench-cycles, synth:FOLDER, realdata:FOLDER, or another of docs/data.md.
@@ -43,14 +47,27 @@ def evaluate(
         raise UsageError("--predictions are files already: leave out --save-predictions")
     data_set = open_data(data, limit)
     from . import evaluate as work
+    from .shards import Shards, launched
 
+    place = launched()
+    plan = {"data": data, "limit": limit, "pictures": len(data_set), "boxes": boxes, "root depth": root_depth}
+    plan |= {"version": __version__}
+    folder = Path(out) / "parts"
     if predictions is not None:
-        metrics = work.evaluate_files(predictions, data_set, out, boxes=boxes, jobs=jobs, root_depth=root_depth)
-        return _complain_of_files(metrics["predictions"])
+        plan["predictions"] = predictions
+        shards = None if place is None else Shards(folder, plan, *place)  # else they are scored before one would go on
+        metrics = work.evaluate_files(
+            predictions, data_set, out, boxes=boxes, jobs=jobs, root_depth=root_depth, shards=shards
+        )
+        return _complain_of_files(metrics["predictions"]) if metrics else 0
     from . import predict
 
     model = predict.load(weights, device=device)
-    work.evaluate(model, data_set, out, boxes=boxes, save_predictions=save_predictions, root_depth=root_depth)
+    plan |= {"weights": predict.fingerprint(model), "save predictions": save_predictions}
+    shards = Shards(folder, plan, *(place or (0, 1)))
+    work.evaluate(
+        model, data_set, out, boxes=boxes, save_predictions=save_predictions, root_depth=root_depth, shards=shards
+    )
     return 0
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +52,8 @@ class ModelConfig:
     """False: F*_R = F_R (widened by a 1x1 convolution)."""
     local_unit: bool = True
     global_unit: bool = True
+    block: Literal["lgnet", "eanet"] = "lgnet"
+    """"eanet": EANet's block in the LGBlock's place, to compare; it has four blocks of four heads (lgfa_depth, lgfa_heads)."""
     dense_head: bool = False
     """Part segmentation from the backbone, for pre-training; not used in prediction."""
 
@@ -103,6 +104,8 @@ class LossConfig:
     """|cosine|."""
     edge: float = 100.0
     laplacian: float = 100.0
+    teacher: float = 1.0
+    """Of what teachers say, where there are any (teach.py); its own terms are weighed as the others here by default."""
     presence: float = 0.3
     """Nats."""
     parts: float = 0.2
@@ -163,6 +166,13 @@ class TrainConfig:
     """Weights to start from (what fits by name and shape is taken, the rest is reported)."""
     data: tuple[str, ...] = ()
     """Real data to mix in, each NAME:ROOT=SHARE of all pictures, as interhand26m-train:ROOT=0.5; the rest is synthetic."""
+    teacher: tuple[str, ...] = ()
+    """Weights to learn from besides the truth: one file, or two whose agreement says how much they count."""
+    teacher_ema: float = 0.0
+    """0: teachers stay as they are. Above: they are averages of the network with this decay, in turns (self-training)."""
+    fit_within: float = 10.0
+    """Millimetres: hands of `data` that lack pose and shape of the network's hand model are fitted to their 3D joints, once,
+    before training; fits further off than this on average are not used. 0: nothing is fitted."""
     samples: int = 1_000_000
     batch_size: int = 32
     """Samples of a process that go through the network at once."""
@@ -267,7 +277,7 @@ PRESETS: dict[str, TrainConfig] = {
         task="sides",
         side=SideConfig(other=True),
         out="runs/sides",
-        synth=replace(_PEOPLE, kinds=(0.4, 0.3, 0.27, 0.03), signs=0.35, fill=(0.3, 0.75)),
+        synth=replace(_PEOPLE, kinds=(0.38, 0.2, 0.39, 0.03), signs=0.35, fill=(0.3, 0.95)),
     ),
 }
 
@@ -318,66 +328,6 @@ RESUMABLE = (
     *("compile", "real_data", "evaluate_every", "checkpoint_every"),
 )
 """What may be changed when a run goes on; all else is the run's own."""
-
-
-def data_weights(data: Sequence[str]) -> dict[str, float]:
-    """The option `data`, NAME:ROOT=SHARE each, as shares by NAME:ROOT.
-
-    Raises:
-        ValueError: not of this form, twice the same, or shares that cannot be.
-    """
-    weights: dict[str, float] = {}
-    for text in data:
-        name, _, number = text.rpartition("=")
-        try:
-            share = float(number)
-        except ValueError:
-            share = -1.0
-        if not name or not 0 < share <= 1:
-            raise ValueError(f"--data wants NAME:ROOT=SHARE with a share above 0 and at most 1, not {text!r}")
-        if name in weights:
-            raise ValueError(f"--data names {name} twice")
-        weights[name] = share
-    if sum(weights.values()) > 1 + 1e-9:
-        raise ValueError(f"the shares of --data add up to {sum(weights.values()):g}, more than 1")
-    return weights
-
-
-def check_train(config: TrainConfig) -> None:
-    """Refuse a configuration that cannot be trained.
-
-    Raises:
-        ValueError: what is wrong with it, in one sentence.
-    """
-    at_least: dict[str, float] = dict.fromkeys(
-        ("samples", "batch_size", "accumulate", "renderers", "reuse", "readers", "devices"), 1
-    )
-    at_least |= dict.fromkeys(("evaluate_every", "checkpoint_every"), 1)
-    at_least |= dict.fromkeys(("warmup", "decay", "weight_decay", "threads", "seed"), 0)
-    for name, least in at_least.items():
-        if not getattr(config, name) >= least:
-            raise ValueError(f"{_option(name)} is at least {least}, not {getattr(config, name)}")
-    for name in ("learning_rate", "clip"):
-        if not 0 < getattr(config, name) < float("inf"):
-            raise ValueError(f"{_option(name)} is above 0, not {getattr(config, name)}")
-    if not 0 <= config.ema < 1:
-        raise ValueError(f"--ema is from 0 to below 1, not {config.ema}")
-    if config.seed > 65535:
-        raise ValueError(f"--seed is at most 65535, not {config.seed}")
-    if config.ring < config.reuse + 1:
-        raise ValueError(f"--ring is at least --reuse + 1, here {config.reuse + 1}, not {config.ring}")
-    if config.synth.size < 32:
-        raise ValueError(f"--synth.size is at least 32 pixels, not {config.synth.size}")
-    if abs(sum(config.synth.kinds) - 1) > 1e-8 or min(config.synth.kinds) < 0:
-        raise ValueError(f"--synth.kinds are four shares that add up to 1, not {config.synth.kinds}")
-    if data_weights(config.data) and config.task != "hands":
-        raise ValueError(
-            f"--data is for hand networks: the {config.task} need pictures in which every hand is marked, as synthetic ones"
-        )
-
-
-def _option(field_name: str) -> str:
-    return "--" + field_name.replace("_", "-")
 
 
 def model_config(values: dict[str, Any]) -> ModelConfig:

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from .checkpoint import init_from
-from .config import PRESETS, RESUMABLE, TrainConfig, check_train, read_run, to_dict
+from .config import PRESETS, RESUMABLE, TrainConfig, read_run, to_dict
+from .config_check import check_train
 from .data.feed import open_mix
 from .data.ring import plan_ring, sample_dtype
 from .synth.generate import make_sample, training_rng
@@ -74,6 +75,11 @@ def plan_lines(fabric: Any, config: TrainConfig, done: int) -> list[str]:
     lines += [
         f"data          {share:.0%} {data.name}, {len(data):,} pictures" for data, share in zip(mix.sets, mix.shares)
     ]
+    if mix.sets and config.fit_within:
+        lines.append(
+            f"labels        of hands in these without pose and shape of the hand model {config.model.hand_model} are fitted "
+            f"first, once, into {config.out}/fits, and used within {config.fit_within:g} mm"
+        )
     lines += [
         f"data          {1 - mix.real:.0%} synthetic, {config.synth.size} pixels, each used {config.reuse} times",
         f"memory        {_size(bytes_used)} a process as measured, with weights, gradients, averages and optimiser "

@@ -13,7 +13,6 @@ import json
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -29,18 +28,22 @@ from .hands import SIDES, Camera, TwoHands
 from .metrics import PCK_PROTOCOL
 from .outputs import to_jpeg, to_png, write_aside
 from .scoring.cases import sheet, tile, worst_and_median
+from .scoring.motion import with_acceleration
+from .scoring.parts import Part, part_bytes, read_part
 from .scoring.predictions import Reader, open_predictions, write_prediction
 from .scoring.roots import root_depths
-from .scoring.score import PictureScore, score_picture
+from .scoring.score import Noted, note_picture, score_pictures
 from .scoring.summary import Scores, confidence, joined, summarise, tabulate, to_npz
 from .scoring.tables import PUBLISHED_DATA, group_table, table, to_latex, to_markdown
+from .shards import Shards
 
 WORST = 24
 """Pictures of worst/worst.png."""
 CASES = 12
 """Worst, and as many median, pictures of cases.jpg."""
-TOGETHER = 250
-"""Pictures that are scored before they become columns, and that a process takes at once."""
+TOGETHER, PARTS = 250, 64
+"""Pictures that are scored before they become columns, and that a process takes at once: at most so many, and so few that
+there are this many parts, where there are pictures enough."""
 Boxes = Literal["own", "truth"]
 
 
@@ -63,6 +66,7 @@ def evaluate(
     quiet: bool = False,
     save_predictions: bool = False,
     root_depth: str = "predicted",
+    shards: Shards | None = None,
 ) -> dict[str, Any]:
     """Evaluate a predictor and write into `out`: metrics.json, scores.npz, table.md, table.tex, plots and cases.
 
@@ -75,9 +79,11 @@ def evaluate(
         quiet: no table (the progress bar shows on terminals only).
         save_predictions: also write `out`/predictions, which `evaluate_files` scores to the same figures.
         root_depth: how far away the wrists are taken to be: "predicted", "rootnet:FILE" or "truth"; see `scoring.roots`.
+        shards: where parts are kept until all are done, and which process this is; its plan has to tell everything that
+            the figures depend on. None: nothing is kept.
 
     Returns:
-        The content of metrics.json.
+        The content of metrics.json; empty in a process that is not the first of several, which writes it.
 
     Raises:
         ValueError: `boxes` is neither, the data set is empty or unreadable, or matplotlib is missing; or `root_depth` is
@@ -90,7 +96,7 @@ def evaluate(
             write_prediction(hands, sample, Path(out) / "predictions")
         return hands
 
-    return _evaluate(answer, data, Path(out), boxes, limit, quiet, None, root_depth)
+    return _evaluate(answer, data, Path(out), boxes, limit, quiet, None, root_depth, 1, shards)
 
 
 def evaluate_files(
@@ -102,6 +108,7 @@ def evaluate_files(
     quiet: bool = False,
     jobs: int = 1,
     root_depth: str = "predicted",
+    shards: Shards | None = None,
 ) -> dict[str, Any]:
     """Score a folder of prediction files, lgnet's or another network's, as `evaluate` does a predictor.
 
@@ -110,28 +117,17 @@ def evaluate_files(
         boxes: what whoever made the predictions was given; it is only told in the results.
         data, out, limit, quiet: as for `evaluate`; pictures are looked at for the cases alone where the data set allows it.
         jobs: processes that read and score; 1 for a data set that is not from `open_data`.
-        root_depth: as for `evaluate`.
+        root_depth, shards: as for `evaluate`.
 
     Returns:
-        The content of metrics.json; "predictions" in it says which files were missing, damaged or of no sample. A
+        As `evaluate`; "predictions" in it says which files were missing, damaged or of no sample. A
         sample whose file is missing or damaged counts as one in which no hand was found.
 
     Raises:
         ValueError: as `evaluate`; or there is no prediction at all, or two samples have one name.
     """
     reader = open_predictions(predictions)
-    return _evaluate(reader.read, data, Path(out), boxes, limit, quiet, reader, root_depth, jobs)
-
-
-@dataclass(frozen=True)
-class Part:
-    """What is kept of some pictures, one after the other, once they are scored."""
-
-    scores: Scores
-    joints2d: np.ndarray  # (P, 2, 21, 2) float32 pixels, predicted; NaN where there is no hand
-    with_camera: int
-    weights: str | None
-    without_depth: int  # true hands whose wrist's depth was asked for and is not known
+    return _evaluate(reader.read, data, Path(out), boxes, limit, quiet, reader, root_depth, jobs, shards)
 
 
 def _evaluate(
@@ -143,7 +139,8 @@ def _evaluate(
     quiet: bool,
     reader: Reader | None,
     root_depth: str,
-    jobs: int = 1,
+    jobs: int,
+    shards: Shards | None,
 ) -> dict[str, Any]:
     if boxes not in ("own", "truth"):
         raise ValueError(f"boxes are 'own' or 'truth', not {boxes!r}")
@@ -158,19 +155,16 @@ def _evaluate(
         raise ValueError(f"{data.name} has no picture to evaluate")
     (folder / "worst").mkdir(parents=True, exist_ok=True)
 
-    console = Console(stderr=True)
-    parts = []
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("evaluating", total=len(data))
-        for part in _parts(answer, data, reader, root_depth, jobs):
-            parts.append(part)
-            progress.advance(task, len(part.scores))
-
+    parts = _all_parts(answer, data, reader, root_depth, jobs, shards)
+    if not parts:
+        return {}
     scores, joints2d = joined([part.scores for part in parts]), np.concatenate([part.joints2d for part in parts])
     with_camera = sum(part.with_camera for part in parts)
     weights = next((part.weights for part in parts[::-1] if part.weights is not None), None)
     without_depth = sum(part.without_depth for part in parts)
     parts.clear()  # half of the memory
+    if data.film:
+        scores = with_acceleration(scores)
     if without_depth and without_depth == len(scores.hands["side"]):
         raise ValueError(f"{root_depth} has no depth of any hand of {data.name}: are its results of another split?")
     given = ["K"] * (with_camera > 0) + ["boxes", "sides"] * (boxes == "truth")
@@ -194,29 +188,80 @@ def _evaluate(
         Console().print(table(metrics))
         if len(metrics["groups"]) > 1:
             Console().print(group_table(metrics))
+    if shards is not None:
+        shards.remove()
     return metrics
 
 
+def _all_parts(
+    answer: Callable[[Sample], TwoHands],
+    data: DataSet,
+    reader: Reader | None,
+    root_depth: str,
+    jobs: int,
+    shards: Shards | None,
+) -> list[Part]:
+    """All pictures scored, in their order, whoever did it; nothing in a process whose part of it is done."""
+    step = min(TOGETHER, max(1, len(data) // PARTS))
+    ranges = [(start, min(start + step, len(data))) for start in range(0, len(data), step)]
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("evaluating", total=len(data))
+        if shards is None:
+            parts = []
+            for part, found in _parts(answer, data, reader, root_depth, jobs, ranges):
+                parts.append(part)
+                if reader is not None and found is not None:
+                    reader.add(found)
+                progress.advance(task, len(part.scores))
+            return parts
+
+        def tell(done: list[int]) -> None:
+            progress.update(task, completed=sum(ranges[n][1] - ranges[n][0] for n in done))
+
+        todo = shards.begin(len(ranges))
+        if shards.rank == 0 and (done := shards.done(len(ranges))):
+            console.print(f"{len(done)} of {len(ranges)} parts are done already, in {shards.folder}", soft_wrap=True)
+        shards.meet()
+        for n, (part, found) in zip(todo, _parts(answer, data, reader, root_depth, jobs, [ranges[n] for n in todo])):
+            shards.write(n, part_bytes(part, found))
+            if not progress.disable:
+                tell(shards.done(len(ranges)))
+        if shards.rank:
+            return []
+        parts = []
+        for n, content in enumerate(shards.wait(len(ranges), tell)):
+            part, found = read_part(content, shards.path(n), None if reader is None else reader.folder)
+            parts.append(part)
+            if reader is not None and found is not None:
+                reader.add(found)
+        return parts
+
+
 def _parts(
-    answer: Callable[[Sample], TwoHands], data: DataSet, reader: Reader | None, root_depth: str, jobs: int
-) -> Iterator[Part]:
-    """All pictures scored, some at a time, in their order; files by several processes where they can open the data."""
-    ranges = [(start, min(start + TOGETHER, len(data))) for start in range(0, len(data), TOGETHER)]
-    if reader is None or jobs == 1 or data.source is None or len(ranges) == 1:
-        load = data.load if reader is None else data.without_picture
+    answer: Callable[[Sample], TwoHands],
+    data: DataSet,
+    reader: Reader | None,
+    root_depth: str,
+    jobs: int,
+    ranges: list[tuple[int, int]],
+) -> Iterator[tuple[Part, Reader | None]]:
+    """The pictures of some ranges scored, each with what was found of files; by several processes where they can open them."""
+    if reader is None:
         for start, stop in ranges:
-            yield _score((load(index) for index in range(start, stop)), answer, root_depth)
-        return
-    context = multiprocessing.get_context("spawn")  # not fork: other threads may run here
-    with ProcessPoolExecutor(min(jobs, len(ranges)), context) as pool:
-        work = partial(_score_files, data.source, reader.folder, root_depth)
-        for part, found in pool.map(work, ranges):
-            reader.add(found)
-            yield part
+            yield _score((data.load(index) for index in range(start, stop)), answer, root_depth, data.film), None
+    elif jobs == 1 or data.source is None or len(ranges) == 1:
+        for start, stop in ranges:
+            own = Reader(reader.folder)
+            yield _score((data.without_picture(i) for i in range(start, stop)), own.read, root_depth, data.film), own
+    elif ranges:
+        context = multiprocessing.get_context("spawn")  # not fork: other threads may run here
+        with ProcessPoolExecutor(min(jobs, len(ranges)), context) as pool:
+            yield from pool.map(partial(_score_files, data.source, reader.folder, root_depth), ranges)
 
 
-def _score(samples: Iterable[Sample], answer: Callable[[Sample], TwoHands], root_depth: str) -> Part:
-    pictures: list[PictureScore] = []
+def _score(samples: Iterable[Sample], answer: Callable[[Sample], TwoHands], root_depth: str, film: bool) -> Part:
+    noted: list[Noted] = []
     with_camera, weights, unknown, depths_of = 0, None, 0, root_depths(root_depth)
     for sample in samples:
         hands = answer(sample)
@@ -225,8 +270,11 @@ def _score(samples: Iterable[Sample], answer: Callable[[Sample], TwoHands], root
         depths = None if depths_of is None else depths_of(sample)
         if depths is not None:
             unknown += int((sample.present & (np.isnan(depths) | (sample.K is None))).sum())
-        pictures.append(score_picture(sample, hands, true_vertices(sample), true_faces(sample), depths))
-    return Part(tabulate(pictures), np.stack([picture.joints2d for picture in pictures]), with_camera, weights, unknown)
+        noted.append(note_picture(sample, hands, true_vertices(sample), true_faces(sample), depths))
+    pictures = score_pictures(noted)
+    return Part(
+        tabulate(pictures, film), np.stack([picture.joints2d for picture in pictures]), with_camera, weights, unknown
+    )
 
 
 def _score_files(
@@ -234,7 +282,7 @@ def _score_files(
 ) -> tuple[Part, Reader]:
     """Samples from one place to another, by their files, in a process of its own."""
     data, reader = _opened(source), Reader(folder)
-    return _score((data.without_picture(index) for index in range(*places)), reader.read, root_depth), reader
+    return _score((data.without_picture(index) for index in range(*places)), reader.read, root_depth, data.film), reader
 
 
 @functools.lru_cache(maxsize=1)
@@ -256,7 +304,7 @@ def _write(folder: Path, metrics: dict[str, Any], scores: Scores) -> None:
         {name: _known(flat[rows]) for name, rows in chosen.items()},
         folder / "pck.png",
         title=title,
-        paper=metrics["data"] == PUBLISHED_DATA,
+        paper=metrics["data"] in PUBLISHED_DATA,
     )
     plots.plot_joints(metrics["by_joint"], folder / "joints.png", title)
     plots.plot_asymmetry(metrics["by_pose_difference"], folder / "asymmetry.png", title)

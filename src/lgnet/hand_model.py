@@ -171,7 +171,7 @@ def pose_hand(
     """
     batch = rotations.shape[:-3]
     rotations, betas = rotations.reshape(-1, 16, 3, 3), betas.reshape(-1, 10)
-    count = len(betas)
+    count = betas.shape[0]  # not len(), which an exporter takes for a constant
     shaped = model.template + (betas @ model.shape_basis.reshape(-1, 10).T).reshape(count, -1, 3)
     if model.pose_basis is not None:
         feature = (rotations[:, 1:] - torch.eye(3, dtype=rotations.dtype, device=rotations.device)).reshape(count, 135)

@@ -67,6 +67,14 @@ class Hand:
     shape: np.ndarray  # (10,)
     translation: np.ndarray  # (3,) metres: the wrist
     scale: float = 1.0  # what the posed hand model is multiplied by, so that the hand has the length the user gave
+    joint_errors: np.ndarray | None = (
+        None  # (21,) metres: how far off each joint is expected to be, relative to the wrist
+    )
+
+    @property
+    def error(self) -> float | None:
+        """Metres: the mean error of its joints that is expected (MPJPE, protocol C); None where nobody can tell."""
+        return None if self.joint_errors is None else float(np.mean(self.joint_errors))
 
 
 @dataclass(frozen=True)
@@ -80,11 +88,18 @@ class TwoHands:
     camera: Camera
     file: str | None = None
     model: dict[str, str] = field(default_factory=dict)  # weights, hand_model, version
+    people: tuple[TwoHands, ...] | None = None
+    """Where all people were asked for: a pair each, the nearest first, which is also `right` and `left` here."""
 
     @property
     def hands(self) -> tuple[Hand, ...]:
         """The hands there are, right first."""
         return tuple(hand for hand in (self.right, self.left) if hand is not None)
+
+    @property
+    def everyone(self) -> tuple[Hand, ...]:
+        """The hands of all people where they were asked for, else `hands`."""
+        return self.hands if self.people is None else tuple(hand for pair in self.people for hand in pair.hands)
 
     @property
     def relative_translation(self) -> np.ndarray | None:
@@ -95,7 +110,6 @@ class TwoHands:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `<stem>.json` (schema lgnet/1): plain lists and numbers."""
-        relative = self.relative_translation
         return {
             "schema": SCHEMA,
             "image": {"file": self.file, "width": self.width, "height": self.height},
@@ -107,6 +121,14 @@ class TwoHands:
                 "assumed": bool(self.camera.assumed),
             },
             "model": dict(self.model),
+            **self._pair(),
+            **({} if self.people is None else {"people": [person._pair() for person in self.people]}),
+        }
+
+    def _pair(self) -> dict[str, Any]:
+        """One person's `hands` and `relative_translation`."""
+        relative = self.relative_translation
+        return {
             "hands": [
                 {
                     "side": hand.side,
@@ -116,8 +138,16 @@ class TwoHands:
                         for key in ("box", "joints2d", "joints3d", "pose", "shape", "translation")
                     },
                     **({} if hand.scale == 1 else {"scale": float(hand.scale)}),
+                    **_expected(hand),
                 }
                 for hand in self.hands
             ],
             "relative_translation": None if relative is None else np.asarray(relative, dtype=np.float64).tolist(),
         }
+
+
+def _expected(hand: Hand) -> dict[str, Any]:
+    """What the weights say of their own error, where they are calibrated."""
+    if hand.joint_errors is None:
+        return {}
+    return {"error": hand.error, "joint_errors": np.asarray(hand.joint_errors, np.float64).tolist()}

@@ -12,7 +12,6 @@ docs/evaluation.md says the same in words for those who read the figures.
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,11 +43,11 @@ class Protocol:
 PROTOCOLS = {"A": Protocol(MIDDLE_MCP, True), "B": Protocol(WRIST, True), "C": Protocol(WRIST, False)}
 
 
-def can_score(protocol: Protocol, true_joints: np.ndarray, valid: np.ndarray) -> bool:
-    """Whether the truth has the joints that the protocol hangs on. Joints (21, 3) metres; valid (21,) bool."""
-    if not valid[protocol.root]:
-        return False
-    return not protocol.scaled or bool(valid[WRIST] and valid[MIDDLE_MCP] and _bone(true_joints) > 0)
+def can_score(protocol: Protocol, true_joints: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(...) bool: whether the truth has the joints that the protocol hangs on. Joints (..., 21, 3) metres; valid (..., 21)."""
+    if not protocol.scaled:
+        return valid[..., protocol.root]
+    return valid[..., protocol.root] & valid[..., WRIST] & valid[..., MIDDLE_MCP] & (_bone(true_joints) > 0)
 
 
 def rooted_errors(
@@ -58,25 +57,27 @@ def rooted_errors(
     true_joints: np.ndarray,
     protocol: Protocol,
 ) -> np.ndarray:
-    """(N,) mm: distances of predicted from true points once both are rooted, and the prediction scaled.
+    """(..., N) mm: distances of predicted from true points once both are rooted, and the prediction scaled.
 
     Args:
-        points, true_points: (N, 3) metres, any one frame: the joints themselves, or vertices.
-        joints, true_joints: (21, 3) metres: where root and scale are taken from.
+        points, true_points: (..., N, 3) metres, any one frame: the joints themselves, or vertices.
+        joints, true_joints: (..., 21, 3) metres: where root and scale are taken from.
         protocol: one of `PROTOCOLS`; the truth must have its joints, see `can_score`.
     """
-    scale = _bone(true_joints) / max(_bone(joints), 1e-9) if protocol.scaled else 1.0
-    predicted = (points - joints[protocol.root]) * scale
-    return _lengths(predicted - (true_points - true_joints[protocol.root])) * MM
+    root = slice(protocol.root, protocol.root + 1)
+    predicted = points - joints[..., root, :]
+    if protocol.scaled:
+        predicted = predicted * (_bone(true_joints) / np.maximum(_bone(joints), 1e-9))[..., None, None]
+    return _lengths(predicted - (true_points - true_joints[..., root, :])) * MM
 
 
-def _bone(joints: np.ndarray) -> float:
-    return math.dist(joints[MIDDLE_MCP], joints[WRIST])
+def _bone(joints: np.ndarray) -> np.ndarray:
+    return _lengths(joints[..., MIDDLE_MCP, :] - joints[..., WRIST, :])
 
 
 def _lengths(vectors: np.ndarray) -> np.ndarray:
-    """(...,) of vectors (..., 3): `numpy.linalg.norm` along the last axis, which takes longer to begin."""
-    return np.sqrt((vectors * vectors).sum(-1))
+    """(...) of vectors (..., 3): `numpy.linalg.norm` along the last axis, which takes longer."""
+    return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
 
 
 def mpjpe(joints: np.ndarray, true_joints: np.ndarray, valid: np.ndarray, protocol: Protocol) -> float | None:
@@ -92,39 +93,48 @@ def mpjpe(joints: np.ndarray, true_joints: np.ndarray, valid: np.ndarray, protoc
     return float(rooted_errors(joints, true_joints, joints, true_joints, protocol)[valid].mean())
 
 
-def similarity_aligned(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(N, 3) `source` moved, turned and scaled (never mirrored) onto `target` in least squares (Umeyama, 1991)."""
-    mean_s, mean_t = source.sum(0) / len(source), target.sum(0) / len(target)
-    s, t = source - mean_s, target - mean_t
-    u, d, vh = np.linalg.svd(t.T @ s)
-    sign = np.array([1.0, 1.0, 1.0 if _determinant(u) * _determinant(vh) > 0 else -1.0])
-    scale = (d * sign).sum() / max(float((s * s).sum()), 1e-12)
-    return scale * s @ ((u * sign) @ vh).T + mean_t
+def similarity_aligned(source: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """(..., N, 3) `source` moved, turned and scaled (never mirrored) onto `target` in least squares (Umeyama, 1991).
+
+    `valid` (..., N) bool: the points to go by, at least one of each cloud; None: all.
+    """
+    if valid is None:
+        count, s, t = source.shape[-2], source, target
+    else:
+        count, known = valid.sum(-1)[..., None, None], valid[..., None]
+        s, t = np.where(known, source, 0), np.where(known, target, 0)
+    mean_s, mean_t = s.sum(-2, keepdims=True) / count, t.sum(-2, keepdims=True) / count
+    s, t = s - mean_s, t - mean_t
+    if valid is not None:
+        s, t = np.where(known, s, 0), np.where(known, t, 0)
+    u, d, vh = np.linalg.svd(np.swapaxes(t, -1, -2) @ s)
+    sign = np.ones_like(d)
+    sign[..., 2] = np.where(np.linalg.det(u) * np.linalg.det(vh) > 0, 1.0, -1.0)
+    scale = (d * sign).sum(-1) / np.maximum(np.einsum("...ij,...ij->...", s, s), 1e-12)
+    rotation = (u * sign[..., None, :]) @ vh
+    return scale[..., None, None] * (source - mean_s) @ np.swapaxes(rotation, -1, -2) + mean_t
 
 
-def _determinant(m: np.ndarray) -> float:
-    """Of (3, 3)."""
-    (a, b, c), (d, e, f), (g, h, i) = m.tolist()
-    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
-
-
-def pa_error(points: np.ndarray, true_points: np.ndarray, valid: np.ndarray | None = None) -> float | None:
-    """Mean error, mm, after the best similarity (PA-MPJPE, PA-MPVPE); None with fewer than four valid points.
+def pa_errors(points: np.ndarray, true_points: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(...) mean error, mm, after the best similarity (PA-MPJPE); NaN with fewer than four valid points.
 
     Args:
-        points, true_points: (N, 3) metres.
-        valid: (N,) bool; None: all.
+        points, true_points: (..., N, 3) metres.
+        valid: (..., N) bool.
     """
-    if valid is not None:
-        points, true_points = points[valid], true_points[valid]
-    if len(points) < 4:
-        return None
-    return float(np.linalg.norm(similarity_aligned(points, true_points) - true_points, axis=-1).mean() * MM)
+    enough = valid.sum(-1) >= 4
+    out = np.full(enough.shape, np.nan)
+    if enough.any():
+        p, t, known = points[enough], true_points[enough], valid[enough]
+        off = np.where(known[..., None], similarity_aligned(p, t, known) - t, 0)
+        out[enough] = _lengths(off).sum(-1) / known.sum(-1) * MM
+    return out
 
 
-def relative_error(wrists: np.ndarray, true_wrists: np.ndarray) -> float:
-    """MRRPE of one picture, mm: error of left wrist minus right wrist. Wrists (2, 3) metres, right first."""
-    return float(np.linalg.norm((wrists[LEFT] - wrists[RIGHT]) - (true_wrists[LEFT] - true_wrists[RIGHT])) * MM)
+def relative_error(wrists: np.ndarray, true_wrists: np.ndarray) -> np.ndarray:
+    """(...) MRRPE of pictures, mm: error of left wrist minus right wrist. Wrists (..., 2, 3) metres, right first."""
+    off = wrists - true_wrists
+    return _lengths(off[..., LEFT, :] - off[..., RIGHT, :]) * MM
 
 
 def pck(errors: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -183,19 +193,29 @@ def acceleration_error(joints: np.ndarray, true_joints: np.ndarray, valid: np.nd
     Returns:
         None where no joint has truth at three successive frames.
     """
-    both = valid[:-2] & valid[1:-1] & valid[2:]
-    if not both.any():
-        return None
-    off = joints - true_joints
-    return float(np.linalg.norm(off[:-2] - 2 * off[1:-1] + off[2:], axis=-1)[both].mean() * MM)
+    off = np.where(valid[..., None], (joints - true_joints) * MM, np.nan)
+    errors = acceleration_errors(off[:-2], off[1:-1], off[2:])
+    counts = (valid[:-2] & valid[1:-1] & valid[2:]).sum(-1)
+    return float(np.nansum(errors * counts) / counts.sum()) if counts.any() else None
+
+
+def acceleration_errors(before: np.ndarray, at: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """(...) mean error of the joints' acceleration at one frame, mm per frame squared; NaN where no joint is known in all.
+
+    Args:
+        before, at, after: (..., 21, 3) mm, predicted minus true joints of three successive frames; NaN: not known.
+    """
+    errors = _lengths(before - 2 * at + after)
+    known = ~np.isnan(errors)
+    return np.where(known, errors, 0).sum(-1) / np.where(known.any(-1), known.sum(-1), np.nan)
 
 
 _PALM = np.array([0, 1, 5, 9, 13, 17])
 _FINGER_BONES = np.array([(j, j + 1) for j in range(1, 20) if j % 4])
 
 
-def pose_difference(right: np.ndarray, left: np.ndarray) -> float:
-    """How differently two hands are posed, degrees: mean angle between the finger bones of right and mirrored left.
+def pose_difference(right: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """(...) how differently two hands are posed, degrees: mean angle between the finger bones of right and mirrored left.
 
     The left hand is mirrored and its palm (wrist, thumb CMC and four MCPs) turned onto the right one's in least squares,
     so neither where the hands are nor how they are turned or how large they are counts; then the angles between
@@ -203,22 +223,30 @@ def pose_difference(right: np.ndarray, left: np.ndarray) -> float:
     is measured; this needs joints only and spans the range of the paper's bins.
 
     Args:
-        right, left: (21, 3) metres.
+        right, left: (..., 21, 3) metres.
     """
     mirrored = left * (-1.0, 1.0, 1.0)
-    source, target = (hand[_PALM] - hand[_PALM].mean(0) for hand in (mirrored, right))
-    u, _, vh = np.linalg.svd(target.T @ source)
-    u[:, 2] *= np.sign(_determinant(u) * _determinant(vh))
-    turned = mirrored @ (u @ vh).T
-    a, b = (hand[_FINGER_BONES[:, 1]] - hand[_FINGER_BONES[:, 0]] for hand in (right, turned))
-    cosine = (a * b).sum(1) / np.maximum(_lengths(a) * _lengths(b), 1e-12)
-    return math.degrees(np.arccos(cosine.clip(-1, 1)).mean())
+    source, target = (x[..., _PALM, :] - x[..., _PALM, :].mean(-2, keepdims=True) for x in (mirrored, right))
+    u, _, vh = np.linalg.svd(np.swapaxes(target, -1, -2) @ source)
+    u[..., 2] *= np.sign(np.linalg.det(u) * np.linalg.det(vh))[..., None]
+    turned = mirrored @ np.swapaxes(u @ vh, -1, -2)
+    a, b = (hand[..., _FINGER_BONES[:, 1], :] - hand[..., _FINGER_BONES[:, 0], :] for hand in (right, turned))
+    cosine = (a * b).sum(-1) / np.maximum(_lengths(a) * _lengths(b), 1e-12)
+    return np.degrees(np.arccos(cosine.clip(-1, 1)).mean(-1))
 
 
-def hands_distance(right: np.ndarray, left: np.ndarray) -> float:
-    """Millimetres between the nearest joints of two hands (N, 3) and (M, 3), metres."""
-    off = right[:, None] - left[None]
-    return math.sqrt((off * off).sum(-1).min()) * MM
+def hands_distance(
+    right: np.ndarray, left: np.ndarray, valid_right: np.ndarray | None = None, valid_left: np.ndarray | None = None
+) -> np.ndarray:
+    """(...) millimetres between the nearest joints of two hands (..., N, 3) and (..., M, 3), metres.
+
+    `valid_right` (..., N) and `valid_left` (..., M) bool: joints that count, some of each hand; None: all.
+    """
+    off = right[..., :, None, :] - left[..., None, :, :]
+    squares = np.einsum("...i,...i->...", off, off)
+    if valid_right is not None and valid_left is not None:
+        squares = np.where(valid_right[..., :, None] & valid_left[..., None, :], squares, np.inf)
+    return np.sqrt(squares.min((-2, -1))) * MM
 
 
 def mask_iou(mask: np.ndarray, true_mask: np.ndarray) -> float | None:
@@ -227,24 +255,25 @@ def mask_iou(mask: np.ndarray, true_mask: np.ndarray) -> float | None:
     return float((mask & true_mask).sum() / either) if either else None
 
 
-def match_hands(errors: np.ndarray, limit: float = FOUND_LIMIT) -> list[int | None]:
+def match_hands(errors: np.ndarray, limit: float = FOUND_LIMIT) -> np.ndarray:
     """Which prediction stands where each true hand is, whatever its side.
 
     Args:
-        errors: (P, T) mean 2D error of prediction p as true hand t, shares of its box.
+        errors: (..., P, T) mean 2D error of prediction p as true hand t, shares of its box; infinite where either is
+            not there.
         limit: errors from here on are no match.
 
     Returns:
-        T indices of predictions, each used once, of least total error; None where no prediction is near.
+        (..., T) numbers of predictions, each used once, of least total error; -1 where no prediction is near.
     """
-    predictions, truths = errors.shape
-    best: tuple[float, tuple[int | None, ...]] = (limit * truths, (None,) * truths)
-    for choice in itertools.product([None, *range(predictions)], repeat=truths):
-        used = [p for p in choice if p is not None]
-        if len(set(used)) < len(used):
-            continue
-        costs = [limit if p is None else float(errors[p, t]) for t, p in enumerate(choice)]
-        if any(p is not None and cost >= limit for p, cost in zip(choice, costs)):
-            continue
-        best = min(best, (sum(costs), choice), key=lambda pair: pair[0])
-    return list(best[1])
+    predictions, truths = errors.shape[-2:]
+    near = np.where(errors < limit, errors, np.inf)
+    none = np.full((*errors.shape[:-2], 1, truths), limit)
+    near = np.concatenate([near, none], -2)  # -1 is the last
+    choices = [
+        choice
+        for choice in itertools.product([-1, *range(predictions)], repeat=truths)
+        if len({p for p in choice if p >= 0}) == sum(p >= 0 for p in choice)
+    ]
+    costs = np.stack([sum(near[..., p, t] for t, p in enumerate(choice)) for choice in choices], -1)
+    return np.array(choices, np.int64).reshape(-1, truths)[costs.argmin(-1)]

@@ -5,7 +5,8 @@
 `sides` (those found, right first), `relative_translation` (NaN where there is none), and for each hand found, here for
 the right one, `right_score`, `right_box` (4,), `right_joints2d` (21, 2), `right_joints3d` (21, 3), `right_pose`
 (16, 3), `right_shape` (10,), `right_translation` (3,), `right_vertices` (V, 3), `right_vertices_rough` (V, 3),
-`right_faces` (F, 3). Numbers are those of the json. It is read without pickle.
+`right_faces` (F, 3), and of calibrated weights `right_joint_errors` (21,) and `right_error`. Numbers are those of the json.
+It is read without pickle.
 
 OBJ files are in the camera frame (x right, y down, z forward), as all numbers are; GLB is turned to y up, as glTF wants.
 """
@@ -22,17 +23,23 @@ from typing import Any
 import cv2
 import numpy as np
 
-from . import visualize
+from . import maps, visualize
 from .hands import SIDES, Hand, TwoHands
 
-KINDS = ("json", "npz", "glb", "obj", "overlay", "depth", "normal", "mask")
+KINDS = ("json", "npz", "glb", "obj", "overlay", *maps.MAPS, "bvh", "csv")
 DEFAULT_KINDS = ("json", "glb", "overlay")
+DEMO_KINDS = ("json", "npz", "glb", "obj", "overlay", "depth", "normal", "mask")
+MOVING_DEFAULT_KINDS = ("json", "overlay")
+"""Of videos and cameras."""
 ENDINGS = {
     "json": (".json",),
     "npz": (".npz",),
     "glb": (".glb",),
     "obj": ("_right.obj", "_left.obj"),
-    **{kind: (f"_{kind}.png",) for kind in ("overlay", "depth", "normal", "mask")},
+    "overlay": ("_overlay.png",),
+    **{kind: tuple(f"{ending}.png" for ending, _ in pairs) for kind, pairs in maps.MAPS.items()},
+    "bvh": ("_right.bvh", "_left.bvh"),
+    "csv": (".csv",),
 }
 """What each kind of file is called: the stem and this."""
 
@@ -65,11 +72,13 @@ def save(hands: TwoHands, image: np.ndarray, stem: str | Path, kinds: Sequence[s
     """
     stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
+    pictures = maps.all_maps(hands, set(kinds))
     written = []
     for kind in kinds:
         for name in ENDINGS[kind]:
             path = stem.with_name(stem.name + name)
-            content = _content(kind, name, hands, image)
+            picture = pictures.get(name.removesuffix(".png"))
+            content = _content(kind, name, hands, image) if picture is None else to_map(name, picture)
             if content is None:
                 path.unlink(missing_ok=True)
             else:
@@ -101,12 +110,10 @@ def _content(kind: str, ending: str, hands: TwoHands, image: np.ndarray) -> byte
         return None if hand is None else to_obj(hand)
     if kind == "overlay":
         return to_png(visualize.overlay(image, hands))
-    if kind == "depth":
-        return to_png(visualize.depth_map(hands))
-    if kind == "normal":
-        return to_png(visualize.normal_map(hands))
-    if kind == "mask":
-        return to_png(visualize.mask(hands))
+    if kind in ("bvh", "csv"):
+        from .motion import of_one_picture  # with torch
+
+        return of_one_picture(hands, kind, ending)
     raise ValueError(f"there is no kind of file {kind!r}")
 
 
@@ -128,6 +135,9 @@ def to_npz(hands: TwoHands) -> bytes:
     for hand in hands.hands:
         arrays.update({f"{hand.side}_{key}": np.asarray(getattr(hand, key), np.float64) for key in keys})
         arrays[f"{hand.side}_faces"] = np.asarray(hand.faces, np.int32)
+        if hand.joint_errors is not None:
+            arrays[f"{hand.side}_joint_errors"] = np.asarray(hand.joint_errors, np.float64)
+            arrays[f"{hand.side}_error"] = hand.error
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)
     return file.getvalue()
@@ -152,7 +162,10 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def to_glb(hands: TwoHands) -> bytes:
-    """Both hands as binary glTF 2.0: a node, a mesh and a material each; metres, y up, the camera looking along -z."""
+    """The hands as binary glTF 2.0: a node, a mesh and a material each; metres, y up, the camera looking along -z.
+
+    Where all people were asked for, those of the second one are called `right_hand_2`, `left_hand_2`, and so on.
+    """
     scene: dict[str, Any] = {"name": "hands"}
     gltf: dict[str, Any] = {"asset": {"version": "2.0", "generator": "lgnet"}, "scene": 0, "scenes": [scene]}
     buffer = bytearray()
@@ -170,7 +183,9 @@ def to_glb(hands: TwoHands) -> bytes:
         buffer.extend(values.tobytes())
         return len(accessors) - 1
 
-    for index, hand in enumerate(hands.hands):
+    people = (hands,) if hands.people is None else hands.people
+    named = [(hand, f"_{n}" if n > 1 else "") for n, person in enumerate(people, 1) for hand in person.hands]
+    for index, (hand, number) in enumerate(named):
         turn = np.array([1.0, -1.0, -1.0])  # half a turn about x: y down, z forward -> y up, z backward
         position = (hand.vertices * turn).astype("<f4")
         normal = (vertex_normals(hand.vertices, hand.faces) * turn).astype("<f4")
@@ -180,24 +195,24 @@ def to_glb(hands: TwoHands) -> bytes:
             "indices": add(np.ascontiguousarray(hand.faces, "<u4"), "SCALAR", 34963),
             "material": index,
         }
-        name = f"{hand.side}_hand"
+        name = f"{hand.side}_hand{number}"
         scene.setdefault("nodes", []).append(index)
         gltf.setdefault("nodes", []).append({"name": name, "mesh": index})
         gltf.setdefault("meshes", []).append({"name": name, "primitives": [primitive]})
-        gltf.setdefault("materials", []).append(_material(hand.side))
+        gltf.setdefault("materials", []).append(glb_material(hand.side))
     if buffer:
         gltf["buffers"] = [{"byteLength": len(buffer)}]
     text = json.dumps(gltf, separators=(",", ":"), allow_nan=False).encode()
-    chunks = _chunk(b"JSON", text, b" ") + (_chunk(b"BIN\0", bytes(buffer), b"\0") if buffer else b"")
+    chunks = glb_chunk(b"JSON", text, b" ") + (glb_chunk(b"BIN\0", bytes(buffer), b"\0") if buffer else b"")
     return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
 
 
-def _chunk(kind: bytes, content: bytes, padding: bytes) -> bytes:
+def glb_chunk(kind: bytes, content: bytes, padding: bytes) -> bytes:
     content += padding * (-len(content) % 4)
     return struct.pack("<I4s", len(content), kind) + content
 
 
-def _material(side: str) -> dict[str, Any]:
+def glb_material(side: str) -> dict[str, Any]:
     red, green, blue = ((channel / 255) ** 2.2 for channel in visualize.COLOURS[side])  # glTF's factors are linear
     surface = {"baseColorFactor": [red, green, blue, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.7}
     return {"name": side, "pbrMetallicRoughness": surface, "doubleSided": True}  # the mesh is open at the wrist
@@ -209,6 +224,19 @@ def to_png(picture: np.ndarray) -> bytes:
     if not ok:
         raise ValueError("the picture could not be coded as PNG")
     return coded.tobytes()
+
+
+def to_map(ending: str, picture: np.ndarray) -> bytes:
+    """One of `maps.all_maps` as PNG. Parts have a palette: readers of indices get the parts, all others their colours."""
+    if not ending.startswith("_part"):
+        return to_png(picture)
+    from PIL import Image
+
+    indexed = Image.fromarray(picture, "P")
+    indexed.putpalette(maps.palette().tobytes())
+    file = io.BytesIO()
+    indexed.save(file, "PNG")
+    return file.getvalue()
 
 
 def to_jpeg(picture: np.ndarray) -> bytes:

@@ -10,8 +10,11 @@ from .crop import HandCrops
 
 SIGMA_2D = 0.06
 """How far off a 2D joint is thought to be, in normalised crop coordinates."""
-SIGMA_RELATIVE = 0.03
-"""How far off the network's relative translation is thought to be, metres."""
+USUAL_2D = 0.18
+"""The expected 2D error, in the same, of a joint that counts as one of which nothing is known: the mean on scenes."""
+SIGMA_RELATIVE = 0.01
+"""How far off the network's relative translation is thought to be, metres. It is off by more; but all rays of a hand err
+together, which their sigma does not say. docs/confidence.md tells how both were chosen."""
 NEAREST = 0.05
 """Metres: a wrist nearer to the camera than this is not believed."""
 
@@ -21,6 +24,7 @@ def place_hands(
     joints3d: Sequence[np.ndarray | None],
     crops: HandCrops,
     relative: np.ndarray | None,
+    errors2d: np.ndarray | None = None,
 ) -> list[np.ndarray | None]:
     """The wrists' positions in the camera frame by weighted linear least squares, for both hands at once.
 
@@ -32,6 +36,8 @@ def place_hands(
         joints3d: right, left: (21, 3) metres, relative to the wrist, in the hand's crop frame.
         crops: where the two crops look.
         relative: (3,) left wrist minus right wrist, metres, pair frame; None: not known.
+        errors2d: (2, 21) how far off each 2D joint is expected to be, normalised crop coordinates: the surer ones count
+            more; None: all alike.
 
     Returns:
         right, left: (3,) metres, camera frame, always before the camera; None where there is no hand.
@@ -39,6 +45,7 @@ def place_hands(
     there = [side for side in (0, 1) if joints2d[side] is not None]
     if not there:
         return [None, None]
+    sigma = SIGMA_2D * (np.ones((2, 1)) if errors2d is None else np.maximum(errors2d, 0.01) / USUAL_2D)
     depth = dict.fromkeys(there, 0.5)
     solution = np.zeros(6)
     for _ in range(3):
@@ -49,14 +56,14 @@ def place_hands(
             if crop is None or points is None or pixels is None:
                 raise ValueError("a hand to place needs its crop, 2D joints and 3D joints")
             slope = pixels * crop.tan_half
-            weight = 1 / (SIGMA_2D * crop.tan_half * depth[side])
+            weight = 1 / (sigma[side] * crop.tan_half * depth[side])
             for axis in (0, 1):
                 row = np.zeros((len(points), 3))
                 row[:, axis] = 1
                 row[:, 2] = -slope[:, axis]
                 full = np.zeros((len(points), 6))
                 full[:, 3 * side : 3 * side + 3] = crop.to_camera(row)  # a row turns as a direction does
-                rows.append(weight * full)
+                rows.append(weight[:, None] * full)
                 values.append(weight * (slope[:, axis] * points[:, 2] - points[:, axis]))
         if relative is not None and len(there) == 2:
             rows.append(np.concatenate([-np.eye(3), np.eye(3)], 1) / SIGMA_RELATIVE)

@@ -126,6 +126,43 @@ def plot_asymmetry(bins: Mapping[str, Any], out: str | Path, title: str = "") ->
     return _finish(pyplot, figure, axes, drawn, out, title)
 
 
+def plot_reliability(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]], out: str | Path, title: str = ""
+) -> Path:
+    """Two panels: actual over expected error in bins, and the error of the surest over the share that is kept.
+
+    Args:
+        curves: label -> mean expected and mean actual error of each bin, and the mean error of the k surest by expected and
+            by true error, k = 1 to n; all mm.
+        out: the PNG to write.
+        title: over both panels.
+    """
+    pyplot = require_matplotlib()
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
+    highest = max(float(max(low.max(), high.max())) for low, high, _, _ in curves.values()) * 1.05
+    left.plot([0, highest], [0, highest], color="0.6", linestyle=":", label="as expected")
+    for name, (low, high, kept, best) in curves.items():
+        (line,) = left.plot(low, high, marker="o", label=f"{name}s")
+        right.plot(
+            np.arange(1, len(kept) + 1) / len(kept), kept, color=line.get_color(), label=f"{name}s, surest first"
+        )
+        right.plot(
+            np.arange(1, len(best) + 1) / len(best), best, color=line.get_color(), linestyle=":", label="by true error"
+        )
+    left.set_xlabel("expected error, mm")
+    left.set_ylabel("actual error, mm")
+    right.set_xlabel("share that is kept")
+    right.set_ylabel("mean error of what is kept, mm")
+    for axes in (left, right):
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    if title:
+        figure.suptitle(title)
+    return _save(pyplot, figure, Path(out))
+
+
 def _finish(pyplot: Any, figure: Any, axes: Any, drawn: bool, out: str | Path, title: str) -> Path:
     axes.set_ylabel("MPJPE, mm")
     axes.grid(alpha=0.3, axis="y")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -14,12 +16,13 @@ import torch
 
 from . import __version__
 from .checkpoint import load_network, load_state, load_weights
+from .confidence import Calibration, features, from_meta
 from .config import DetectorConfig, ModelConfig, SideConfig
 from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
 from .data.sample import project
 from .detect import Detection, Detector, Place, build_detector, choose_sides, find_places, hidden_places
 from .hand_model import HandModel, hand_length, load_hand_model
-from .hands import SIDES, Camera, Hand, TwoHands
+from .hands import SIDES, WRIST, Camera, Hand, TwoHands
 from .model.network import LGNet
 from .model.records import Inputs, Output
 from .place import place_hands
@@ -50,6 +53,18 @@ class Finder:
     detector: Detector
     side_net: SideNet
 
+    def detections(self, image: np.ndarray, K: np.ndarray) -> list[Detection]:
+        """At most one right and one left hand of a picture (H, W, 3) uint8 RGB; K (4,) of its camera."""
+        return choose_sides(*find_sides(self, image, K))
+
+
+class FindsHands(Protocol):
+    """`Finder`, or anything like it."""
+
+    def detections(self, image: np.ndarray, K: np.ndarray) -> list[Detection]:
+        """As `Finder.detections`."""
+        ...
+
 
 @dataclass(frozen=True)
 class Model:
@@ -57,11 +72,13 @@ class Model:
 
     network: LGNet
     config: ModelConfig
-    finder: Finder | None
+    finder: FindsHands | None
     hand_models: tuple[HandModel, HandModel]  # right, left
     name: str
     hand_length: float | None = None
     """Metres, see `hand_model.hand_length`: both hands are made so long; None: as the network thinks they are."""
+    calibration: Calibration | None = None
+    """What makes expected errors of the network's output; None: nobody fitted any to these weights."""
 
     def __call__(self, image: Any) -> TwoHands:
         """The hands of one picture: an array (H, W, 3) uint8 RGB, a PIL image, or a path.
@@ -105,18 +122,33 @@ class Model:
         _check(image)
         camera = camera or assumed_camera(*_size(image))
         if boxes is None:
-            result = self._look_twice([self.find(image, camera)])[0]
-        else:
-            there = np.ones(2, bool) if given is None else np.asarray(given, bool)
-            view = View(image, camera, np.asarray(boxes, np.float64), there, np.ones(2))
-            result = self._run([view], drop=doubtful)[0]
-        return _named(result, file)
+            return self.look(self.find(image, camera), file)
+        there = np.ones(2, bool) if given is None else np.asarray(given, bool)
+        view = View(image, camera, np.asarray(boxes, np.float64), there, np.ones(2))
+        return _named(self._run([view], drop=doubtful)[0], file)
+
+    def predict_same(
+        self,
+        images: Sequence[np.ndarray],
+        camera: Camera | None,
+        boxes: np.ndarray,
+        given: np.ndarray,
+        file: str | None = None,
+    ) -> list[TwoHands]:
+        """`predict(..., doubtful=True)` of several frames of one film in the same boxes (2, 4), all at once."""
+        camera = camera or assumed_camera(*_size(images[0]))
+        views = [View(image, camera, boxes, given, np.ones(2)) for image in images]
+        return [_named(hands, file) for hands in self._run(views, drop=True)]
+
+    def look(self, view: View, file: str | None = None) -> TwoHands:
+        """The hands of a picture in which `find` found them."""
+        return _named(self._look_twice([view])[0], file)
 
     def find(self, image: np.ndarray, camera: Camera) -> View:
         """Where the hands are and which side each is."""
         if self.finder is None:
             raise ValueError("there are no weights to find hands with, so boxes must be given")
-        return _as_view(image, camera, choose_sides(*find_sides(self.finder, image, camera.K)))
+        return _as_view(image, camera, self.finder.detections(image, camera.K))
 
     def _look_twice(self, views: list[View]) -> list[TwoHands]:
         """Crop by the found boxes, then once more halfway to the boxes of the meshes that were seen.
@@ -144,13 +176,21 @@ class Model:
         busy = [index for index, view in enumerate(views) if view.given.any()]
         if not busy:
             return out
-        output, crops = self.show([views[index] for index in busy])
+        inputs, crops = self._inputs([views[index] for index in busy])
+        output = self._forward(inputs)
+        errors = self._errors(inputs, output)
         for row, (index, crop) in enumerate(zip(busy, crops)):
-            out[index] = self._hands(output, row, views[index], crop, drop)
+            expected = None if errors is None else errors[row]
+            out[index] = self._hands(output, row, views[index], crop, drop, expected)
         return out
 
     def show(self, views: Sequence[View], keep_attention: bool = False) -> tuple[Output, list[HandCrops]]:
         """The network's output for views that each have a box, and the crops it was shown."""
+        inputs, crops = self._inputs(views)
+        return self._forward(inputs, keep_attention), crops
+
+    def _inputs(self, views: Sequence[View]) -> tuple[Inputs, list[HandCrops]]:
+        """What the network is shown of views that each have a box."""
         c = self.config
         crops = [hand_crops(v.boxes, v.given, v.camera.K, c.crop_size, c.crop_enlarge, c.separation) for v in views]
         images = np.stack([cut_crops(v.image, crop, c.separation) for v, crop in zip(views, crops)])
@@ -160,10 +200,22 @@ class Model:
             given=torch.from_numpy(np.stack([v.given for v in views])).to(device),
             geometry=torch.from_numpy(np.stack([crop_geometry(crop, c.separation) for crop in crops])).to(device),
         )
-        with torch.inference_mode():
-            return self.network(inputs, keep_attention), crops
+        return inputs, crops
 
-    def _hands(self, output: Output, row: int, view: View, crops: HandCrops, drop: bool) -> TwoHands:
+    def _forward(self, inputs: Inputs, keep_attention: bool = False) -> Output:
+        with torch.inference_mode():
+            return self.network(inputs, keep_attention)
+
+    def _errors(self, inputs: Inputs, output: Output) -> np.ndarray | None:
+        """(B, 2, 21, 2) what to expect: metres relative to the wrist, and half crops; None of weights not calibrated."""
+        if self.calibration is None:
+            return None
+        with torch.inference_mode():
+            return self.calibration(features(inputs, output)).double().cpu().numpy()
+
+    def _hands(
+        self, output: Output, row: int, view: View, crops: HandCrops, drop: bool, errors: np.ndarray | None
+    ) -> TwoHands:
         """One picture's hands from the network's output, turned from the crops into the camera's frame and placed."""
 
         def numpy(tensor: torch.Tensor) -> np.ndarray:
@@ -182,6 +234,7 @@ class Model:
             [joints3d[s] if there[s] else None for s in (0, 1)],
             crops,
             relative,
+            None if errors is None else errors[..., 1],
         )
         final, rough = numpy(output.refine.vertices), numpy(output.mesh.vertices)
         hands: list[Hand | None] = [None, None]
@@ -207,6 +260,7 @@ class Model:
                 shape=betas[side],
                 translation=wrist,
                 scale=float(scales[side]),
+                joint_errors=None if errors is None else errors[side, :, 0] * scales[side] * (np.arange(21) != WRIST),
             )
         return TwoHands(hands[0], hands[1], *_size(view.image), view.camera, model=self._says())
 
@@ -252,7 +306,8 @@ def load(weights: str = BUNDLED, device: str = "auto") -> Model:
     path = weights if weights.endswith(".safetensors") or "/" in weights else bundled(weights)
     network, config, meta = load_network(path, place)
     models = tuple(load_hand_model(config.hand_model, side) for side in ("right", "left"))
-    return Model(network, config, load_finder(place), models, str(meta.get("name", Path(path).stem)))  # type: ignore[arg-type]
+    name = str(meta.get("name", Path(path).stem))
+    return Model(network, config, load_finder(place), models, name, calibration=from_meta(meta, place))  # type: ignore[arg-type]
 
 
 def load_finder(
@@ -345,4 +400,15 @@ def _device(name: str) -> torch.device:
         raise ValueError(f"there is no device {name!r}; choose auto, cpu, cuda or mps")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device can be used here; choose --device cpu or auto")
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: each of a machine's processes its own
+        return torch.device(name, int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     return torch.device(name)
+
+
+def fingerprint(model: Model) -> str:
+    """SHA-256 of all weights that a model's answers depend on, in hexadecimal."""
+    networks = [model.network, *([model.finder.detector, model.finder.side_net] if model.finder else [])]
+    total = hashlib.sha256()
+    for name, value in ((key, value) for network in networks for key, value in network.state_dict().items()):
+        total.update(name.encode() + value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()

@@ -12,22 +12,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import cv2
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
-from . import outputs
+from . import maps, outputs
 from .hands import SIDES, Camera, TwoHands
 from .image_io import ImageError, Item, camera_from_exif, read_image
+
+if TYPE_CHECKING:
+    from .evidence import Source
+    from .predict import View
 
 BoxesBySide = tuple[np.ndarray, np.ndarray]  # (2, 4) x, y, w, h of right and left; (2,) bool which count
 
 
 class Predictor(Protocol):
-    """`lgnet.load(...)`, or anything like it."""
+    """`lgnet.load(...)`, or anything like it: see `predict.Model`."""
 
     def predict(
         self,
@@ -41,6 +45,25 @@ class Predictor(Protocol):
         """The hands of one picture."""
         ...
 
+    def predict_same(
+        self,
+        images: Sequence[np.ndarray],
+        camera: Camera | None,
+        boxes: np.ndarray,
+        given: np.ndarray,
+        file: str | None = None,
+    ) -> list[TwoHands]:
+        """The hands of several frames in the same boxes."""
+        ...
+
+    def find(self, image: np.ndarray, camera: Camera) -> View:
+        """Where the hands are and which side each is."""
+        ...
+
+    def look(self, view: View, file: str | None = None) -> TwoHands:
+        """The hands where `find` found them."""
+        ...
+
 
 @dataclass
 class Summary:
@@ -51,12 +74,19 @@ class Summary:
     written: list[Path] = field(default_factory=list)
 
 
-def moving_names(stem: Path) -> tuple[Path, Path]:
-    """The overlay's and the results' file of a video or camera."""
-    return stem.with_name(stem.name + ".mp4"), stem.with_name(stem.name + ".jsonl")
+MOVING_KINDS = ("json", "glb", "overlay", *maps.MAPS, "bvh", "csv")
+"""The kinds of file that can be made of a video."""
 
 
-def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str]) -> None:
+def moving_names(stem: Path, kinds: Sequence[str]) -> dict[str, list[Path]]:
+    """The files and folders of a video or camera by kind: a folder of PNG files, 000000.png and so on, for each map."""
+    ends: dict[str, Sequence[str]] = {"json": (".jsonl",), "overlay": (".mp4",), "glb": (".glb",)}
+    ends |= {kind: [ending for ending, _ in pairs] for kind, pairs in maps.MAPS.items()}
+    ends |= {kind: outputs.ENDINGS[kind] for kind in ("bvh", "csv")}
+    return {kind: [stem.with_name(stem.name + end) for end in ends[kind]] for kind in kinds if kind in ends}
+
+
+def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str] | None = None) -> None:
     """Look before any work whether the results can be written.
 
     Raises:
@@ -67,7 +97,9 @@ def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str]) 
     inputs = {Path(item.path).resolve() for item in items}
     for item in items:
         stem = Path(out) / item.stem
-        for path in moving_names(stem) if item.moving else outputs.names(stem, kinds):
+        own = _kinds_of(item, kinds)
+        moving = [path for paths in moving_names(stem, own).values() for path in paths]
+        for path in moving if item.moving else outputs.names(stem, own):
             if path.resolve() in inputs:
                 raise ValueError(f"the results of {item.path} would replace the input {path}; choose another --out")
 
@@ -76,12 +108,13 @@ def reconstruct(
     model: Predictor,
     items: Sequence[Item],
     out: str | Path,
-    kinds: Sequence[str] = outputs.DEFAULT_KINDS,
+    kinds: Sequence[str] | None = None,
     camera: Camera | None = None,
     boxes: Mapping[str, BoxesBySide] | None = None,
     frames: int | None = None,
     smooth: Literal["off", "live", "offline"] = "live",
     gestures: Sequence[Any] = (),
+    evidence: Source | None = None,
 ) -> Summary:
     """Reconstruct every input and write its files.
 
@@ -89,13 +122,14 @@ def reconstruct(
         model: from `lgnet.load`.
         items: from `expand_inputs`.
         out: folder of the results.
-        kinds: kinds of file, see `outputs.KINDS`. Of videos and cameras "overlay" is written as `<stem>.mp4`, "json" as
-            `<stem>.jsonl`, and nothing else.
+        kinds: kinds of file, see `outputs.KINDS`; None: json, glb and overlay of a picture, json and overlay of a video.
+            Of videos and cameras those of `MOVING_KINDS` are written, see `moving_names`.
         camera: of all inputs; None: by each picture's EXIF, else assumed.
         boxes: from `read_boxes`; pictures without an entry are searched for hands.
         frames: at most this many of a video or camera.
         smooth: how the hands of a video are filtered, see `smooth.py`.
         gestures: `gestures.Gesture`s whose events are written into a video's lines.
+        evidence: key points from elsewhere, which the hands are aligned to, see `evidence.py`.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; what was done of a video until then is written.
@@ -109,10 +143,13 @@ def reconstruct(
         for item in items:
             stem = Path(out) / item.stem
             try:
+                own = _kinds_of(item, kinds)
                 if item.moving:
-                    written = reconstruct_moving(model, item, stem, kinds, camera, frames, smooth, gestures, progress)
+                    written = reconstruct_moving(
+                        model, item, stem, own, camera, frames, smooth, gestures, progress, evidence
+                    )
                 else:
-                    written = _reconstruct_picture(model, item, stem, kinds, camera, boxes or {})
+                    written = _reconstruct_picture(model, item, stem, own, camera, boxes or {}, evidence)
             except (ValueError, OSError, MemoryError, cv2.error) as error:
                 summary.failed += 1
                 console.print(_sentence(item, error), markup=False, highlight=False, soft_wrap=True)
@@ -121,6 +158,12 @@ def reconstruct(
                 summary.written += written
             progress.advance(bar)
     return summary
+
+
+def _kinds_of(item: Item, kinds: Sequence[str] | None) -> Sequence[str]:
+    if kinds is not None:
+        return kinds
+    return outputs.MOVING_DEFAULT_KINDS if item.moving else outputs.DEFAULT_KINDS
 
 
 @contextmanager
@@ -150,6 +193,7 @@ def _reconstruct_picture(
     kinds: Sequence[str],
     camera: Camera | None,
     boxes: Mapping[str, BoxesBySide],
+    evidence: Source | None,
 ) -> list[Path]:
     picture = read_image(sys.stdin.buffer.read() if item.path == "-" else item.path)
     given = _boxes_of(item, boxes)
@@ -162,6 +206,10 @@ def _reconstruct_picture(
         given=None if given is None else given[1],
         file=picture.file,
     )
+    if evidence is not None:
+        from .evidence import guide  # with torch
+
+        hands = guide(model, hands, picture.pixels, evidence(picture.pixels, item, 0), told=given is not None)
     return outputs.save(hands, picture.pixels, stem, kinds)
 
 

@@ -66,14 +66,16 @@ class SideNet(nn.Module):
 
     def forward(self, crops: Float[Tensor, "n 3 S S"]) -> SideOutput:
         """Crops (RGB, 0..1) -> side, axes and the other hand."""
-        both = self.hidden(self.squeeze(self.backbone(torch.cat([crops, crops.flip(-1)]))[-1]))
-        plain, mirrored = self.side(both).chunk(2)
+        both = self.hidden(self.squeeze(self.backbone(torch.cat([crops, crops.flip(-1)]))[-1])).unflatten(
+            0, (2, crops.shape[0])
+        )
+        plain, mirrored = self.side(both)
         logits = (plain + mirrored[:, [LEFT, RIGHT, NO_HAND]]) / 2
-        plain, mirrored = self.axes(both).unflatten(-1, (3, 3)).chunk(2)
+        plain, mirrored = self.axes(both).unflatten(-1, (3, 3))
         axes = (plain + mirrored * mirrored.new_tensor([-1.0, 1.0, 1.0])) / 2
         if self.other is None:
             return SideOutput(logits, axes, None)
-        plain, mirrored = self.other(both).chunk(2)
+        plain, mirrored = self.other(both)
         return SideOutput(logits, axes, (plain + mirrored * mirrored.new_tensor([1.0, -1.0, 1.0, 1.0])) / 2)
 
 

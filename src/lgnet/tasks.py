@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -20,6 +20,7 @@ from .losses import total_loss
 from .model.network import build_network
 from .model.records import Inputs, Targets, to_device
 from .side import NO_HAND, SideBatch, build_side_net, side_batch, side_loss
+from .teach import Teachers, lesson_loss, load_teachers, roughen, unlabelled
 
 
 class Trainee(nn.Module):
@@ -48,6 +49,8 @@ class Task:
     """The figure of `evaluate` that chooses the best checkpoint; smaller is better."""
     sheet: Callable[[nn.Module, Sequence[Sample], np.random.Generator], np.ndarray]
     """A picture (H, W, 3) uint8 of what it trains on, with truth and prediction drawn in."""
+    teachers: Teachers | None = None
+    """Networks it learns from besides the truth."""
 
 
 def build_task(config: TrainConfig) -> Task:
@@ -61,6 +64,7 @@ def _device(network: nn.Module) -> torch.device:
 
 def _hands(config: TrainConfig) -> Task:
     network = build_network(config.model)
+    teachers = load_teachers(config.teacher, config.model, config.teacher_ema)
 
     def batch(samples: Sequence[Sample], rng: np.random.Generator | None) -> dict[str, Tensor]:
         inputs, targets = make_batch(samples, config.model, rng, TRAIN_AUGMENT if rng is not None else NO_AUGMENT)
@@ -69,7 +73,13 @@ def _hands(config: TrainConfig) -> Task:
     def loss(net: nn.Module, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         inputs = Inputs(**{f.name: data[f.name] for f in fields(Inputs)})
         targets = Targets(**{f.name: data[f.name] for f in fields(Targets)})
-        return total_loss(net(inputs), targets, config.loss, network)
+        if teachers is None:
+            return total_loss(net(inputs), targets, config.loss, network)
+        lesson = teachers.say(inputs)
+        output = net(replace(inputs, images=roughen(inputs.images, unlabelled(targets))))
+        loss, terms = total_loss(output, targets, config.loss, network)
+        taught = lesson_loss(output, lesson)
+        return loss + config.loss.teacher * taught, {**terms, "teacher": taught.detach()}
 
     def evaluate(net: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
         return evaluate_hands(net, samples, config)
@@ -77,7 +87,7 @@ def _hands(config: TrainConfig) -> Task:
     def sheet(net: nn.Module, samples: Sequence[Sample], rng: np.random.Generator) -> np.ndarray:
         return hands_sheet(net, samples, config, rng)
 
-    return Task(network, batch, loss, evaluate, "mpjpe", sheet)
+    return Task(network, batch, loss, evaluate, "mpjpe", sheet, teachers)
 
 
 @torch.no_grad()

@@ -22,7 +22,8 @@ from torch import nn
 
 from . import __version__
 from .checkpoint import init_from, save_weights
-from .config import RESUMABLE, TrainConfig, check_train, read_run, to_dict
+from .config import RESUMABLE, TrainConfig, read_run, to_dict
+from .config_check import check_train
 from .data.feed import Feed
 from .data.sample import Sample
 from .tasks import Task, Trainee, build_task
@@ -61,7 +62,7 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
     net, optimiser, average = prepare(fabric, config, task)
     state: dict[str, Any] = {"samples": 0, "seconds": 0.0, "best": float("inf")}
     if going_on:
-        state |= load_state(out / "state.safetensors", task.network, average, optimiser)
+        state |= load_state(out / "state.safetensors", task.network, average, optimiser, task.teachers)
     if fabric.global_rank == 0:
         _note_start(out, fabric, state)
     _loop(fabric, config, task, net, optimiser, average, state, out)
@@ -101,6 +102,8 @@ def prepare(fabric: Any, config: TrainConfig, task: Task) -> tuple[Any, Any, Ave
     if config.compile:
         task.network.compile()
     net, optimiser = fabric.setup(Trainee(task), optimiser)
+    if task.teachers is not None:
+        task.teachers.to(fabric.device)
     return net, optimiser, Average(task.network, config.ema)
 
 
@@ -135,6 +138,8 @@ def _loop(fabric, config: TrainConfig, task: Task, net, optimiser, average: Aver
                 optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             average.update(task.network, state["samples"] / step_size)
+            if task.teachers is not None:
+                task.teachers.update(task.network, state["samples"] // step_size)
             state["samples"] += step_size
             steps += 1
             if steps == REPORT_EVERY:
@@ -157,7 +162,7 @@ def _loop(fabric, config: TrainConfig, task: Task, net, optimiser, average: Aver
                 marked = begin = now
                 began, waited = state["samples"], 0.0
                 if rank == 0:
-                    save_state(out / "state.safetensors", task.network, average, optimiser, state)
+                    save_state(out / "state.safetensors", task.network, average, optimiser, state, task.teachers)
     if writer is not None:
         writer.close()
 

@@ -11,6 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .teach import Teachers
+
 
 class Average:
     """Exponential moving average of a network's weights and buffers; young runs average over fewer steps."""
@@ -35,10 +37,13 @@ class Average:
                 value.copy_(new[name])
 
 
-def save_state(path: Path, network: nn.Module, average: Average, optimiser, state: dict[str, Any]) -> None:
+def save_state(
+    path: Path, network: nn.Module, average: Average, optimiser, state: dict[str, Any], teachers: Teachers | None = None
+) -> None:
     """Everything needed to go on, as safetensors with the counters in its header; written aside, then renamed."""
     tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.values.items()}
+    tensors |= {f"teacher.{k}": v for k, v in (teachers.state() if teachers is not None else {}).items()}
     for index, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items()}
     part = path.with_suffix(".part")
@@ -46,7 +51,9 @@ def save_state(path: Path, network: nn.Module, average: Average, optimiser, stat
     part.replace(path)
 
 
-def load_state(path: Path, network: nn.Module, average: Average, optimiser) -> dict[str, Any]:
+def load_state(
+    path: Path, network: nn.Module, average: Average, optimiser, teachers: Teachers | None = None
+) -> dict[str, Any]:
     """Put back what `save_state` wrote; returns the counters.
 
     Raises:
@@ -59,6 +66,8 @@ def load_state(path: Path, network: nn.Module, average: Average, optimiser) -> d
         network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
         for name, value in average.values.items():
             value.copy_(tensors[f"average.{name}"])
+        if teachers is not None:
+            teachers.load({k[8:]: v for k, v in tensors.items() if k.startswith("teacher.")})
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         saved = optimiser.state_dict()
         saved["state"] = {}

@@ -1,4 +1,4 @@
-"""Hands as pictures: overlays on the photograph, skeletons, depth, normals, masks, and sheets of many pictures.
+"""Hands as pictures: overlays on the photograph, skeletons, and sheets of many pictures; what each pixel shows (maps.py).
 
 Everything is NumPy and OpenCV on the CPU. Pictures are RGB, (H, W, 3) uint8; lengths are metres in the camera frame.
 """
@@ -6,38 +6,43 @@ Everything is NumPy and OpenCV on the CPU. Pictures are RGB, (H, W, 3) uint8; le
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
+from .data.sample import project
 from .hands import BONES, SIDES, Hand, TwoHands
-from .rasterize import rasterize
+from .marks import mark_joints
+from .rasterize import NEAR, rasterize
 
 COLOURS = {"right": (225, 62, 56), "left": (52, 104, 232)}
 """RGB of each side: right hand red, left hand blue."""
 OPACITY = 0.75
 LARGEST = 2000
-"""Pixels; an overlay is drawn at a longer side of no more than this and then enlarged."""
+"""Pixels; hands that fill more than this in a picture are drawn smaller and then enlarged."""
 FINE = 800
 """Pixels; pictures whose longer side is no more than this are drawn twice as large and reduced, for smooth outlines."""
-RIGHT_LABEL, LEFT_LABEL = 1, 2
 _LIGHT = np.array([-0.35, -0.55, -0.76], np.float32)  # towards the light: from above, beside the camera
 _LIGHT /= np.linalg.norm(_LIGHT)
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """What each pixel of a picture shows."""
+class Drawn:
+    """What each pixel of a picture shows: every map is made of one of these, so their silhouettes are the same."""
 
     depth: np.ndarray  # (H, W) float32 metres, 0 where none
     label: np.ndarray  # (H, W) uint8: 0 none, 1 right, 2 left
     pixels: np.ndarray  # (P,) flat indices of the pixels that show a hand
+    face: np.ndarray  # (P,) which face of the hand they show, as that hand counts them
+    shares: np.ndarray | None  # (P, 3) float32 what each corner of the face counts there, sum 1
     normals: np.ndarray | None  # (P, 3) float32 unit, camera frame, facing the camera
 
 
 def overlay(image: np.ndarray, hands: TwoHands) -> np.ndarray:
     """The meshes, shaded, over the photograph: right hand red, left hand blue, the nearer one in front.
+
+    Where the weights say how wrong they are, each joint has a dot, white to dark (`marks.py`).
 
     Args:
         image: (H, W, 3) uint8 RGB, the picture the hands were found in.
@@ -52,10 +57,37 @@ def overlay(image: np.ndarray, hands: TwoHands) -> np.ndarray:
     _check(image, hands)
     if not hands.hands:
         return image.copy()
-    longer = max(hands.width, hands.height)
-    factor = 2.0 if longer <= FINE else min(1.0, LARGEST / longer)
+    rows, columns = _window(hands)
+    K = hands.camera
+    part = replace(
+        hands,
+        width=columns.stop - columns.start,
+        height=rows.stop - rows.start,
+        camera=replace(K, cx=K.cx - columns.start, cy=K.cy - rows.start),
+    )
+    fine = max(hands.width, hands.height) <= FINE
+    out = image.copy()
+    out[rows, columns] = _shaded(image[rows, columns], part, fine)
+    return mark_joints(out, hands)
+
+
+def _window(hands: TwoHands) -> tuple[slice, slice]:
+    """The rows and columns of the picture that the meshes can cover, one at least; only these are drawn."""
+    vertices = np.concatenate([hand.vertices for hand in hands.hands])
+    if not (np.isfinite(vertices).all() and (vertices[:, 2] > NEAR).all()):
+        return slice(0, hands.height), slice(0, hands.width)
+    size = np.array([hands.width, hands.height])
+    uv = project(vertices, hands.camera.K)
+    low = np.clip(np.floor(uv.min(0)) - 1, 0, size - 1).astype(int)
+    high = np.clip(np.ceil(uv.max(0)) + 2, low + 1, size).astype(int)
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+
+def _shaded(image: np.ndarray, hands: TwoHands, fine: bool) -> np.ndarray:
+    """`overlay` of a part of a picture; `fine`: drawn twice as large and reduced."""
+    factor = 2.0 if fine else min(1.0, LARGEST / max(hands.width, hands.height))
     width, height = max(1, round(hands.width * factor)), max(1, round(hands.height * factor))
-    drawn = _draw(hands, width, height, normals=True)
+    drawn = draw(hands, width, height, normals=True)
     assert drawn.normals is not None
     light = 0.38 + 0.62 * np.maximum(drawn.normals @ _LIGHT, 0)
     palette = np.array([COLOURS[side] for side in SIDES], np.float32)
@@ -92,32 +124,6 @@ def skeleton(image: np.ndarray, joints2d: np.ndarray, colour: tuple[int, int, in
         if good[joint]:
             cv2.circle(out, point, (thick + 1) * 16, colour, -1, cv2.LINE_AA, 4)
     return out
-
-
-def depth_map(hands: TwoHands) -> np.ndarray:
-    """(H, W) uint16: distance along the optical axis in millimetres, 0 where there is no hand; 65535 is that or more."""
-    drawn = _draw(hands, hands.width, hands.height)
-    return np.clip(np.round(drawn.depth * 1000), 0, 65535).astype(np.uint16)
-
-
-def normal_map(hands: TwoHands) -> np.ndarray:
-    """(H, W, 3) uint8: (n + 1) / 2 of the unit normal n in the camera frame (x right, y down, z forward), background 0.
-
-    A surface that faces the camera has z towards 0, one that faces right has x towards 255.
-    """
-    drawn = _draw(hands, hands.width, hands.height, normals=True)
-    assert drawn.normals is not None
-    out = np.zeros((hands.height * hands.width, 3), np.uint8)
-    out[drawn.pixels] = np.round((drawn.normals + 1) * 127.5)
-    return out.reshape(hands.height, hands.width, 3)
-
-
-def mask(hands: TwoHands) -> np.ndarray:
-    """(H, W) uint8: 0 no hand, 1 the right hand, 2 the left; the nearer one where both are.
-
-    Times 127 it is a picture people can look at: 0 black, 127 the right hand, 254 the left.
-    """
-    return _draw(hands, hands.width, hands.height).label
 
 
 def contact_sheet(
@@ -176,12 +182,20 @@ def _check(image: np.ndarray, hands: TwoHands) -> None:
         )
 
 
-def _draw(hands: TwoHands, width: int, height: int, normals: bool = False) -> _Drawn:
-    """Draw both meshes into a picture of this size, which may be a reduced or enlarged one of the hands' own."""
-    present: tuple[Hand, ...] = hands.hands
+def draw(hands: TwoHands, width: int, height: int, normals: bool = False) -> Drawn:
+    """Draw all meshes into a picture of this size, which may be a reduced or enlarged one of the hands' own.
+
+    Args:
+        hands: what was found; hands of other people are drawn too. The nearest is seen.
+        width: pixels.
+        height: pixels.
+        normals: find `shares` and `normals` too.
+    """
+    present: tuple[Hand, ...] = hands.everyone
     if not present:
-        empty = np.zeros((height, width), np.float32)
-        return _Drawn(empty, empty.astype(np.uint8), np.zeros(0, np.int64), np.zeros((0, 3), np.float32))
+        empty, nothing = np.zeros((height, width), np.float32), np.zeros((0, 3), np.float32)
+        none = np.zeros(0, np.int64)
+        return Drawn(empty, empty.astype(np.uint8), none, none, nothing, nothing)
     sx, sy = width / hands.width, height / hands.height
     fx, fy, cx, cy = hands.camera.K
     K = np.array([fx * sx, fy * sy, (cx + 0.5) * sx - 0.5, (cy + 0.5) * sy - 0.5])
@@ -189,37 +203,48 @@ def _draw(hands: TwoHands, width: int, height: int, normals: bool = False) -> _D
     vertices = np.concatenate([hand.vertices for hand in present]).astype(np.float32)
     faces = np.concatenate([hand.faces + start for hand, start in zip(present, starts)])
     of_face = np.concatenate([np.full(len(hand.faces), SIDES.index(hand.side) + 1, np.uint8) for hand in present])
+    own_face = np.concatenate([np.arange(len(hand.faces)) for hand in present])
     triangle, depth = rasterize(vertices, faces, K, width, height)
     pixels = np.flatnonzero(triangle >= 0)
+    shown = triangle.reshape(-1)[pixels]
     label = np.zeros(height * width, np.uint8)
-    label[pixels] = of_face[triangle.reshape(-1)[pixels]]
-    found = _normals(vertices, faces, triangle, depth, pixels, K) if normals else None
-    return _Drawn(depth, label.reshape(height, width), pixels, found)
+    label[pixels] = of_face[shown]
+    shares = found = None
+    if normals:
+        shares, found = _surface(vertices, faces, triangle, depth, pixels, K)
+    return Drawn(depth, label.reshape(height, width), pixels, own_face[shown], shares, found)
 
 
-def _normals(
+def _surface(
     vertices: np.ndarray, faces: np.ndarray, triangle: np.ndarray, depth: np.ndarray, pixels: np.ndarray, K: np.ndarray
-) -> np.ndarray:
-    """(P, 3) float32 unit normals of the surface at `pixels` (P,), smooth over the mesh, turned towards the camera."""
-    corners = vertices[faces]
-    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+) -> tuple[np.ndarray, np.ndarray]:
+    """At `pixels` (P,): (P, 3) float32 what each corner of the triangle counts there, and (P, 3) float32 unit normals of
+    the surface, smooth over the mesh, turned towards the camera.
+    """
+    a, b, c = vertices[faces].transpose(1, 0, 2)
+    across = np.cross(b - a, c - a)
     sums = np.stack(
         [np.bincount(faces.reshape(-1), np.repeat(across[:, k], 3), minlength=len(vertices)) for k in range(3)], 1
     )
     smooth = (sums / (np.linalg.norm(sums, axis=1, keepdims=True) + 1e-20)).astype(np.float32)
+    # what b and c count at a point p, the shares of the triangle's area, are linear: (p - a) . grow
+    wide = (across**2).sum(1, keepdims=True) + np.float32(1e-30)
+    grow_b, grow_c = np.cross(c - a, across) / wide, np.cross(across, b - a) / wide
     fx, fy, cx, cy = K.astype(np.float32)
-    out = np.empty((len(pixels), 3), np.float32)
+    shares, out = np.empty((len(pixels), 3), np.float32), np.empty((len(pixels), 3), np.float32)
     for start in range(0, len(pixels), 1 << 18):
         at = pixels[start : start + (1 << 18)]
         face = triangle.reshape(-1)[at]
         y, x = np.divmod(at, triangle.shape[1])
         z = depth.reshape(-1)[at]
         point = np.stack([(x - cx) / fx * z, (y - cy) / fy * z, z], 1).astype(np.float32)
-        a, b, c = (corners[face, k] for k in range(3))
-        normal, wide = across[face], (across[face] ** 2).sum(1) + np.float32(1e-30)
-        wb = np.clip((np.cross(point - a, c - a) * normal).sum(1) / wide, 0, 1)  # shares of the triangle's area
-        wc = np.clip((np.cross(b - a, point - a) * normal).sum(1) / wide, 0, 1 - wb)
-        mixed = sum(weight[:, None] * smooth[faces[face, k]] for k, weight in enumerate((1 - wb - wc, wb, wc)))
-        mixed = np.where(((mixed * point).sum(1) > 0)[:, None], -mixed, mixed)
-        out[start : start + len(at)] = mixed / (np.linalg.norm(mixed, axis=1, keepdims=True) + np.float32(1e-12))
-    return out
+        away = point - a[face]
+        wb = np.clip(np.einsum("pk,pk->p", away, grow_b[face]), 0, 1)
+        wc = np.clip(np.einsum("pk,pk->p", away, grow_c[face]), 0, 1 - wb)
+        own = np.stack([1 - wb - wc, wb, wc], 1)
+        mixed = np.einsum("pi,pik->pk", own, smooth[faces[face]])
+        mixed[np.einsum("pk,pk->p", mixed, point) > 0] *= -1
+        shares[start : start + len(at)] = own
+        length = np.sqrt(np.einsum("pk,pk->p", mixed, mixed))
+        out[start : start + len(at)] = mixed / (length[:, None] + np.float32(1e-12))
+    return shares, out

@@ -89,7 +89,8 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
     if rng is not None and augment.colour:
         images = change_colours(images, rng, augment.colour)
     row.update(images=images, given=given, geometry=crop_geometry(crops, config.separation))
-    row["present_known"] = given.copy()
+    labelled = sample.joints2d_valid.any(1) | sample.joints3d_valid.any(1) | sample.has_params
+    row["present_known"] = given & (labelled | ~sample.present)  # the box of an unlabelled hand was found, not told
     for side, crop in enumerate(crops.hands):
         if crop is not None and shown[side]:
             _truth(row, sample, side, crop, config.hand_model)

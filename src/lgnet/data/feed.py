@@ -13,11 +13,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..config import TrainConfig, data_weights
+from ..config import TrainConfig
+from ..config_check import data_weights
 from .registry import DataSet, open_data
 from .ring import Ring
 from .sample import Sample
@@ -49,6 +51,21 @@ def open_mix(data: Sequence[str]) -> Mix:
     return Mix(sets, tuple(weights.values()))
 
 
+def with_labels(mix: Mix, config: TrainConfig, process: int = 0, processes: int = 1) -> Mix:
+    """The data sets with pose and shape in terms of the network's hand model, fitted where they lack them, kept in the run.
+
+    Raises:
+        ValueError: as `refit.fitted`.
+    """
+    if not mix.sets or config.fit_within == 0:
+        return mix
+    from .refit import fitted
+
+    folder, within = Path(config.out) / "fits", config.fit_within / 1000
+    own = (fitted(data, config.model.hand_model, within, folder, process, processes) for data in mix.sets)
+    return mix._replace(sets=tuple(own))
+
+
 def real_before(place: int, share: float) -> int:
     """How many of the first `place` pictures of a process are real: evenly spread, exact in the long run."""
     return place if share > 1 - 1e-9 else math.floor(place * share + 1e-9)
@@ -67,7 +84,7 @@ class Feed:
     ):
         """Begin at batch number `first` of one of the `processes` that train; `make` crops and augments samples."""
         self._config, self._make, self._process = config, make, process
-        self._mix = open_mix(config.data)
+        self._mix = with_labels(open_mix(config.data), config, process, processes)
         self._seen: deque[Sample] = deque(maxlen=32)
         self._ring: Ring | None = None
         if self._mix.real < 1 - 1e-9:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from ..hands import NUM_JOINTS, SIDES
 from .realdata import read_image
@@ -103,14 +104,21 @@ def load_index(root: Path, split: str) -> Index:
     """
     files = find_annotations(root, split)
     folder = index_folder(files, split)
-    if not (folder / "index.json").is_file():
-        try:
-            write_index(build_index(files), folder)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise ValueError(
-                f"{files['data'].parent} is not laid out as InterHand2.6M's annotations: {error!r}"
-            ) from error
+    with alone(folder):
+        if not (folder / "index.json").is_file():
+            try:
+                write_index(build_index(files), folder)
+            except (KeyError, TypeError, ValueError, IndexError) as error:
+                raise ValueError(
+                    f"{files['data'].parent} is not laid out as InterHand2.6M's annotations: {error!r}"
+                ) from error
     return read_index(folder)
+
+
+def alone(folder: Path) -> FileLock:
+    """A lock on what is made in a folder of the cache: of many processes one makes it, the others wait and read."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{folder}.lock")
 
 
 def write_index(index: Index, folder: Path) -> None:
@@ -270,7 +278,7 @@ def select(index: Index, which: str) -> tuple[np.ndarray, dict[str, int]]:
     Args:
         index: of the split.
         which: "all"; "two": those of two hands whose type is sure; "mano": of these, those with MANO labels of both
-            hands, which is the selection that papers on two hands report on.
+            hands. Papers on two hands also leave out dark ones (interhand_selection.py).
     """
     chosen = np.ones(len(index.file), bool)
     reasons: Counter[str] = Counter()
@@ -302,7 +310,7 @@ def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = Fal
     """
     name = bytes(index.file[row]).decode()
     width, height = index.size[row].tolist()
-    image = _image(root, split, name, width, height) if picture else blank_image(width, height)
+    image = read_picture(root, split, name, width, height) if picture else blank_image(width, height)
     camera = index.camera[row]
     K = np.concatenate([index.focal[camera], index.princpt[camera]])
     world = np.asarray(index.world[index.joints[row]], np.float64)
@@ -333,7 +341,12 @@ def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = Fal
     return sample
 
 
-def _image(root: Path, split: str, name: str, width: int, height: int) -> np.ndarray:
+def read_picture(root: Path, split: str, name: str, width: int, height: int) -> np.ndarray:
+    """(height, width, 3) uint8 RGB, a picture by its name below images/<split>.
+
+    Raises:
+        ValueError: it is missing or unreadable, or not of that size.
+    """
     path = next((p for p in (root / "images" / split / name, root / split / name, root / name) if p.is_file()), None)
     if path is None:
         raise ValueError(f"there is no picture {root / 'images' / split / name}")

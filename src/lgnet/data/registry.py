@@ -6,7 +6,6 @@ A data set is a small record of samples by index. To add one, write its opener a
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .sample import Sample, project
+from .sample import Sample
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,10 @@ class DataSet:
     """As `load`, but the picture is a stand-in of the right size: for scoring what was predicted elsewhere, fast."""
     source: tuple[str, int | None] | None = None
     """What `open_data` makes the same set of in another process; None: nothing does."""
+    film: bool = False
+    """Whether the pictures of a folder are one camera's frames, in the order of the numbers at their names' ends."""
+    alike: Callable[[], np.ndarray] | None = None
+    """(N,) for each sample, one that shows the same hands in the same pose, of a group always the same; None: not known."""
 
     def __len__(self) -> int:
         return self.count
@@ -47,19 +50,6 @@ class DataSet:
 
     def __iter__(self) -> Iterator[Sample]:
         return (self.load(index) for index in range(self.count))
-
-
-@dataclass(frozen=True)
-class DataReport:
-    """What `lgnet data check` says of a data set."""
-
-    name: str
-    count: int  # pictures that can be read
-    hands: int
-    hands3d: int  # with 3D joints
-    kinds: dict[str, int]
-    skipped: dict[str, int]
-    faults: tuple[str, ...]  # one sentence each; none: complete and readable
 
 
 def open_data(spec: str, limit: int | None = None) -> DataSet:
@@ -97,66 +87,6 @@ def spread(data: DataSet, limit: int) -> DataSet:
     )
 
 
-def check_data(spec: str) -> DataReport:
-    """Open a data set and read every sample of it.
-
-    Raises:
-        ValueError: it cannot even be opened.
-    """
-    data = open_data(spec)
-    kinds: Counter[str] = Counter()
-    count = hands = hands3d = 0
-    faults = list(_missing(spec))
-    for index in range(len(data)):
-        try:
-            sample = data[index]
-        except (ValueError, OSError) as error:
-            faults.append(str(error))
-            continue
-        count += 1
-        hands += int(sample.present.sum())
-        hands3d += int((sample.present & sample.joints3d_valid.any(1)).sum())
-        kinds[sample.kind] += 1
-        faults.extend(_inconsistent(sample))
-    return DataReport(data.name, count, hands, hands3d, dict(kinds), dict(data.skipped), tuple(faults))
-
-
-def _missing(spec: str) -> Iterator[str]:
-    name, _, root = spec.partition(":")
-    if name == "realdata":
-        from .realdata import FILES, read_realdata
-
-        folder = read_realdata(root).root
-        yield from (f"{folder / file} is missing" for file in FILES if not (folder / file).is_file())
-    elif name in ("synth", "synth-bench-cycles"):
-        from .synthetic import damaged, open_folder
-
-        yield from damaged(open_folder(Path(root) if name == "synth" else _cycles_bench(root)))
-    elif name.startswith("interhand26m-"):
-        from .interhand import damaged, find_annotations, index_folder
-
-        split = name.split("-")[1]
-        kept = index_folder(find_annotations(Path(root), split), split)
-        yield from (f"{kept / array}.npy is damaged; delete {kept} and it is built anew" for array in damaged(kept))
-
-
-def _inconsistent(sample: Sample) -> Iterator[str]:
-    """Truth that contradicts itself."""
-    for side in np.flatnonzero(sample.present):
-        both = sample.joints2d_valid[side] & sample.joints3d_valid[side]
-        if max(sample.box[side, 2:]) <= 0:
-            yield f"{sample.name} has a hand without a box"
-        if sample.K is None or not both.any():
-            continue
-        points = sample.joints3d[side][both]
-        if (points[:, 2] <= 0).any():
-            yield f"{sample.name} has 3D joints behind the camera"
-            continue
-        worst = float(np.abs(project(points, sample.K, sample.distortion) - sample.joints2d[side][both]).max())
-        if worst > 2:
-            yield f"{sample.name} has 3D joints that project {worst:.1f} pixels away from its 2D joints"
-
-
 def _open_synth_bench(root: str) -> DataSet:
     if root:
         raise ValueError("synth-bench is drawn, not read: it takes no folder")
@@ -169,7 +99,7 @@ def _open_synth_bench(root: str) -> DataSet:
     return DataSet("synth-bench", BENCH_COUNT, bench_sample)
 
 
-def _cycles_bench(root: str) -> Path:
+def cycles_bench(root: str) -> Path:
     """The folder of synth-bench-cycles: the one named, or the repository's."""
     if root:
         return Path(root)
@@ -185,7 +115,7 @@ def _cycles_bench(root: str) -> Path:
 def _open_cycles_bench(root: str) -> DataSet:
     from .synthetic import load_sample, open_folder
 
-    data, name = open_folder(_cycles_bench(root)), "synth-bench-cycles"
+    data, name = open_folder(cycles_bench(root)), "synth-bench-cycles"
     return DataSet(name, data.count, lambda i: replace(load_sample(data, i), name=f"{name}/{i:06d}"), data.skipped)
 
 
@@ -196,6 +126,13 @@ def _open_synth(root: str) -> DataSet:
 
     data = open_folder(Path(root))
     return DataSet("synth", data.count, lambda index: load_sample(data, index), data.skipped)
+
+
+def _open_unlabelled(root: str) -> DataSet:
+    from .unlabelled import load_sample, read_folder
+
+    data = read_folder(_folder(root, "unlabelled", "what nobody labelled"))
+    return DataSet("unlabelled", len(data.pictures), lambda index: load_sample(data, index), data.skipped)
 
 
 def _open_realdata(root: str) -> DataSet:
@@ -219,10 +156,14 @@ def _open_interhand(root: str, split: str, which: str) -> DataSet:
     if not root:
         raise ValueError(f"InterHand2.6M lies in a folder: name it as {name}:FOLDER")
     from .interhand import load_index, load_sample, select
+    from .interhand_selection import DARK, best_of_frames, bright
 
     folder = Path(root)
     index = load_index(folder, split)
-    rows, skipped = select(index, which)
+    rows, skipped = select(index, "mano" if which == "published" else which)
+    if which == "published":
+        lit = bright(folder, split, index, rows)
+        rows, skipped = rows[lit], {**skipped, DARK: int((~lit).sum())}
     mano, unused = mano_labels(int(index.mano_valid[index.joints[rows]].sum()) if len(rows) else 0)
     return DataSet(
         name,
@@ -230,6 +171,8 @@ def _open_interhand(root: str, split: str, which: str) -> DataSet:
         lambda i: load_sample(folder, split, index, int(rows[i]), mano),
         {**skipped, **unused},
         truth=lambda i: load_sample(folder, split, index, int(rows[i]), mano, picture=False),
+        alike=lambda: best_of_frames(index, rows),
+        film=True,
     )
 
 
@@ -240,7 +183,13 @@ def _open_freihand(root: str, split: str) -> DataSet:
 
     data = read_freihand(Path(root), split)
     mano, unused = mano_labels(0 if data.mano is None else data.pictures)
-    return DataSet(f"freihand-{split}", data.pictures, lambda index: load_sample(data, index, mano), unused)
+    return DataSet(
+        f"freihand-{split}",
+        data.pictures,
+        lambda index: load_sample(data, index, mano),
+        unused,
+        alike=lambda: np.arange(data.pictures) % len(data.xyz),
+    )
 
 
 def _open_wholebody(root: str, split: str) -> DataSet:
@@ -273,7 +222,7 @@ def _open_ho3d(root: str, split: str, two_hands: bool) -> DataSet:
     name = f"{'h2o3d' if two_hands else 'ho3d'}-{split}"
     data = read_ho3d(_folder(root, name, "H2O-3D" if two_hands else "HO-3D"), split, two_hands)
     mano, unused = mano_labels(len(data.frames) if split == "train" else 0)
-    return DataSet(name, len(data.frames), lambda index: load_sample(data, index, mano), unused)
+    return DataSet(name, len(data.frames), lambda index: load_sample(data, index, mano), unused, film=True)
 
 
 def _open_ego3dhands(root: str) -> DataSet:
@@ -296,7 +245,7 @@ def _open_arctic(root: str, protocol: str, split: str) -> DataSet:
     name = f"arctic-{protocol}-{split}"
     data = read_arctic(_folder(root, name, "ARCTIC"), protocol, split)
     mano, unused = mano_labels(len(data.pictures))
-    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index, mano), unused)
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index, mano), unused, film=True)
 
 
 def _open_h2o(root: str, split: str) -> DataSet:
@@ -304,7 +253,7 @@ def _open_h2o(root: str, split: str) -> DataSet:
 
     name = f"h2o-{split}"
     data = read_h2o(_folder(root, name, "H2O"), split)
-    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index))
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index), film=True)
 
 
 def _open_hic(root: str) -> DataSet:
@@ -315,6 +264,20 @@ def _open_hic(root: str) -> DataSet:
     return DataSet(
         "hic", len(data.pictures), lambda index: load_sample(data, index), data.skipped | mano_labels(found)[1]
     )
+
+
+def _open_egohands(root: str) -> DataSet:
+    from .egohands import load_sample, read_egohands
+
+    data = read_egohands(_folder(root, "egohands", "EgoHands"))
+    return DataSet("egohands", len(data.pictures), lambda index: load_sample(data, index))
+
+
+def _open_rgb2hands(root: str) -> DataSet:
+    from .rgb2hands import load_sample, read_rgb2hands
+
+    data = read_rgb2hands(_folder(root, "rgb2hands", "RGB2Hands"))
+    return DataSet("rgb2hands", len(data.pictures), lambda index: load_sample(data, index), data.skipped)
 
 
 def _open_hot3d(root: str) -> DataSet:
@@ -337,7 +300,7 @@ def _open_reinterhand(root: str, split: str) -> DataSet:
 
     name = f"reinterhand-{split}"
     data = read_reinterhand(_folder(root, name, "Re:InterHand"), split)
-    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index))
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index), film=True)
 
 
 def _open_assemblyhands(root: str, split: str) -> DataSet:
@@ -345,18 +308,21 @@ def _open_assemblyhands(root: str, split: str) -> DataSet:
 
     name = f"assemblyhands-{split}"
     data = read_assemblyhands(_folder(root, name, "AssemblyHands"), split)
-    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index))
+    return DataSet(name, len(data.pictures), lambda index: load_sample(data, index), film=True)
 
 
 OPENERS: dict[str, Callable[[str], DataSet]] = {
     "realdata": _open_realdata,
     "synth": _open_synth,
+    "unlabelled": _open_unlabelled,
     "synth-bench": _open_synth_bench,
     "synth-bench-cycles": _open_cycles_bench,
     "ego2hands-eval": _open_ego2hands,
     "ego3dhands": _open_ego3dhands,
+    "egohands": _open_egohands,
     "hic": _open_hic,
     "hot3d": _open_hot3d,
+    "rgb2hands": _open_rgb2hands,
     **{
         f"arctic-{protocol}-{split}": partial(_open_arctic, protocol=protocol, split=split)
         for protocol in ("p1", "p2")
@@ -374,6 +340,6 @@ OPENERS: dict[str, Callable[[str], DataSet]] = {
     **{
         f"interhand26m-{split}{end}": partial(_open_interhand, split=split, which=end[1:] or "all")
         for split in ("train", "val", "test")
-        for end in ("", "-two", "-mano")
+        for end in ("", "-two", "-mano", "-published")
     },
 }

@@ -125,6 +125,7 @@ class _Share(NamedTuple):
     workers: int
     process: int  # of `processes` that train, each with its own ring
     processes: int
+    parent: int  # the training process: when it is gone, so is the renderer
 
 
 def _draw_forever(share: _Share, used, drawn) -> None:
@@ -139,13 +140,12 @@ def _draw_forever(share: _Share, used, drawn) -> None:
     plan = share.plan
     shared = SharedMemory(share.memory)
     ring = np.ndarray(share.slots, sample_dtype(share.config.size), shared.buf)
-    parent = os.getppid()
     for picture in itertools.islice(plan.needed(share.first), share.worker, None, share.workers):
         while picture // plan.block > used.value // plan.round + 1:
             time.sleep(0.02)
-            if os.getppid() != parent:
+            if os.getppid() != share.parent:
                 return
-        if os.getppid() != parent:
+        if os.getppid() != share.parent:
             return
         rng = training_rng(plan.seed, 0, picture * share.processes + share.process)
         _write(ring[picture % share.slots], make_sample(rng, share.config), picture)
@@ -179,7 +179,8 @@ class Ring:
         self._records["number"] = -1
         self._used = context.Value("q", first, lock=False)
         self._drawn = context.Array("q", workers, lock=False)
-        share = _Share(self._memory.name, slots, config, self._plan, first, 0, workers, process, processes)
+        me = os.getpid()
+        share = _Share(self._memory.name, slots, config, self._plan, first, 0, workers, process, processes, me)
         self._workers = [
             context.Process(target=_draw_forever, args=(share._replace(worker=w), self._used, self._drawn), daemon=True)
             for w in range(workers)

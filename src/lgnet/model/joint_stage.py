@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..hands import NUM_JOINTS
+from .eablock import EABlock
 from .layers import PerHand, mlp, sample_map, small_init, soft_argmax_3d
 from .lgblock import LGBlock
 from .records import JointOutput
@@ -75,9 +76,9 @@ class JointExtractor(nn.Module):
         self.up = nn.Sequential(*ups)
         self.out = nn.Conv2d(width, NUM_JOINTS * depth, 1)
 
-    def forward(self, x: Float[Tensor, "n d h w"]) -> Float[Tensor, "n 21 3"]:
-        """Normalised joints."""
-        return soft_argmax_3d(self.out(self.up(x)).unflatten(1, (NUM_JOINTS, self.depth)))
+    def forward(self, x: Float[Tensor, "n d h w"]) -> Float[Tensor, "n 21 6"]:
+        """Normalised joints, and the spread of each one's heat map in x, y and z."""
+        return torch.cat(soft_argmax_3d(self.out(self.up(x)).unflatten(1, (NUM_JOINTS, self.depth))), -1)
 
 
 class PooledJoints(nn.Module):
@@ -88,9 +89,10 @@ class PooledJoints(nn.Module):
         self.hidden = nn.Linear(inputs, width)
         self.out = small_init(nn.Linear(width, NUM_JOINTS * 3))
 
-    def forward(self, x: Float[Tensor, "n d h w"]) -> Float[Tensor, "n 21 3"]:
-        """Normalised joints; not bounded to the crop."""
-        return self.out(F.relu(self.hidden(x.mean((-2, -1))))).unflatten(-1, (NUM_JOINTS, 3))
+    def forward(self, x: Float[Tensor, "n d h w"]) -> Float[Tensor, "n 21 6"]:
+        """Normalised joints, not bounded to the crop; there is no heat map, so its spread is 0."""
+        joints = self.out(F.relu(self.hidden(x.mean((-2, -1))))).unflatten(-1, (NUM_JOINTS, 3))
+        return torch.cat([joints, torch.zeros_like(joints)], -1)
 
 
 class JointStage(nn.Module):
@@ -99,7 +101,7 @@ class JointStage(nn.Module):
     def __init__(
         self,
         separation: Separation,
-        lgblock: LGBlock | None,
+        lgblock: LGBlock | EABlock | None,
         width: int,
         extractor: PerHand,
         token_width: int,
@@ -137,15 +139,18 @@ class JointStage(nn.Module):
             extra = self.fc(tokens)
         else:
             adapted, attention = self.lgblock(tokens)
-            extra = self.fc(adapted)[:, None].expand(-1, 2, -1, -1)
+            own = adapted if adapted.dim() == 4 else adapted[:, None]  # of each hand, or what both share
+            extra = self.fc(own).expand(-1, 2, -1, -1)
         extra = extra.transpose(-1, -2).unflatten(-1, (h, w))
         interaction = torch.cat([hands, extra], 2)  # F*_R, F*_L
 
-        joints = self.extractor(interaction)
-        joints = joints * joints.new_tensor([1.0, 1.0, self.depth_range])
+        joints, spread = self.extractor(interaction).split(3, -1)
+        units = joints.new_tensor([1.0, 1.0, self.depth_range])
+        joints, spread = joints * units, spread * units
         pooled = torch.cat([interaction.mean((-2, -1)), hands.mean((-2, -1))], -1)
         return JointOutput(
             joints25d=joints,
+            spread=spread,
             features=hands,
             interaction=interaction,
             tokens=self._tokens(interaction, joints),

@@ -76,19 +76,24 @@ def cell_centres(n: int, device: torch.device | None = None) -> Float[Tensor, " 
     return (torch.arange(n, device=device, dtype=torch.float32) + 0.5) / n * 2 - 1
 
 
-def soft_argmax_3d(logits: Float[Tensor, "*batch d h w"]) -> Float[Tensor, "*batch 3"]:
-    """The expected (x, y, z), each in [-1, 1], of a softmax over the cells of a volume.
+def soft_argmax_3d(
+    logits: Float[Tensor, "*batch d h w"],
+) -> tuple[Float[Tensor, "*batch 3"], Float[Tensor, "*batch 3"]]:
+    """The expected (x, y, z), each in [-1, 1], of a softmax over the cells of a volume, and how widely it spreads there.
 
-    Cells count with their centres, so a peak in cell i of n lies at (i + 0.5) / n * 2 - 1 and a flat volume at 0.
-    Computed in float32: in half precision the sum over thousands of cells would not be exact enough.
+    Cells count with their centres, so a peak in cell i of n lies at (i + 0.5) / n * 2 - 1 and a flat volume at 0. The
+    spread is the standard deviation of each; no gradient passes it. Computed in float32: in half precision the sum over
+    thousands of cells would not be exact enough.
     """
     d, h, w = logits.shape[-3:]
     p = logits.float().flatten(-3).softmax(-1).unflatten(-1, (d, h, w))
     plane = p.sum(-3)
-    x = (plane.sum(-2) * cell_centres(w, logits.device)).sum(-1)
-    y = (plane.sum(-1) * cell_centres(h, logits.device)).sum(-1)
-    z = (p.sum((-2, -1)) * cell_centres(d, logits.device)).sum(-1)
-    return torch.stack([x, y, z], -1)
+    along = plane.sum(-2), plane.sum(-1), p.sum((-2, -1))
+    centres = [cell_centres(n, logits.device) for n in (w, h, d)]
+    mean = torch.stack([(share * cells).sum(-1) for share, cells in zip(along, centres)], -1)
+    with torch.no_grad():
+        square = torch.stack([(share * cells**2).sum(-1) for share, cells in zip(along, centres)], -1)
+        return mean, (square - mean**2).clamp_min(0).sqrt()
 
 
 def sample_map(features: Float[Tensor, "n c h w"], points: Float[Tensor, "n p 2"]) -> Float[Tensor, "n p c"]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..config import ModelConfig
 from ..hand_model import load_hand_model
 from .backbone import DenseHead, build_backbone
+from .eablock import EABlock
 from .joint_stage import JointExtractor, JointStage, PooledJoints, Separation
 from .layers import PerHand
 from .lgblock import LGBlock
@@ -75,7 +76,11 @@ def build_network(config: ModelConfig) -> LGNet:
     backbone = build_backbone(config)
     width, wide = config.channels, config.channels + config.channels // 4
     lgblock = None
-    if config.lgblock and (config.local_unit or config.global_unit):
+    if config.lgblock and config.block == "eanet":
+        if not (config.local_unit and config.global_unit):
+            raise ValueError("local and global unit are parts of the block lgnet; EANet's has none to leave out")
+        lgblock = EABlock(width, config.grid, config.lgfa_depth, config.lgfa_heads, shared=crops)
+    elif config.lgblock and (config.local_unit or config.global_unit):
         lgblock = LGBlock(
             width,
             config.grid,

@@ -49,6 +49,7 @@ class JointOutput:
     """Joint stage."""
 
     joints25d: Float[Tensor, "B 2 21 3"]  # x, y normalised crop coordinates; z metres relative to the wrist
+    spread: Float[Tensor, "B 2 21 3"]  # standard deviation of each joint's heat map, in the units of joints25d
     features: Float[Tensor, "B 2 c h w"]  # F_R, F_L
     interaction: Float[Tensor, "B 2 d h w"]  # F*_R, F*_L
     tokens: Float[Tensor, "B 2 21 e"]  # F_J

@@ -22,7 +22,17 @@ LARGER_IS_BETTER = {
     "contact_accuracy",
 }  # fmt: skip
 NEITHER_IS_BETTER = {"contact", "true_contact"}
-_OF_PREDICTED = ("right_side", "absolute", "error2d_px", "pa_mpjpe", "pa_mpvpe", "mask_iou", "f_", "mpvpe")
+_OF_PREDICTED = (
+    "right_side",
+    "absolute",
+    "acceleration",
+    "error2d_px",
+    "pa_mpjpe",
+    "pa_mpvpe",
+    "mask_iou",
+    "f_",
+    "mpvpe",
+)
 """Columns of hands, by how their names begin, that hold a number only for hands that were predicted or found."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from ..metrics import (
     hands_distance,
     mask_iou,
     match_hands,
+    pa_errors,
     pose_difference,
     relative_error,
     rooted_errors,
@@ -46,6 +47,7 @@ class HandScore:
     errors2d: np.ndarray  # (21,) shares of the box
     error2d_px: float | None  # mean over its joints, pixels, of a predicted hand
     errors3d: dict[str, np.ndarray]  # (21,) mm each, by protocol that the truth allows
+    offset: np.ndarray  # (21, 3) float32 mm, predicted minus true, each from its wrist; NaN: not known
     mpvpe: dict[str, float]  # by protocol, mm, of predicted hands
     mpvpe_rough: dict[str, float]
     absolute: float | None  # mean distance of its joints in the camera's frame, nothing taken off, mm
@@ -86,6 +88,34 @@ class PictureScore:
     joints2d: np.ndarray  # (2, 21, 2) float32 pixels, predicted; NaN where there is no hand: for drawing
 
 
+@dataclass(frozen=True)
+class MeshScore:
+    """What the mesh of one true hand says, as in `HandScore`."""
+
+    mpvpe: dict[str, float]
+    mpvpe_rough: dict[str, float]
+    pa_mpvpe: float | None = None
+    f_scores: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A picture whose pixels and meshes have been scored; its joints are left, which go faster many pictures at once."""
+
+    sample: Sample  # the truth, its hand in the slot it is compared in
+    size: np.ndarray  # (2,) pixels, of the boxes that 2D errors are told in
+    predicted: tuple[bool, bool]
+    joints2d: np.ndarray  # (2, 21, 2) predicted, float64; NaN where there is no hand
+    joints3d: np.ndarray  # (2, 21, 3)
+    wrists: np.ndarray | None  # (2, 3) where the wrists are taken to be; None: where they are predicted
+    relative: np.ndarray | None  # (2, 3) the same for their relative position
+    meshes: tuple[MeshScore, MeshScore]
+    ious: list[float | None]
+    visible: tuple[float | None, float | None]
+    touch: Touch | None
+    true_touch: Touch | None
+
+
 def score_picture(
     sample: Sample,
     prediction: TwoHands,
@@ -93,7 +123,18 @@ def score_picture(
     true_faces: Pair = (None, None),
     depths: np.ndarray | None = None,
 ) -> PictureScore:
-    """Compare one picture's prediction with its truth.
+    """Compare one picture's prediction with its truth; arguments and errors as of `note_picture`."""
+    return score_pictures([note_picture(sample, prediction, true_vertices, true_faces, depths)])[0]
+
+
+def note_picture(
+    sample: Sample,
+    prediction: TwoHands,
+    true_vertices: Pair = (None, None),
+    true_faces: Pair = (None, None),
+    depths: np.ndarray | None = None,
+) -> Noted:
+    """Everything of a picture's score that its pixels and meshes are needed for; they are not kept.
 
     Args:
         sample: the truth.
@@ -106,169 +147,174 @@ def score_picture(
         ValueError: the prediction has a number that is not finite.
     """
     predicted = (prediction.right, prediction.left)
-    for hand in prediction.hands:
-        if not all(np.isfinite(x).all() for x in (hand.joints2d, hand.joints3d, hand.vertices, hand.vertices_rough)):
+    joints2d, joints3d = np.full((2, NUM_JOINTS, 2), np.nan), np.full((2, NUM_JOINTS, 3), np.nan)
+    for side, hand in enumerate(predicted):
+        if hand is None:
+            continue
+        joints2d[side], joints3d[side] = hand.joints2d, hand.joints3d
+        if not all(np.isfinite(x).all() for x in (joints2d[side], joints3d[side], hand.vertices, hand.vertices_rough)):
             raise ValueError(f"the {hand.side} hand predicted for {sample.name} has a number that is not finite")
-    sample, told = _beside(sample, prediction), sample.side_known
-    there = [bool(flag) for flag in sample.present]
-    flat = {
-        (hand and hand.side, side): errors2d(sample, side, hand)
-        for side in (RIGHT, LEFT)
-        if there[side]
-        for hand in (None, *prediction.hands)
-    }
-    right_side = _sides_by_position(flat, prediction) if told else [None, None]
-    ious = _mask_ious(sample, prediction)
-    wrists = placed_wrists(sample, prediction, depths)
-    scores = []
-    for side in (RIGHT, LEFT):
-        if there[side]:
-            hand = predicted[side]
-            own = flat[hand and hand.side, side]
-            score = _score_hand(
-                sample,
-                side,
-                hand,
-                own,
-                true_vertices[side],
-                true_faces[side],
-                right_side[side],
-                ious[side],
-                wrists[side],
-            )
-            scores.append(score)
-    known = np.ones(2, bool) if sample.present_known is None else sample.present_known
-    right, left = (bool((predicted[s] is not None) == sample.present[s]) if known[s] else None for s in (RIGHT, LEFT))
-    mrrpe = distance = difference = None
-    if sample.present.all():
-        valid = sample.joints3d_valid
-        if prediction.right and prediction.left and valid[:, WRIST].all():
-            both = relative_wrists(sample, prediction, depths)
-            mrrpe = relative_error(both, sample.joints3d[:, WRIST]) if np.isfinite(both).all() else None
-        if valid.any(1).all():
-            distance = hands_distance(*(sample.joints3d[s][valid[s]].astype(np.float64) for s in (RIGHT, LEFT)))
-        if valid.all():
-            difference = pose_difference(*sample.joints3d.astype(np.float64))
-    joints2d = np.full((2, NUM_JOINTS, 2), np.nan, np.float32)
-    for hand in prediction.hands:
-        joints2d[SIDES.index(hand.side)] = hand.joints2d
+    sample = _beside(sample, prediction)
     meshes = [None if h is None or not len(h.vertices) else (h.vertices, h.faces) for h in predicted]
     truths = [None if v is None or f is None else (v, f) for v, f in zip(true_vertices, true_faces)]
-    touch, true_touch = _touch(*meshes), _touch(*truths)
-    return PictureScore(
-        sample.name, sample.kind, tuple(scores), (right, left), mrrpe, distance, difference, touch, true_touch, joints2d
+    right, left = (_mesh_score(sample, side, predicted[side], true_vertices[side]) for side in (RIGHT, LEFT))
+    told = depths is not None
+    return Noted(
+        sample if sample.image.strides[0] == 0 else replace(sample, image=_NO_PICTURE, parts=None),  # `blank_image`
+        box_sides(sample),
+        (predicted[RIGHT] is not None, predicted[LEFT] is not None),
+        joints2d,
+        joints3d,
+        placed_wrists(sample, prediction, depths) if told else None,
+        relative_wrists(sample, prediction, depths) if told else None,
+        (right, left),
+        _mask_ious(sample, prediction),
+        (
+            _visible(sample, RIGHT, true_vertices[RIGHT], true_faces[RIGHT]),
+            _visible(sample, LEFT, true_vertices[LEFT], true_faces[LEFT]),
+        ),
+        _touch(*meshes),
+        _touch(*truths),
     )
+
+
+_NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
+
+
+def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
+    """The scores of P > 0 pictures, in their order: all joints are measured at once."""
+    samples = [n.sample for n in noted]
+    there = np.array([s.present for s in samples])  # (P, 2)
+    valid2d, valid3d = (np.array([getattr(s, key) for s in samples]) for key in ("joints2d_valid", "joints3d_valid"))
+    true2d, true3d = (np.array([getattr(s, key) for s in samples], np.float64) for key in ("joints2d", "joints3d"))
+    known = np.array([(True, True) if s.present_known is None else s.present_known for s in samples])
+    own2d, own3d = np.array([n.joints2d for n in noted]), np.array([n.joints3d for n in noted])  # (P, 2, 21, ...)
+    predicted, size = np.array([n.predicted for n in noted]), np.array([n.size for n in noted])
+
+    # (P, 2, 2, 21): each prediction as each true hand; infinite without one, NaN where nothing is to be scored
+    off = own2d[:, :, None] - true2d[:, None]
+    flat = np.sqrt(np.einsum("...i,...i->...", off, off)) / np.where(size > 0, size, np.nan)[:, None, :, None]
+    flat = np.where(predicted[:, :, None, None], flat, np.inf)
+    flat = np.where((valid2d & (there & (size > 0))[..., None])[:, None], flat, np.nan)
+    count2d = (~np.isnan(flat)).sum(-1)
+    means2d = np.nansum(flat, -1) / np.where(count2d, count2d, np.nan)  # (P, 2, 2)
+    match = match_hands(np.where(np.isnan(means2d), np.inf, means2d))  # (P, 2)
+    told = np.array([s.side_known for s in samples])[:, None]
+    right_side = np.where((match >= 0) & told, match == (RIGHT, LEFT), np.nan)
+    sides = np.arange(2)
+    errors2d, mean2d = flat[:, sides, sides], means2d[:, sides, sides]  # of the prediction of its own side
+
+    scorable = {name: there & can_score(protocol, true3d, valid3d) for name, protocol in PROTOCOLS.items()}
+    both = there & predicted
+    errors3d = {}
+    for name, protocol in PROTOCOLS.items():
+        errors3d[name] = np.where(valid3d, np.inf, np.nan)
+        rows = scorable[name] & predicted
+        own = rooted_errors(own3d[rows], true3d[rows], own3d[rows], true3d[rows], protocol)
+        errors3d[name][rows] = np.where(valid3d[rows], own, np.nan)
+    wrists = np.array([own[:, WRIST] if n.wrists is None else n.wrists for n, own in zip(noted, own3d)])
+    moved = own3d - own3d[:, :, WRIST : WRIST + 1] + wrists[:, :, None] - true3d
+    offset = (own3d - own3d[:, :, WRIST : WRIST + 1] - true3d + true3d[:, :, WRIST : WRIST + 1]) * MM
+    offset = np.where((valid3d & valid3d[..., WRIST, None])[..., None], offset, np.nan).astype(np.float32)
+    absolute = np.where(valid3d, np.sqrt(np.einsum("...i,...i->...", moved, moved)), 0).sum(-1) * MM
+    absolute /= np.where(valid3d.any(-1), valid3d.sum(-1), np.nan)
+    pa = np.full(there.shape, np.nan)
+    pa[both] = pa_errors(own3d[both], true3d[both], valid3d[both])
+
+    pair, mrrpe = there.all(1), np.full(len(noted), np.nan)
+    rows = pair & predicted.all(1) & valid3d[:, :, WRIST].all(1)
+    relative = np.array([own[:, WRIST] if n.relative is None else n.relative for n, own in zip(noted, own3d)])
+    mrrpe[rows] = relative_error(relative[rows], true3d[rows][:, :, WRIST])
+    distance, difference = np.full(len(noted), np.nan), np.full(len(noted), np.nan)
+    rows = pair & valid3d.any(2).all(1)
+    if rows.any():
+        distance[rows] = hands_distance(*true3d[rows].swapaxes(0, 1), *valid3d[rows].swapaxes(0, 1))
+    rows = pair & valid3d.all((1, 2))
+    if rows.any():
+        difference[rows] = pose_difference(*true3d[rows].swapaxes(0, 1))
+    presence = np.where(known, predicted == there, np.nan)
+
+    def hand(row: int, side: int) -> HandScore:
+        n, mean, mine = noted[row], _or_none(mean2d[row, side]), bool(predicted[row, side])
+        return HandScore(
+            side=side,
+            predicted=mine,
+            found=None if mean is None else mean < FOUND_LIMIT,
+            right_side=_flag(right_side[row, side]),
+            errors2d=errors2d[row, side],
+            error2d_px=None if mean is None or not mine else float(mean * size[row, side]),
+            errors3d={name: errors3d[name][row, side] for name in PROTOCOLS if scorable[name][row, side]},
+            offset=offset[row, side],
+            mpvpe=n.meshes[side].mpvpe,
+            mpvpe_rough=n.meshes[side].mpvpe_rough,
+            absolute=_or_none(absolute[row, side]),
+            pa_mpjpe=_or_none(pa[row, side]),
+            pa_mpvpe=n.meshes[side].pa_mpvpe,
+            f_scores=n.meshes[side].f_scores,
+            mask_iou=n.ious[side],
+            visible=n.visible[side],
+        )
+
+    drawn = own2d.astype(np.float32)
+    return [
+        PictureScore(
+            n.sample.name,
+            n.sample.kind,
+            tuple(hand(row, side) for side in (RIGHT, LEFT) if there[row, side]),
+            (_flag(presence[row, RIGHT]), _flag(presence[row, LEFT])),
+            _or_none(mrrpe[row]),
+            _or_none(distance[row]),
+            _or_none(difference[row]),
+            n.touch,
+            n.true_touch,
+            drawn[row],
+        )
+        for row, n in enumerate(noted)
+    ]
+
+
+def _or_none(value: float) -> float | None:
+    return None if value != value else float(value)
+
+
+def _flag(value: float) -> bool | None:
+    return None if value != value else bool(value)
 
 
 def _beside(sample: Sample, prediction: TwoHands) -> Sample:
     """Where the sample does not tell its hand's side: that hand in the slot of the prediction nearest to it."""
     if sample.side_known or not prediction.hands:
         return sample
-    errors = [_known_mean(errors2d(sample, RIGHT, hand)) for hand in prediction.hands]
-    nearest = prediction.hands[int(np.argmin(errors))]
+    valid = sample.joints2d_valid[RIGHT]
+    off = [np.linalg.norm(hand.joints2d[valid] - sample.joints2d[RIGHT][valid], axis=1) for hand in prediction.hands]
+    nearest = (
+        prediction.hands[int(np.argmin([errors.mean() for errors in off]))] if valid.any() else prediction.hands[0]
+    )
     return swapped_slots(sample) if nearest.side == SIDES[LEFT] else sample
 
 
-def box_side(sample: Sample, side: int) -> float:
-    """Pixels: the larger side of the box that 2D errors of this hand are told in; 0 where there is none."""
+def box_sides(sample: Sample) -> np.ndarray:
+    """(2,) pixels: the larger sides of the boxes that 2D errors of the hands are told in; 0 where there is none."""
     if sample.score_box is not None:
-        return float(max(sample.score_box[side, 2:]))
-    seen = sample.joints2d[side][sample.joints2d_valid[side]]
-    return float(np.ptp(seen, 0).max()) if len(seen) else 0.0
+        return sample.score_box[:, 2:].max(1).astype(np.float64)
+    seen = [joints[valid] for joints, valid in zip(sample.joints2d, sample.joints2d_valid)]
+    return np.array([float(np.ptp(joints, 0).max()) if len(joints) else 0.0 for joints in seen])
 
 
-def errors2d(sample: Sample, side: int, hand: Hand | None) -> np.ndarray:
-    """(21,) 2D errors, shares of the hand's box: NaN where not to be scored, infinite where there is no `hand`."""
-    valid, scale = sample.joints2d_valid[side], box_side(sample, side)
-    out = np.full(NUM_JOINTS, np.nan)
-    if scale > 0:
-        out[valid] = np.inf
-        if hand is not None:
-            off = hand.joints2d[valid].astype(np.float64) - sample.joints2d[side][valid]
-            out[valid] = np.sqrt((off * off).sum(-1)) / scale
-    return out
-
-
-def _known_mean(errors: np.ndarray) -> float:
-    """The mean of what is not NaN, of which there is some."""
-    known = errors[~np.isnan(errors)]
-    return float(known.sum() / len(known))
-
-
-def _sides_by_position(flat: dict[tuple[str | None, int], np.ndarray], prediction: TwoHands) -> list[bool | None]:
-    """For right and left: of a true hand that some prediction stands at, whether that prediction's side is right."""
-    out: list[bool | None] = [None, None]
-    truths = [side for name, side in flat if name is None and not np.isnan(flat[name, side]).all()]
-    if not truths or not prediction.hands:
-        return out
-    errors = np.array([[_known_mean(flat[hand.side, side]) for side in truths] for hand in prediction.hands])
-    for side, match in zip(truths, match_hands(errors)):
-        if match is not None:
-            out[side] = prediction.hands[match].side == SIDES[side]
-    return out
-
-
-def _score_hand(
-    sample: Sample,
-    side: int,
-    hand: Hand | None,
-    flat: np.ndarray,
-    true_vertices: np.ndarray | None,
-    true_faces: np.ndarray | None,
-    right_side: bool | None,
-    iou: float | None,
-    wrist: np.ndarray,
-) -> HandScore:
-    truth, valid = sample.joints3d[side].astype(np.float64), sample.joints3d_valid[side]
-    visible = _visible(sample, side, true_vertices, true_faces)
-    protocols = {name: protocol for name, protocol in PROTOCOLS.items() if can_score(protocol, truth, valid)}
-    errors3d = {name: np.where(valid, np.inf, np.nan) for name in protocols}
-    vertices: dict[str, float] = {}
-    rough: dict[str, float] = {}
-    pa_joints = pa_vertices = f = absolute = None
-    if hand is not None:
-        own = hand.joints3d.astype(np.float64)
-        if valid.any() and np.isfinite(wrist).all():
-            off = (own - own[WRIST] + wrist - truth)[valid]
-            absolute = float(np.sqrt((off * off).sum(-1)).mean() * MM)
-        if valid.sum() >= 4:
-            pa_joints = _pa_errors(own[valid], truth[valid])[1]
-        for name, protocol in protocols.items():
-            errors3d[name] = np.where(valid, rooted_errors(own, truth, own, truth, protocol), np.nan)
-        if true_vertices is not None and true_vertices.shape == hand.vertices.shape:  # else another hand model's mesh
-            aligned, pa_vertices = _pa_errors(hand.vertices.astype(np.float64), true_vertices)
-            f = f_scores(aligned, true_vertices)
-            for into, mesh in ((vertices, hand.vertices), (rough, hand.vertices_rough)):
-                if mesh.shape == true_vertices.shape:
-                    for name, protocol in protocols.items():
-                        errors = rooted_errors(mesh.astype(np.float64), true_vertices, own, truth, protocol)
-                        into[name] = float(errors.mean())
-    scored = not np.isnan(flat).all()
-    mean2d = _known_mean(flat) if scored else None
-    return HandScore(
-        side=side,
-        predicted=hand is not None,
-        found=None if mean2d is None else mean2d < FOUND_LIMIT,
-        right_side=right_side,
-        errors2d=flat,
-        error2d_px=None if mean2d is None or hand is None else mean2d * box_side(sample, side),
-        errors3d=errors3d,
-        mpvpe=vertices,
-        mpvpe_rough=rough,
-        absolute=absolute,
-        pa_mpjpe=pa_joints,
-        pa_mpvpe=pa_vertices,
-        f_scores=f,
-        mask_iou=iou,
-        visible=visible,
-    )
-
-
-def _pa_errors(points: np.ndarray, true_points: np.ndarray) -> tuple[np.ndarray, float]:
-    """The points laid on the true ones by the best similarity, and their mean distance, mm."""
-    aligned = similarity_aligned(points, true_points)
-    off = aligned - true_points
-    return aligned, float(np.sqrt((off * off).sum(-1)).sum() / len(off) * MM)
+def _mesh_score(sample: Sample, side: int, hand: Hand | None, true_vertices: np.ndarray | None) -> MeshScore:
+    if hand is None or true_vertices is None or true_vertices.shape != hand.vertices.shape:  # another hand model's mesh
+        return MeshScore({}, {})
+    truth, own = sample.joints3d[side].astype(np.float64), hand.joints3d.astype(np.float64)
+    vertices = hand.vertices.astype(np.float64)
+    aligned = similarity_aligned(vertices, true_vertices)
+    pa = float(np.linalg.norm(aligned - true_vertices, axis=1).mean() * MM)
+    out: list[dict[str, float]] = [{}, {}]
+    for into, mesh in zip(out, (vertices, hand.vertices_rough.astype(np.float64))):
+        if mesh.shape == true_vertices.shape:
+            for name, protocol in PROTOCOLS.items():
+                if can_score(protocol, truth, sample.joints3d_valid[side]):
+                    into[name] = float(rooted_errors(mesh, true_vertices, own, truth, protocol).mean())
+    return MeshScore(*out, pa, f_scores(aligned, true_vertices))
 
 
 def _part_of(parts: np.ndarray, side: int) -> np.ndarray:

@@ -47,8 +47,8 @@ class Scores:
         return len(self.pictures["name"])
 
 
-def tabulate(scores: Sequence[PictureScore]) -> Scores:
-    """The columns of scored pictures, in their order."""
+def tabulate(scores: Sequence[PictureScore], film: bool = False) -> Scores:
+    """The columns of scored pictures, in their order; of a `film` with "offset" (H, 21, 3), for `motion.with_acceleration`."""
     hands = [hand for picture in scores for hand in picture.hands]
     of_picture = np.repeat(np.arange(len(scores)), [len(picture.hands) for picture in scores]).astype(np.int64)
     pictures = {
@@ -71,6 +71,10 @@ def tabulate(scores: Sequence[PictureScore]) -> Scores:
         },
         "errors2d": _rows([hand.errors2d for hand in hands]),
     }
+    if film:
+        columns["offset"] = np.array([hand.offset for hand in hands], np.float32).reshape(-1, NUM_JOINTS, 3)
+    else:
+        columns["acceleration"] = np.full(len(hands), np.nan)
     for name in PROTOCOLS:
         columns[f"errors3d_{name}"] = _rows([hand.errors3d.get(name, _NONE) for hand in hands])
         for key in ("mpvpe", "mpvpe_rough"):
@@ -131,6 +135,7 @@ def row_figures(scores: Scores) -> Figures:
     out["hands_found",] = row_totals(hands["found"])
     out["error2d_px",] = row_totals(hands["error2d_px"])
     out["mask_iou",] = row_totals(hands["mask_iou"])
+    out["acceleration_error",] = row_totals(hands["acceleration"])
     out["penetration", "depth"] = row_totals(pictures["depth"])
     out["penetration", "volume"] = row_totals(pictures["volume"])
     out["penetration", "contact"] = row_totals(pictures["touching"])
@@ -362,5 +367,6 @@ def read_scores(path: Path) -> Scores:
     parts = [{k.split(".", 1)[1]: v for k, v in columns.items() if k.startswith(p)} for p in ("pictures.", "hands.")]
     if "name" not in parts[0] or "picture" not in parts[1]:
         raise ValueError(f"{path} holds no scores of lgnet evaluate; name the folder of an evaluation")
-    parts[1].setdefault("absolute", np.full(len(parts[1]["picture"]), np.nan))  # not in files of earlier versions
+    for key in ("absolute", "acceleration"):  # not in files of earlier versions
+        parts[1].setdefault(key, np.full(len(parts[1]["picture"]), np.nan))
     return Scores(parts[0], parts[1])

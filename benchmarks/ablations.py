@@ -1,0 +1,167 @@
+"""What each part of the network is worth: the paper's ablations, and the blocks to compare with, trained alike.
+
+    python benchmarks/ablations.py --init runs/hands/best.safetensors --out runs/ablations --samples 100000 --threads 4
+    python benchmarks/ablations.py --tiny --samples 512 --out /tmp/ablations          # a trial of the machinery
+
+Every row starts from the same weights (of the preset `hands`, which has neither LGBlock nor refine stage, so that no row
+has a head start), sees the same pictures in the same order and is judged by the averaged weights at the end, with true
+boxes, on every fifth picture of synth-bench and, with --real, on photographs. The whole network is trained with three
+seeds: their spread is the noise that a difference has to stand out from. Runs that are done are read, not repeated, and a
+run that was broken off goes on; the table is written anew after each. What differs between rows is in `ROWS`, as
+configuration flags.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lgnet import train as trainer
+from lgnet.config import MODELS, PRESETS, TrainConfig
+from lgnet.synth.generate import bench_sample
+
+WHOLE = "LGNet, whole"
+HEADS = "hands separated by two heads, as in the paper"
+ROWS: dict[str, dict[str, Any]] = {
+    WHOLE: {},
+    "without joint stage": {"model": {"joint_stage": False}},
+    "without mesh stage": {"model": {"mesh_stage": False}},
+    "without refine stage": {"model": {"refine_stage": False}},
+    "without LGBlock": {"model": {"lgblock": False}},
+    "without local unit": {"model": {"local_unit": False}},
+    "without global unit": {"model": {"global_unit": False}},
+    "without L_normal": {"loss": {"normal": 0.0}},
+    "without L_edge": {"loss": {"edge": 0.0}},
+    "without L_lap": {"loss": {"laplacian": 0.0}},
+    "LGNet (Light): half the channels": {"model": {"channels": MODELS["lgnet-mobile"].channels // 2}},
+    "baseline: without LGBlock and refine stage": {"model": {"lgblock": False, "refine_stage": False}},
+    "EANet's block in place of LGBlock": {"model": {"block": "eanet", "lgfa_depth": 4, "lgfa_heads": 4}},
+    "LGBlock as deep as EANet's block": {"model": {"lgfa_depth": 4, "lgfa_heads": 4}},
+    HEADS: {"model": {"separation": "heads", "crop_size": MODELS["lgnet-mobile-heads"].crop_size}},
+    "the same, hands not separated": {
+        "model": {"separation": "heads", "crop_size": MODELS["lgnet-mobile-heads"].crop_size, "separate": False}
+    },
+}
+"""What each row changes of the preset `lgnet-mobile`. With crops the hands are separate by themselves, so the ablation
+"hands not separated" is one of the paper's separation by heads and to be compared with that row."""
+SEEDS = 3
+COLUMNS = {
+    "bench/mpjpe": "MPJPE",
+    "bench/mpjpe_interacting": "interacting",
+    "bench/mpjpe_rough": "M_r",
+    "bench/mrrpe_network": "MRRPE",
+    "bench/depth25d": "2.5D z",
+    "bench/pck02": "PCK@0.2",
+}
+
+
+def configured(name: str, seed: int, options: argparse.Namespace) -> TrainConfig:
+    """The training of one row."""
+    preset = PRESETS["lgnet-mobile"]
+    change = ROWS[name]
+    model = replace(preset.model, **change.get("model", {}))
+    config = replace(
+        preset,
+        model=model,
+        loss=replace(preset.loss, **change.get("loss", {})),
+        out=str(Path(options.out) / f"{slug(name)}-{seed}"),
+        init=options.init,
+        samples=options.samples,
+        decay=options.samples // 3,
+        warmup=min(2000, options.samples // 12),
+        learning_rate=5e-4,
+        batch_size=16,
+        ema=0.995,
+        ring=min(1500, max(100, options.samples)),
+        renderers=options.renderers,
+        threads=options.threads,
+        evaluate_every=10 * options.samples,
+        real_data=options.real,
+        seed=options.seed + seed,
+    )
+    if options.tiny:
+        half = model.crop_size // 2
+        small = replace(model, crop_size=half, channels=model.channels // 4, joint_channels=32, refine_channels=8)
+        config = replace(config, model=small, synth=replace(config.synth, size=128), ema=0.9)
+    return config
+
+
+def slug(name: str) -> str:
+    """The name as part of a path."""
+    return "".join(c if c.isalnum() else "-" for c in name.split(":")[0]).strip("-").lower()
+
+
+def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
+    """The last row of a run's learning curve, training first what is left of it."""
+    config = configured(name, seed, options)
+    out = Path(config.out)
+    if not (out / "last.safetensors").exists() or last(out)["samples"] < config.samples:
+        print(f"=== {name}, seed {seed}", flush=True)
+        begin = time.process_time()
+        trainer.main(config, resume=str(out) if (out / "config.json").exists() else None)
+        (out / "processor_seconds").write_text(f"{time.process_time() - begin:.1f}\n")
+    return last(out)
+
+
+def last(out: Path) -> dict[str, float]:
+    """The end of a run's curve."""
+    return json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def table(done: dict[str, list[dict[str, float]]], options: argparse.Namespace) -> str:
+    """The rows that there are, as Markdown: means over seeds, and the spread (highest less lowest) where there are more."""
+    columns = {key: text for key, text in COLUMNS.items() if any(key in row for rows in done.values() for row in rows)}
+    real = sorted({k for rows in done.values() for row in rows for k in row if k.startswith("real_") and "pck02" in k})
+    columns |= {key: key.split("/")[0].removeprefix("real_") + " PCK@0.2" for key in real}
+    lines = ["| " + " | ".join(["", *columns.values()]) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, rows in done.items():
+        cells = []
+        for key in columns:
+            values = [row[key] for row in rows if key in row]
+            digits = 3 if "pck" in key else 1
+            text = f"{statistics.mean(values):.{digits}f}" if values else ""
+            cells.append(text + (f" ({max(values) - min(values):.{digits}f})" if len(values) > 1 else ""))
+        lines.append("| " + " | ".join([name + (f", {len(rows)} seeds" if len(rows) > 1 else ""), *cells]) + " |")
+    head = (
+        f"{options.samples} samples a run{', tiny' if options.tiny else ''}, seed {options.seed} on; lengths in mm, protocol C; "
+        "in brackets the spread over seeds.\n\n"
+    )
+    return head + "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Train what is missing and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", default="runs/ablations")
+    parser.add_argument("--samples", type=int, default=100_000)
+    parser.add_argument("--init", default=None, help="weights that every row starts from; else random ones")
+    parser.add_argument("--real", default=None, help="root of real annotated pictures, to judge by only")
+    parser.add_argument("--only", nargs="*", choices=list(ROWS), default=list(ROWS), metavar="ROW")
+    parser.add_argument("--seed", type=int, default=31)
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="of the whole network")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--renderers", type=int, default=1)
+    parser.add_argument(
+        "--tiny", action="store_true", help="a quarter of the channels, half the pixels, 20 pictures to judge by"
+    )
+    options = parser.parse_args()
+    if options.tiny:
+        few = {"bench": [bench_sample(index) for index in range(0, 1000, 50)]}
+        trainer._held_out = lambda config: few
+    done: dict[str, list[dict[str, float]]] = {}
+    jobs = [(name, 0) for name in options.only]
+    jobs += [(WHOLE, seed) for seed in range(1, options.seeds) if WHOLE in options.only]
+    for name, seed in jobs:
+        done.setdefault(name, []).append(run(name, seed, options))
+        text = table(done, options)
+        (Path(options.out) / "table.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

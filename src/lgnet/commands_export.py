@@ -1,0 +1,35 @@
+"""`lgnet export`: what it is told and what it says. As commands.py, it imports when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from tyro.conf import arg
+
+from .commands import UsageError, Weights
+
+
+def export(out: Annotated[str, arg(metavar="FILE.onnx")], weights: Weights = "lgnet-mobile") -> int:
+    """Write a network as ONNX, for other programs and runtimes, and check that it says the same.
+
+    docs/export.md says what goes in and what comes out.
+
+    Args:
+        out: the file to write.
+        weights: bundled weights by name, detector and sides too, or a checkpoint by path.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f'this needs the package {error.name}; install it with: pip install "lgnet[export]"'
+        ) from error
+    from . import export as work
+
+    done = work.export(weights, out)
+    print(f"{done.path}: {done.megabytes:.1f} MB; greatest difference from PyTorch on batches of {work.CHECKED}:")
+    for name, difference in done.differences.items():
+        print(f"  {name}: {difference:.1e}")
+    return 0

@@ -1,0 +1,73 @@
+"""Whether a configuration makes sense: told in one sentence before anything is written. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .config import TrainConfig
+
+
+def data_weights(data: Sequence[str]) -> dict[str, float]:
+    """The option `data`, NAME:ROOT=SHARE each, as shares by NAME:ROOT.
+
+    Raises:
+        ValueError: not of this form, twice the same, or shares that cannot be.
+    """
+    weights: dict[str, float] = {}
+    for text in data:
+        name, _, number = text.rpartition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            share = -1.0
+        if not name or not 0 < share <= 1:
+            raise ValueError(f"--data wants NAME:ROOT=SHARE with a share above 0 and at most 1, not {text!r}")
+        if name in weights:
+            raise ValueError(f"--data names {name} twice")
+        weights[name] = share
+    if sum(weights.values()) > 1 + 1e-9:
+        raise ValueError(f"the shares of --data add up to {sum(weights.values()):g}, more than 1")
+    return weights
+
+
+def check_train(config: TrainConfig) -> None:
+    """Refuse a configuration that cannot be trained.
+
+    Raises:
+        ValueError: what is wrong with it, in one sentence.
+    """
+    at_least: dict[str, float] = dict.fromkeys(
+        ("samples", "batch_size", "accumulate", "renderers", "reuse", "readers", "devices"), 1
+    )
+    at_least |= dict.fromkeys(("evaluate_every", "checkpoint_every"), 1)
+    at_least |= dict.fromkeys(("warmup", "decay", "weight_decay", "threads", "seed", "fit_within"), 0)
+    for name, least in at_least.items():
+        if not getattr(config, name) >= least:
+            raise ValueError(f"{_option(name)} is at least {least}, not {getattr(config, name)}")
+    for name in ("learning_rate", "clip"):
+        if not 0 < getattr(config, name) < float("inf"):
+            raise ValueError(f"{_option(name)} is above 0, not {getattr(config, name)}")
+    if not 0 <= config.ema < 1:
+        raise ValueError(f"--ema is from 0 to below 1, not {config.ema}")
+    if config.seed > 65535:
+        raise ValueError(f"--seed is at most 65535, not {config.seed}")
+    if config.ring < config.reuse + 1:
+        raise ValueError(f"--ring is at least --reuse + 1, here {config.reuse + 1}, not {config.ring}")
+    if not 0 <= config.teacher_ema < 1:
+        raise ValueError(f"--teacher-ema is from 0 to below 1, not {config.teacher_ema}")
+    if config.teacher and config.task != "hands":
+        raise ValueError("--teacher is for hand networks")
+    if not config.teacher and any(name.startswith("unlabelled:") for name in config.data):
+        raise ValueError("unlabelled pictures teach nothing by themselves: name weights to learn from by --teacher")
+    if config.synth.size < 32:
+        raise ValueError(f"--synth.size is at least 32 pixels, not {config.synth.size}")
+    if abs(sum(config.synth.kinds) - 1) > 1e-8 or min(config.synth.kinds) < 0:
+        raise ValueError(f"--synth.kinds are four shares that add up to 1, not {config.synth.kinds}")
+    if data_weights(config.data) and config.task != "hands":
+        raise ValueError(
+            f"--data is for hand networks: the {config.task} need pictures in which every hand is marked, as synthetic ones"
+        )
+
+
+def _option(field_name: str) -> str:
+    return "--" + field_name.replace("_", "-")

@@ -1,0 +1,160 @@
+"""The files of a video: each kind of `--save` has its own, written frame by frame aside, and renamed at the end.
+
+What is made of the whole video (animated GLB, BVH) is kept in a temporary file until then.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from . import maps, visualize
+from .animation import write_glb
+from .gestures import Gesture, State, recognise
+from .hands import TwoHands
+from .motion import Recorder, csv_header, csv_rows, write_bvh
+from .outputs import to_map
+from .reconstruct import moving_names
+from .smooth import Moment
+from .video import open_writer, write_frame
+
+WAITING = 4
+"""Most frames that wait to be drawn."""
+
+
+class MovingFiles:
+    """The files of one video that are being written. `close` completes them, `keep` gives them their names."""
+
+    def __init__(self, stem: Path, kinds: Sequence[str], rate: float, gestures: Sequence[Gesture]) -> None:
+        self.ends = moving_names(stem, kinds)
+        self.rate, self.gestures, self.kinds = rate, gestures, set(kinds)
+        self._seen: State = {}
+        self._stack = ExitStack()
+        self._film: Callable[[np.ndarray, TwoHands], None] | None = None
+        self._recorder: Recorder | None = None
+        try:
+            self._lines, self._table = self._text("json"), self._text("csv")
+            if self._table is not None:
+                self._table.write(csv_header())
+            for kind in maps.MAPS:
+                for folder in self.ends.get(kind, ()):
+                    shutil.rmtree(aside(folder), ignore_errors=True)
+                    aside(folder).mkdir()
+            if {"glb", "bvh"} & self.kinds:
+                self._recorder = Recorder()
+                self._stack.callback(self._recorder.close)
+        except BaseException:
+            self.discard()
+            raise
+
+    def _text(self, kind: str) -> TextIO | None:
+        if kind not in self.ends:
+            return None
+        return self._stack.enter_context(aside(self.ends[kind][0]).open("w", encoding="utf-8"))
+
+    def add(self, index: int, moment: Moment) -> None:
+        """Write the next frame."""
+        hands = moment.hands
+        if self._lines is not None:
+            line = {"frame": index, "time": moment.time, **hands.to_dict()}
+            if self.gestures:
+                self._seen, events = recognise(self.gestures, self._seen, moment.time, hands, moment.fresh)
+                line["events"] = [asdict(event) for event in events]
+            self._lines.write(json.dumps(line, allow_nan=False) + "\n")
+            self._lines.flush()
+        if self._table is not None:
+            self._table.write(csv_rows(index, moment.time, hands))
+        if "overlay" in self.ends and moment.image is not None:
+            if self._film is None:
+                path = aside(self.ends["overlay"][0])
+                self._film = self._stack.enter_context(_film(path, self.rate, moment.image))
+            self._film(moment.image, hands)
+        pictures = maps.all_maps(hands, self.kinds)
+        for kind, pairs in maps.MAPS.items():
+            for folder, (ending, _) in zip(self.ends.get(kind, ()), pairs):
+                (aside(folder) / f"{index:06d}.png").write_bytes(to_map(ending, pictures[ending]))
+        if self._recorder is not None:
+            self._recorder.add(moment.time, hands)
+
+    def close(self) -> None:
+        """End the files, so that they can be read up to the last frame; whatever happened before."""
+        try:
+            if self._recorder is not None and self._recorder.count:
+                if "glb" in self.ends:
+                    write_glb(aside(self.ends["glb"][0]), self._recorder)
+                for side, (rest, end) in enumerate(zip(self._recorder.rests, self.ends.get("bvh", ()))):
+                    if rest is not None:
+                        with aside(end).open("w", encoding="utf-8") as file:
+                            write_bvh(file, self._recorder, side, self.rate)
+        finally:
+            self._recorder = None
+            self._stack.close()
+
+    def keep(self) -> list[Path]:
+        """Give what there is its name; an earlier run's file goes. What was written."""
+        written = []
+        for end in (end for ends in self.ends.values() for end in ends):
+            part = aside(end)
+            if part.is_dir():
+                end.mkdir(exist_ok=True)
+                for old in end.glob("[0-9]" * 6 + ".png"):
+                    old.unlink()
+                for picture in part.iterdir():
+                    picture.replace(end / picture.name)
+                part.rmdir()
+                written.append(end)
+            elif part.exists():
+                written.append(part.replace(end))
+            elif end.suffix == ".bvh":  # of a hand that an earlier run had
+                end.unlink(missing_ok=True)
+        return written
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self._recorder = None
+        self._stack.close()
+        for end in (end for ends in self.ends.values() for end in ends):
+            if aside(end).is_dir():
+                shutil.rmtree(aside(end))
+            else:
+                aside(end).unlink(missing_ok=True)
+
+
+@contextmanager
+def _film(path: Path, rate: float, first: np.ndarray) -> Iterator[Callable[[np.ndarray, TwoHands], None]]:
+    """What takes frames and hands and draws them into an MP4, in a thread of its own, while the next are looked at.
+
+    All taken are in the film when the `with` ends. What failed in the thread is raised from a later call, or at the end.
+    """
+    writer = open_writer(path, rate, first)
+    drawn = deque[Future[None]]()
+
+    def add(image: np.ndarray, hands: TwoHands) -> None:
+        write_frame(writer, visualize.overlay(image, hands))
+
+    def take(image: np.ndarray, hands: TwoHands) -> None:
+        drawn.append(pool.submit(add, image, hands))
+        if len(drawn) > WAITING:
+            drawn.popleft().result()
+
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            yield take
+        for done in drawn:
+            done.result()
+    finally:
+        writer.release()
+
+
+def aside(path: Path) -> Path:
+    """Where a file or folder is written until it is complete."""
+    return path.with_name(f"{path.stem}.part{path.suffix}")
