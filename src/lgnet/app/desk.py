@@ -18,9 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..hands import Camera, TwoHands
 from ..predict import Model
 
 MOST_WAITING = 8
@@ -57,28 +54,6 @@ class Turns:
             with self.changed:
                 self.at += 1
                 self.changed.notify_all()
-
-
-@dataclass(frozen=True)
-class Queued:
-    """A model that waits for its turn: what follows hands through videos and cameras (`reconstruct.Predictor`)."""
-
-    model: Model
-    turns: Turns
-    always: bool = False
-
-    def predict(
-        self,
-        image: np.ndarray,
-        camera: Camera | None = None,
-        boxes: np.ndarray | None = None,
-        given: np.ndarray | None = None,
-        file: str | None = None,
-        doubtful: bool = False,
-    ) -> TwoHands:
-        """As `Model.predict`."""
-        with self.turns.take(self.always):
-            return self.model.predict(image, camera, boxes, given, file, doubtful)
 
 
 @dataclass

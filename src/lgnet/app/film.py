@@ -18,7 +18,7 @@ from ..follow import Following, follow
 from ..image_io import Item
 from ..smooth import How, Moment, smooth
 from ..video import Film, open_film, open_writer, write_frame
-from .desk import BusyError, Desk, Kept, Queued, clean_name
+from .desk import BusyError, Desk, Kept, clean_name
 from .picture import reduced
 
 MOST_BYTES, MOST_PIXELS, MOST_FRAMES = 500_000_000, 9_000_000, 9000
@@ -139,7 +139,7 @@ def _work(desk: Desk, job: Job) -> None:
 
 
 def _steps(desk: Desk, job: Job, film: Film):
-    state, model = Following(), Queued(desk.model, desk.turns, always=True)
+    state = Following()
     for frame in film.frames:
         if job.asked.is_set():
             return
@@ -147,7 +147,8 @@ def _steps(desk: Desk, job: Job, film: Film):
             job.cut = True
             return
         _check(frame.image)
-        step = follow(model, state, frame.image, None, job.name)
+        with desk.turns.take(always=True):
+            step = follow(desk.model, state, frame.image, None, job.name)
         state = step.state
         yield Moment(frame.time, step.hands, step.fresh, frame.image)
 

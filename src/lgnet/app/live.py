@@ -12,7 +12,7 @@ from ..follow import Following, follow
 from ..gestures import PAPER, State, recognise
 from ..image_io import ImageError, read_image
 from ..smooth import Moment, smooth
-from .desk import BusyError, Desk, Queued
+from .desk import BusyError, Desk
 from .picture import describe
 
 MOST_BYTES, MOST_PIXELS = 4_000_000, 4_000_000
@@ -62,7 +62,8 @@ def see(desk: Desk, session: str, content: bytes) -> dict[str, Any]:
         desk.live.popitem(last=False)
     try:
         with state.lock:
-            step = follow(Queued(desk.model, desk.turns), state.following, image, file="camera")
+            with desk.turns.take():
+                step = follow(desk.model, state.following, image, file="camera")
             state.following = step.state
             state.waiting.append(Moment(came, step.hands, step.fresh))
             moment = next(state.smoothed)

@@ -133,9 +133,9 @@ def _shares(maps: np.ndarray) -> dict[str, float]:
 
 def _names(hands: TwoHands, stem: str) -> list[tuple[str, Path]]:
     """Kind and name of every file; a hand that is not there has none of its own."""
-    absent = {f"{stem}_{side}.obj" for side in SIDES if getattr(hands, side) is None}
+    absent = tuple(f"{stem}_{side}." for side in SIDES if getattr(hands, side) is None)
     every = [(kind, path) for kind in outputs.KINDS for path in outputs.names(stem, [kind])]
-    return [(kind, path) for kind, path in every if path.name not in absent]
+    return [(kind, path) for kind, path in every if not path.name.startswith(absent)]
 
 
 def _make(upload: Path, hands: TwoHands, kind: str, path: Path) -> None:
