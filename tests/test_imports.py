@@ -17,6 +17,7 @@ LAYERS = (
     {"losses", "metrics", "checkpoint", "detect", "side", "place", "fit", "data", "synth"},
     {"data.ring", "data.registry"},
     {"data.feed"},
+    {"people"},
     {"predict", "tasks", "plots"},
     {"train", "train_state"},
     {"*"},  # what stands on predictions: outputs, pictures, evaluation, export, stream, ...

@@ -57,6 +57,8 @@ def reconstruct(
     hand_length: Annotated[float | None, arg(metavar="MM")] = None,
     sequence: bool = False,
     gestures: Annotated[str, arg(metavar="none|paper|FILE.py")] = "none",
+    people: Literal["nearest", "all"] = "nearest",
+    tiles: Literal["auto", "off", "all"] = "auto",
 ) -> int:
     """Reconstruct the hands of pictures and videos.
 
@@ -78,6 +80,9 @@ def reconstruct(
         sequence: take each folder as one video, its pictures in the order of the numbers in their names, 30 a second.
         gestures: write the events of these into a video's JSONL: paper (forward, summon, pinch), or those of a Python
             file, which is run; see docs/streaming.md.
+        people: whose hands: those of the person nearest to the camera, or of all (pictures only); see docs/outputs.md.
+        tiles: look for hands in tiles of a large picture too: auto, where nothing is found in the whole, and with --people
+            all; off; all.
     """
     from .outputs import parse_kinds
 
@@ -86,7 +91,9 @@ def reconstruct(
     check_film(frames, hand_length)
     kinds = None if save is None else parse_kinds(save)
     return _reconstruct(
-        inputs, out, weights, device, kinds, intrinsics, boxes, frames, smooth, hand_length, sequence, gestures
+        *(inputs, out, weights, device, kinds, intrinsics, boxes, frames, smooth, hand_length, sequence, gestures),
+        everyone=people == "all",
+        tiles=tiles,
     )
 
 
@@ -104,6 +111,8 @@ def _reconstruct(
     sequence: bool = False,
     gestures: str = "none",
     say: bool = False,
+    everyone: bool = False,
+    tiles: Literal["auto", "off", "all"] = "auto",
 ) -> int:
     """Everything that can be wrong with the call is looked at before the weights are read."""
     from . import reconstruct as work
@@ -111,6 +120,8 @@ def _reconstruct(
 
     items = expand_inputs(inputs, out, sequence)
     work.check_outputs(items, out, kinds)
+    if everyone and any(item.moving for item in items):
+        raise UsageError("--people all is for pictures; in a video the nearest pair is followed")
     camera = None if intrinsics is None else work.camera_from_intrinsics(intrinsics)
     given = None if boxes is None else work.read_boxes(boxes, items)
     wanted: Sequence[Any] = ()
@@ -123,6 +134,8 @@ def _reconstruct(
     model = predict.load(weights, device=device)
     if hand_length is not None:
         model = replace(model, hand_length=hand_length / 1000)
+    if everyone or tiles != "auto":
+        model = replace(model, everyone=everyone, tiles=tiles)
     summary = work.reconstruct(model, items, out, kinds, camera, given, frames, smooth, wanted)
     if say:
         for path in summary.written:

@@ -17,11 +17,12 @@ from .checkpoint import load_network, load_state, load_weights
 from .config import DetectorConfig, ModelConfig, SideConfig
 from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
 from .data.sample import project
-from .detect import Detection, Detector, Place, build_detector, choose_sides, find_places, hidden_places
+from .detect import Detection, Detector, Place, Tiles, build_detector, find_places, hidden_places
 from .hand_model import HandModel, hand_length, load_hand_model
 from .hands import SIDES, Camera, Hand, TwoHands
 from .model.network import LGNet
 from .model.records import Inputs, Output
+from .people import MOST, group, nearest_pair
 from .place import place_hands
 from .side import SideNet, build_side_net, look_at_places
 
@@ -62,6 +63,10 @@ class Model:
     name: str
     hand_length: float | None = None
     """Metres, see `hand_model.hand_length`: both hands are made so long; None: as the network thinks they are."""
+    everyone: bool = False
+    """Results of pictures hold all people's hands (`TwoHands.people`), not only those of the nearest."""
+    tiles: Tiles = "auto"
+    """See `detect.find_places`."""
 
     def __call__(self, image: Any) -> TwoHands:
         """The hands of one picture: an array (H, W, 3) uint8 RGB, a PIL image, or a path.
@@ -104,7 +109,9 @@ class Model:
         """
         _check(image)
         camera = camera or assumed_camera(*_size(image))
-        if boxes is None:
+        if boxes is None and self.everyone:
+            result = self._everyone(image, camera)
+        elif boxes is None:
             result = self._look_twice([self.find(image, camera)])[0]
         else:
             there = np.ones(2, bool) if given is None else np.asarray(given, bool)
@@ -116,7 +123,19 @@ class Model:
         """Where the hands are and which side each is."""
         if self.finder is None:
             raise ValueError("there are no weights to find hands with, so boxes must be given")
-        return _as_view(image, camera, choose_sides(*find_sides(self.finder, image, camera.K)))
+        return _as_view(image, camera, nearest_pair(*find_sides(self.finder, image, camera.K, tiles=self.tiles)))
+
+    def _everyone(self, image: np.ndarray, camera: Camera) -> TwoHands:
+        """The nearest pair, with all people's in `people`."""
+        if self.finder is None:
+            raise ValueError("there are no weights to find hands with, so boxes must be given")
+        tiles: Tiles = "all" if self.tiles == "auto" else self.tiles
+        found = group(*find_sides(self.finder, image, camera.K, MOST, tiles))
+        views = [_as_view(image, camera, [hand for hand in person if hand is not None]) for person in found]
+        people = [hands for hands in self._look_twice(views) if hands.hands]
+        people.sort(key=lambda hands: min(float(hand.translation[2]) for hand in hands.hands))
+        nothing = TwoHands(None, None, *_size(image), camera, model=self._says())
+        return replace(people[0] if people else nothing, people=tuple(people))
 
     def _look_twice(self, views: list[View]) -> list[TwoHands]:
         """Crop by the found boxes, then once more halfway to the boxes of the meshes that were seen.
@@ -225,9 +244,13 @@ class Model:
         return {"weights": self.name, "hand_model": self.config.hand_model, "version": __version__}
 
 
-def find_sides(finder: Finder, image: np.ndarray, K: np.ndarray) -> tuple[list[Place], np.ndarray]:
-    """P places that may hold a hand, and (P, 3) how likely each is a right hand, a left hand, none."""
-    places = find_places(finder.detector, image)
+def find_sides(
+    finder: Finder, image: np.ndarray, K: np.ndarray, most: int = 4, tiles: Tiles = "auto"
+) -> tuple[list[Place], np.ndarray]:
+    """P places that may hold a hand, and (P, 3) how likely each is a right hand, a left hand, none; `most`, `tiles`: see
+    `detect.find_places`.
+    """
+    places = find_places(finder.detector, image, most, tiles)
     if not places:
         return [], np.zeros((0, 3))
     sides, others = look_at_places(finder.side_net, image, [place.box for place in places], K)
