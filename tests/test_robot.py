@@ -129,7 +129,7 @@ def test_command_retrieves_the_robots_own_motion(tmp_path, scale, capsys):
     path = tmp_path / "hand.urdf"
     path.write_text(urdf(scale=scale))
     hand = robot.load_robot(path)
-    fit = robot.fit_frames(hand, "right", parse_axes(("+y", "+z")))
+    fit = robot.fit_frames(hand, "right", parse_axes("+y,+z"))
     rng = np.random.default_rng(2)
     a, b = angles_within(hand, rng), angles_within(hand, rng)
     true = [a + share * (b - a) for share in np.linspace(0, 1, 12)]
@@ -138,7 +138,7 @@ def test_command_retrieves_the_robots_own_motion(tmp_path, scale, capsys):
         content = {"frame": i, "time": i / 30, **result_of(hand, q, fit, turn((1, 0.4, 0), 100 + 9 * i))}
         lines.append(json.dumps(content if i != 5 else {**content, "hands": []}))
     (tmp_path / "a.jsonl").write_text("\n".join(lines) + "\n")
-    call = ["retarget", str(tmp_path / "a.jsonl"), "--urdf", str(path), "--axes", "+y", "+z"]
+    call = ["retarget", str(tmp_path / "a.jsonl"), "--urdf", str(path), "--axes", "+y,+z"]
     assert main([*call, "--out", str(tmp_path / "a.csv")]) == 0
     assert "right hand, wrist palm, thumb thumb_tip" in capsys.readouterr().out
     rows = list(csv.DictReader((tmp_path / "a.csv").open()))
@@ -201,8 +201,8 @@ def test_wrong_calls_get_one_sentence(tmp_path, hand_file, capsys):
         (str(tmp_path / "none.json"), hand_file, (), "cannot be read"),
         (str(good), hand_file, ("--links", "index=nothing"), "has no link 'nothing'"),
         (str(good), hand_file, ("--links", "toe=palm"), "there is no finger 'toe'"),
-        (str(good), hand_file, ("--axes", "up", "+z"), "--axes takes two of"),
-        (str(good), hand_file, ("--axes", "+z", "-z"), "square to each other"),
+        (str(good), hand_file, ("--axes", "up,+z"), "--axes takes two of"),
+        (str(good), hand_file, ("--axes=-z,+z",), "square to each other"),
     ]
     for result, path, more, sentence in cases:
         assert main(["retarget", result, "--urdf", str(path), "--out", str(tmp_path / "o.csv"), *more]) == 2

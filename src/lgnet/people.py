@@ -19,7 +19,7 @@ APART = 0.2
 """What each hand size between the two middles takes from that."""
 UNLIKE = 1.5
 """What the log of their sizes' ratio takes."""
-CROSSED = 0.6
+CROSSED = 0.4
 """What it takes that the right hand is to the right."""
 FARTHER = 0.8
 """Others' hands are farther away for certain where they are smaller than this times the nearest person's."""
