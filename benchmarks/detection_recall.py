@@ -62,7 +62,9 @@ def matched(boxes: list[np.ndarray], found: list[np.ndarray]) -> tuple[list[bool
     return hit, used
 
 
-def look(detector: Detector, image: np.ndarray, boxes: list[np.ndarray], most: int, tiles: str) -> tuple[list[Hand], int]:
+def look(
+    detector: Detector, image: np.ndarray, boxes: list[np.ndarray], most: int, tiles: str
+) -> tuple[list[Hand], int]:
     """The hands of one picture and the number of false alarms."""
     height, width = image.shape[:2]
     places = [p.box for p in find_places(detector, image, most, tiles) if p.score >= STRONG]  # type: ignore[arg-type]
@@ -161,7 +163,9 @@ def show(figures: dict[str, dict]) -> None:
         if any(n for n, _ in cells):
             texts = ["" if share is None else f"{share:.2f} ({n})" for n, share in cells]
             table.add_row(f"{100 * low:g}-{100 * high:g} %", f"{224 * low:.0f}-{224 * high:.0f}", *texts)
-    table.add_row("all", "", *("" if f["recall"] is None else f"{f['recall']:.2f} ({f['count']})" for f in figures.values()))
+    table.add_row(
+        "all", "", *("" if f["recall"] is None else f"{f['recall']:.2f} ({f['count']})" for f in figures.values())
+    )
     alarms = [f["false_alarms_a_picture"] for f in figures.values()]
     table.add_row("false alarms a picture", "", *("" if v is None else f"{v:.2f}" for v in alarms))
     Console(width=120).print(table)

@@ -15,8 +15,8 @@ import pytest
 import torch
 from posing import posed_hand, scene, turn
 
-from lgnet.animation import write_glb
 from lgnet.anatomy import LIMITS
+from lgnet.animation import write_glb
 from lgnet.hand_model import load_hand_model, pose_hand
 from lgnet.hands import ROTATION_NAMES, Hand, TwoHands
 from lgnet.motion import Recorder, csv_header, csv_rows, of_one_picture, write_bvh

@@ -6,11 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import trimesh
+from posing import posed_hand
 
 from lgnet import outputs
 from lgnet.hands import Camera, Hand, TwoHands
-
-from posing import posed_hand
 
 WIDTH, HEIGHT = 64, 48
 TETRAHEDRON = np.array([[0, 0, 0], [0.04, 0, 0], [0, 0.04, 0], [0, 0, 0.04]])

@@ -65,7 +65,10 @@ def test_more_hands_than_are_grouped_take_no_time():
 
 
 def test_the_nearest_pair_is_taken_and_one_person_is_as_before():
-    near, far = [place(0, 120, score=0.5), place(300, 120, score=0.5)], [place(600, 50, score=0.95), place(680, 50, score=0.95)]
+    near, far = (
+        [place(0, 120, score=0.5), place(300, 120, score=0.5)],
+        [place(600, 50, score=0.95), place(680, 50, score=0.95)],
+    )
     chosen = nearest_pair([*far, *near], np.array([R, L, R, L]))
     assert [(d.side, d.box[2]) for d in chosen] == [(0, 120), (1, 120)]
     rng = np.random.default_rng(0)

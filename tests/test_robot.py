@@ -18,7 +18,13 @@ if importlib.util.find_spec("yourdfpy") is None:
 from lgnet import robot
 from lgnet.commands_robot import parse_axes, read_results
 
-FINGERS = {"thumb": (0.05, 0.02), "index": (0.03, 0.09), "middle": (0.0, 0.095), "ring": (-0.02, 0.09), "little": (-0.04, 0.08)}
+FINGERS = {
+    "thumb": (0.05, 0.02),
+    "index": (0.03, 0.09),
+    "middle": (0.0, 0.095),
+    "ring": (-0.02, 0.09),
+    "little": (-0.04, 0.08),
+}
 LENGTHS = {"thumb": (0.04, 0.03, 0.025), "index": (0.045, 0.025, 0.02), "middle": (0.05, 0.03, 0.02)}
 LENGTHS |= {"ring": (0.045, 0.028, 0.02), "little": (0.035, 0.02, 0.018)}
 
@@ -73,9 +79,7 @@ def test_forward_kinematics_worked_by_hand(hand_file):
     np.testing.assert_allclose(hand.tips(q)[0][1], [0.03, 0.09 + 0.045 + 0.025 + 0.02, 0], atol=1e-6)
     q[hand.joints.index("index_middle")] = math.pi / 2  # and the last joint 45 degrees more: towards z, then back
     half = math.sqrt(0.5)
-    np.testing.assert_allclose(
-        hand.tips(q)[0][1], [0.03, 0.09 + 0.045 - 0.02 * half, 0.025 + 0.02 * half], atol=1e-6
-    )
+    np.testing.assert_allclose(hand.tips(q)[0][1], [0.03, 0.09 + 0.045 - 0.02 * half, 0.025 + 0.02 * half], atol=1e-6)
 
 
 def test_slopes_are_those_of_small_steps(hand_file):
@@ -168,14 +172,19 @@ def test_a_person_bends_the_robots_fingers(tmp_path, side, scale):
     angles[3:6, 0] = np.deg2rad([60, 70, 40])  # the index finger
     person = scene(**{side: posed_hand(angles, side, turn((0.2, 1, 0.1), 130))}).to_dict()["hands"][0]
     found, _ = robot.solve(hand, robot.targets(hand, fit, person))
-    bend = {finger: found[hand.joints.index(f"{finger}_bend")] + found[hand.joints.index(f"{finger}_middle")] for finger in FINGERS}
+    bend = {
+        finger: found[hand.joints.index(f"{finger}_bend")] + found[hand.joints.index(f"{finger}_middle")]
+        for finger in FINGERS
+    }
     assert np.degrees(bend["index"]) > 90
     assert max(np.degrees(bend[finger]) for finger in ("middle", "ring", "little")) < 60
 
 
 def test_names_are_guessed_or_asked_for(tmp_path, capsys):
     path = tmp_path / "a.urdf"
-    path.write_text(urdf(name="{finger}{link}").replace("thumb", "th_").replace("index", "ff_").replace("little", "lf_"))
+    path.write_text(
+        urdf(name="{finger}{link}").replace("thumb", "th_").replace("index", "ff_").replace("little", "lf_")
+    )
     assert robot.load_robot(path).links == ("th_tip", "ff_tip", "middletip", "ringtip", "lf_tip")
     numbers = urdf()
     for n, finger in enumerate(FINGERS):
@@ -184,7 +193,9 @@ def test_names_are_guessed_or_asked_for(tmp_path, capsys):
     (tmp_path / "a.json").write_text(json.dumps(scene(posed_hand(np.zeros((15, 3)))).to_dict()))
     call = ["retarget", str(tmp_path / "a.json"), "--urdf", str(path), "--out", str(tmp_path / "a.csv")]
     assert main(call) == 2
-    assert "do not tell which links are fingertips (its last links are chain0_tip, chain1_tip" in capsys.readouterr().err
+    assert (
+        "do not tell which links are fingertips (its last links are chain0_tip, chain1_tip" in capsys.readouterr().err
+    )
     assert main([*call, "--links", "thumb=chain0_tip", "index=chain1_tip", "middle=chain2_tip"]) == 0
     assert "thumb chain0_tip, index chain1_tip, middle chain2_tip: 1 frames" in capsys.readouterr().out
 
@@ -210,6 +221,8 @@ def test_wrong_calls_get_one_sentence(tmp_path, hand_file, capsys):
         assert sentence in error
         assert error.count("\n") == 1
     assert main(["retarget", str(good), "--urdf", str(hand_file), "--out", str(tmp_path / "o.txt")]) == 2
-    assert main(["retarget", str(good), "--urdf", str(hand_file), "--out", str(tmp_path / "o.csv"), "--side", "left"]) == 1
+    assert (
+        main(["retarget", str(good), "--urdf", str(hand_file), "--out", str(tmp_path / "o.csv"), "--side", "left"]) == 1
+    )
     assert not (tmp_path / "o.csv").exists()
     assert [entry[0] for entry in read_results(good)] == [0]

@@ -78,7 +78,9 @@ def retarget(
     write_aside(Path(out), content.encode())
     mean = sum(frame["error_mm"] for frame in frames) / len(frames)
     tips = ", ".join(f"{finger} {link}" for finger, link in about["fingertips"].items())
-    print(f"{chosen} hand, wrist {hand.wrist}, {tips}: {len(frames)} frames, fingertips off by {mean:.1f} mm on average")
+    print(
+        f"{chosen} hand, wrist {hand.wrist}, {tips}: {len(frames)} frames, fingertips off by {mean:.1f} mm on average"
+    )
     return 0
 
 

@@ -271,8 +271,12 @@ def look_at_tiles(detector: Detector, image: np.ndarray, side: int) -> list[Plac
         parts = [image[y : y + side, x : x + side] for x, y in some]
         for (x, y), part, places in zip(some, parts, _look(detector, parts)):
             low = np.array([0 if x else -np.inf, 0 if y else -np.inf])
-            high = np.array([np.inf if end >= whole else length for end, whole, length in
-                             ((x + side, width, part.shape[1]), (y + side, height, part.shape[0]))])
+            high = np.array(
+                [
+                    np.inf if end >= whole else length
+                    for end, whole, length in ((x + side, width, part.shape[1]), (y + side, height, part.shape[0]))
+                ]
+            )
             for place in places:
                 slack = 0.1 * place.box[2:]
                 if (place.box[:2] > low - slack).all() and (place.box[:2] + place.box[2:] < high + slack).all():

@@ -7,7 +7,7 @@ the camera have their right hand to the left of their left one in the picture.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def group(places: Sequence[Place], sides: np.ndarray, hand_threshold: float = HA
         gain -= UNLIKE * abs(np.log(size[right] / size[left])) + CROSSED * (middle[right, 0] > middle[left, 0])
         return float(gain + evidence[order[right], 0] + evidence[order[left], 1])
 
-    @lru_cache(maxsize=None)
+    @cache
     def best(taken: int) -> tuple[float, tuple[tuple[int, int], ...]]:
         first = next((i for i in range(len(order)) if not taken >> i & 1), None)
         if first is None:

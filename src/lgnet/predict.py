@@ -30,6 +30,8 @@ ASSUMED_FIELD_OF_VIEW = 60.0
 """Degrees along the picture's longer side, where nothing is known of the camera."""
 LEAST_PRESENCE = 0.2
 """A found hand is dropped where the hand network's own presence of that side is below this."""
+PERSON_SCORE = 0.3
+"""Where all people are asked for, those are left out none of whose hands scores so much, but for the surest."""
 BUNDLED = "lgnet-mobile"
 
 
@@ -133,6 +135,8 @@ class Model:
         found = group(*find_sides(self.finder, image, camera.K, MOST, tiles))
         views = [_as_view(image, camera, [hand for hand in person if hand is not None]) for person in found]
         people = [hands for hands in self._look_twice(views) if hands.hands]
+        sure = [max(hand.score for hand in hands.hands) for hands in people]
+        people = [hands for hands, score in zip(people, sure) if score >= min(PERSON_SCORE, max(sure))]
         people.sort(key=lambda hands: min(float(hand.translation[2]) for hand in hands.hands))
         nothing = TwoHands(None, None, *_size(image), camera, model=self._says())
         return replace(people[0] if people else nothing, people=tuple(people))

@@ -134,7 +134,9 @@ def load_robot(path: str | Path, links: Mapping[str, str] | None = None) -> Robo
     chains = tuple(tuple(_chain(path, wrist, link, above, order)) for link in tips.values())
     used = sorted({step.index for chain in chains for step in chain if step.index >= 0})
     chains = tuple(
-        tuple(Step(s.origin, s.axis, s.kind, used.index(s.index) if s.index >= 0 else -1, s.factor, s.offset) for s in c)
+        tuple(
+            Step(s.origin, s.axis, s.kind, used.index(s.index) if s.index >= 0 else -1, s.factor, s.offset) for s in c
+        )
         for c in chains
     )
     limits = np.array([_limits(driven[i]) for i in used]).reshape(-1, 2)
