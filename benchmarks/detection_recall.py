@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,7 @@ def recall(hands: list[Hand]) -> list[tuple[int, float | None]]:
     """Hands and the share found, of each bin."""
     sizes, hit = np.array([h[0] for h in hands]), np.array([h[1] for h in hands], float)
     out: list[tuple[int, float | None]] = []
-    for low, high in zip(BINS, BINS[1:]):
+    for low, high in pairwise(BINS):
         own = (sizes >= low) & (sizes < high)
         out.append((int(own.sum()), float(hit[own].mean()) if own.any() else None))
     return out
@@ -158,7 +159,7 @@ def _figures(hands: dict[str, list[Hand]], alarms: dict[str, int], pictures: dic
 
 def show(figures: dict[str, dict]) -> None:
     table = Table("size", "at 224 px", *figures, title=f"hands found (of so many), seed {SEED}")
-    for i, (low, high) in enumerate(zip(BINS, BINS[1:])):
+    for i, (low, high) in enumerate(pairwise(BINS)):
         cells = [f["bins"][i] for f in figures.values()]
         if any(n for n, _ in cells):
             texts = ["" if share is None else f"{share:.2f} ({n})" for n, share in cells]
@@ -181,7 +182,7 @@ def plot(figures: dict[str, dict], path: str) -> None:
     for (name, values), colour, style in zip(figures.items(), ("C0", "C0", "C1", "C1"), ("-", ":", ":", "-")):
         points = [
             (100 * np.sqrt(max(low, 0.005) * high), share, n)
-            for (low, high), (n, share) in zip(zip(BINS, BINS[1:]), values["bins"])
+            for (low, high), (n, share) in zip(pairwise(BINS), values["bins"])
             if share is not None and n >= 10
         ]
         if points:
@@ -204,10 +205,8 @@ def main() -> None:
     parser.add_argument("--plot", help="a PNG file")
     parser.add_argument("--shown", help="show these figures instead of measuring")
     options = parser.parse_args()
-    if options.shown:
-        figures = json.loads(Path(options.shown).read_text())
-    else:
-        figures = measure(options.count, options.out)
+    shown = options.shown and json.loads(Path(options.shown).read_text())
+    figures = shown or measure(options.count, options.out)
     show(figures)
     if options.out and not options.shown:
         Path(options.out).write_text(json.dumps(figures, indent=1))

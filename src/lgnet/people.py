@@ -21,8 +21,9 @@ UNLIKE = 1.5
 """What the log of their sizes' ratio takes."""
 CROSSED = 0.4
 """What it takes that the right hand is to the right."""
-FARTHER = 0.8
-"""Others' hands are farther away for certain where they are smaller than this times the nearest person's."""
+FARTHER = 0.5
+"""Others' hands are farther away for certain where they are smaller than this times the nearest pair's: fists look that
+much smaller than open hands at the same distance."""
 MOST = 12
 """Hands of a picture that are grouped, the best first."""
 
@@ -79,9 +80,12 @@ def _size(person: Person) -> float:
 
 
 def nearest_pair(places: Sequence[Place], sides: np.ndarray) -> list[Detection]:
-    """At most one right and one left hand, as `detect.choose_sides` has them, without those of people farther away."""
+    """At most one right and one left hand, as `detect.choose_sides` has them, without those of people farther away.
+
+    Only where the largest hands are a pair are smaller ones others': a single one's fellow may look small.
+    """
     people = group(places, sides)
-    if len(people) < 2:
+    if len(people) < 2 or None in people[0]:
         return choose_sides(places, sides)
     least = FARTHER * _size(people[0])
     far = [hand.box for person in people[1:] if _size(person) < least for hand in person if hand is not None]
