@@ -2,10 +2,10 @@
 
     python benchmarks/people.py [--count 60] [--grouping-only]
 
-Three full frames of one person with two hands each, drawn by lgnet.synth (no other use of this seed), side by side: hands of
-neighbours lie as near to each other as chance has it. Of all people: the share whose two hands are one pair, and the share of
-pairs that mix two people; with true boxes and sides (grouping alone), and with the bundled finder, tiles and all (a hand is
-found where the box overlaps by an IoU of 0.35), where also hands found with their side, and people made of no true hand, a picture.
+Three full frames of one person with two hands each, drawn by lgnet.synth (no other use of this seed), side by side: hands
+of neighbours lie as near to each other as chance has it. Of all people: the share whose two hands are one pair, and pairs that
+mix two people; with true boxes and sides (grouping alone), and with the bundled finder, tiles and all (a hand is found where
+the box overlaps by an IoU of 0.35), where also hands found with their side, and people made of no true hand, a picture.
 """
 
 from __future__ import annotations

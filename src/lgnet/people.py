@@ -60,6 +60,7 @@ def group(places: Sequence[Place], sides: np.ndarray, hand_threshold: float = HA
         rest = best(taken | 1 << first)
         side = int(evidence[order[first], 1] > evidence[order[first], 0])
         alone = (first, -1) if side == 0 else (-1, first)
+        options: list[tuple[float, tuple[tuple[int, int], ...]]]
         options = [(float(evidence[order[first]].max()) + rest[0], (alone, *rest[1]))]
         for other in range(first + 1, len(order)):
             if not taken >> other & 1:
