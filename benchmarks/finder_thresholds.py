@@ -20,8 +20,8 @@ from rich.table import Table
 from lgnet import detect
 from lgnet.data.sample import Sample
 from lgnet.detect import HAND_THRESHOLD, OTHER_THRESHOLD, SIDE_WEIGHT, Place, choose_sides
+from lgnet.finder import find_sides, load_finder
 from lgnet.geometry import iou
-from lgnet.predict import find_sides, load_finder
 from lgnet.synth.generate import BENCH_CONFIG, make_sample, training_rng
 
 SEED = 777

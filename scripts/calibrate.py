@@ -22,8 +22,8 @@ from lgnet.confidence import META, Calibration, features, fit, to_meta
 from lgnet.config import PRESETS, ModelConfig, SynthConfig
 from lgnet.data.batch import NO_AUGMENT, Augment, make_batch
 from lgnet.data.sample import Sample
+from lgnet.finder import bundled
 from lgnet.model.network import LGNet
-from lgnet.predict import bundled
 from lgnet.synth.generate import BENCH_CONFIG, make_sample
 
 SEED = 0x2CA11B

@@ -8,6 +8,7 @@ import struct
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -58,8 +59,8 @@ def record(rights: list[Hand | None], lefts: list[Hand | None]) -> tuple[Recorde
 class Glb:
     """A small reader of animated GLB files: accessors, nodes, one animation's keys, skinning."""
 
-    WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
-    TYPES = {5126: "<f4", 5121: "u1", 5123: "<u2", 5125: "<u4"}
+    WIDTHS: ClassVar = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
+    TYPES: ClassVar = {5126: "<f4", 5121: "u1", 5123: "<u2", 5125: "<u4"}
 
     def __init__(self, path: Path):
         content = path.read_bytes()
@@ -255,7 +256,7 @@ def bvh_places(joints: list[tuple[str, int, np.ndarray, bool]], row: np.ndarray)
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_bvh_has_the_joints_where_they_were(side):
     hands = moving(side, 4, 9, slice(2, 8))
-    recorder, frames = record(*((hands, [None] * 9) if side == "right" else ([None] * 9, hands)))
+    recorder, _ = record(*((hands, [None] * 9) if side == "right" else ([None] * 9, hands)))
     text = io.StringIO()
     write_bvh(text, recorder, int(side == "left"), RATE)
     joints, motion, step = read_bvh(text.getvalue())

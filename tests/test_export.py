@@ -20,7 +20,7 @@ def test_the_detector_runs_for_any_number_of_pictures(tmp_path, capsys):
     path = tmp_path / "detector.onnx"
     assert main(["export", "--weights", "detector", "--out", str(path)]) == 0
     assert "cells" in capsys.readouterr().out
-    from lgnet.predict import load_finder
+    from lgnet.finder import load_finder
 
     finder = load_finder(torch.device("cpu"))
     assert finder is not None

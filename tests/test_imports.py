@@ -17,6 +17,8 @@ LAYERS = (
     {"losses", "metrics", "checkpoint", "confidence", "detect", "side", "place", "fit", "data", "synth"},
     {"data.ring", "data.registry", "data.refit", "data.check"},
     {"data.feed"},
+    {"people"},
+    {"finder"},
     {"predict", "tasks", "plots", "teach"},
     {"train", "train_state"},
     {"*"},  # what stands on predictions: outputs, pictures, evaluation, export, stream, ...
@@ -136,6 +138,9 @@ def test_heavy_and_optional_packages_stay_where_they_belong():
         if "websockets" in packages:
             assert name == "publish"
             assert "websockets" not in {i.split(".")[0] for i in imports(name, whole=False)}
+        if "yourdfpy" in packages:
+            assert name == "robot"
+            assert "yourdfpy" not in imports(name, whole=False)
         assert "numba" not in packages or name.startswith("synth") or name in ("penetration", "zbuffer"), name
         assert not packages & {"pickle", "torchvision"} or name == "safe_pickle", name
 

@@ -9,11 +9,12 @@ import torch
 from lgnet.checkpoint import save_weights
 from lgnet.config import MODELS
 from lgnet.detect import build_detector
+from lgnet.finder import Finder, bundled
 from lgnet.hand_model import hand_length, load_hand_model
 from lgnet.hands import Camera, TwoHands
 from lgnet.model.network import build_network
 from lgnet.place import place_hands
-from lgnet.predict import Finder, Model, assumed_camera, bundled, load
+from lgnet.predict import Model, assumed_camera, load
 from lgnet.side import build_side_net
 
 

@@ -120,7 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         package = (error.name or "").split(".")[0]
         if package in ("", "lgnet"):
             raise
-        complain(f'this command needs the package {package}; install it with: pip install "lgnet[train]"')
+        extra = "robot" if package == "yourdfpy" else "train"
+        complain(f'this command needs the package {package}; install it with: pip install "lgnet[{extra}]"')
     except (ValueError, OSError) as error:
         complain(_sentence(error))
     except KeyboardInterrupt:

@@ -59,6 +59,8 @@ def reconstruct(
     gestures: Annotated[str, arg(metavar="none|paper|FILE.py")] = "none",
     evidence: Annotated[str | None, arg(metavar="mediapipe|FILE")] = None,
     finder: Literal["lgnet", "mediapipe"] = "lgnet",
+    people: Literal["nearest", "all"] = "nearest",
+    tiles: Literal["auto", "off", "all"] = "auto",
 ) -> int:
     """Reconstruct the hands of pictures and videos.
 
@@ -83,6 +85,9 @@ def reconstruct(
         evidence: align the hands to 2D key points that you trust: mediapipe finds them, or a JSON file or folder of
             OpenPose's, RTMPose's or DWPose's; see docs/keypoints.md.
         finder: who finds the hands of pictures without boxes: lgnet itself, or MediaPipe.
+        people: whose hands: those of the person nearest to the camera, or of all (pictures only); see docs/outputs.md.
+        tiles: look for hands in tiles of a large picture too: auto, where nothing is found in the whole, and with --people
+            all; off; all.
     """
     from .outputs import parse_kinds
 
@@ -91,20 +96,11 @@ def reconstruct(
     check_film(frames, hand_length)
     kinds = None if save is None else parse_kinds(save)
     return _reconstruct(
-        inputs,
-        out,
-        weights,
-        device,
-        kinds,
-        intrinsics,
-        boxes,
-        frames,
-        smooth,
-        hand_length,
-        sequence,
-        gestures,
-        evidence,
-        finder,
+        *(inputs, out, weights, device, kinds, intrinsics, boxes, frames, smooth, hand_length, sequence, gestures),
+        evidence=evidence,
+        finder=finder,
+        everyone=people == "all",
+        tiles=tiles,
     )
 
 
@@ -124,6 +120,8 @@ def _reconstruct(
     evidence: str | None = None,
     finder: Literal["lgnet", "mediapipe"] = "lgnet",
     say: bool = False,
+    everyone: bool = False,
+    tiles: Literal["auto", "off", "all"] = "auto",
 ) -> int:
     """Everything that can be wrong with the call is looked at before the weights are read."""
     from . import reconstruct as work
@@ -131,6 +129,8 @@ def _reconstruct(
 
     items = expand_inputs(inputs, out, sequence)
     work.check_outputs(items, out, kinds)
+    if everyone and any(item.moving for item in items):
+        raise UsageError("--people all is for pictures; in a video the nearest pair is followed")
     camera = None if intrinsics is None else work.camera_from_intrinsics(intrinsics)
     given = None if boxes is None else work.read_boxes(boxes, items)
     wanted: Sequence[Any] = ()
@@ -155,6 +155,10 @@ def _reconstruct(
         model = replace(model, hand_length=hand_length / 1000)
     if finder == "mediapipe":
         model = replace(model, finder=mediapipe)
+    elif isinstance(model.finder, predict.Finder) and tiles != "auto":
+        model = replace(model, finder=replace(model.finder, tiles=tiles))
+    if everyone:
+        model = replace(model, everyone=True)
     summary = work.reconstruct(model, items, out, kinds, camera, given, frames, smooth, wanted, source)
     if say:
         for path in summary.written:

@@ -24,7 +24,7 @@ def retarget(
     out: Annotated[str, arg(metavar="FILE.csv|json")],
     side: Literal["auto", "right", "left"] = "auto",
     links: Annotated[tuple[str, ...], arg(metavar="FINGER=LINK ...")] = (),
-    axes: Annotated[tuple[str, str] | None, arg(metavar="FINGERS PALM")] = None,
+    axes: Annotated[str | None, arg(metavar="FINGERS,PALM")] = None,
     scale: Annotated[float | None, arg(metavar="X")] = None,
 ) -> int:
     """Joint angles of a robot hand that follows the hand of a result; needs pip install 'lgnet[robot]'.
@@ -38,8 +38,8 @@ def retarget(
         side: which hand to follow; auto: the one that the robot's names tell, else the right one.
         links: the robot's fingertips, as thumb=thumb_tip index=ff_tip, and its wrist, as wrist=palm; those left out are
             guessed from the links' names.
-        axes: where the robot's fingers point and where its palm looks when it is open, in its wrist's frame, as +z -y;
-            without it that is found from its joints.
+        axes: where the robot's fingers point and where its palm looks when it is open, in its wrist's frame, as +z,-y
+            (write --axes=-z,+x where it begins with -); without it that is found from its joints.
         scale: size of the robot's hand over a mean person's; without it by the distances from wrist to fingertips.
     """
     from . import robot as work
@@ -49,6 +49,7 @@ def retarget(
         raise UsageError(f"--out ends in .csv or .json, not {Path(out).name}")
     if scale is not None and not 0.05 <= scale <= 20:
         raise UsageError(f"--scale is from 0.05 to 20, not {scale:g}")
+    looks = None if axes is None else parse_axes(axes)
     hand = work.load_robot(urdf, dict(_pair(text) for text in links))
     chosen = (hand.side or "right") if side == "auto" else side
     fit, frames, last = None, [], None
@@ -57,7 +58,7 @@ def retarget(
         if entry is None:
             continue
         if fit is None:
-            fit = work.fit_frames(hand, chosen, None if axes is None else parse_axes(axes), scale, model)
+            fit = work.fit_frames(hand, chosen, looks, scale, model)
         last, error = work.solve(hand, work.targets(hand, fit, entry), last)
         frames.append({"frame": index, "time": time, "angles": last.tolist(), "error_mm": 1000 * error})
     if fit is None:
@@ -100,8 +101,8 @@ def _pair(text: str) -> tuple[str, str]:
     return finger, link
 
 
-def parse_axes(texts: tuple[str, str]) -> np.ndarray:
-    """(2, 3) unit vectors of `+z`, `-y` and the like.
+def parse_axes(text: str) -> np.ndarray:
+    """(2, 3) unit vectors of `+z,-y` and the like.
 
     Raises:
         UsageError: they are not such, or along one line.
@@ -109,13 +110,12 @@ def parse_axes(texts: tuple[str, str]) -> np.ndarray:
     import numpy as np
 
     rows = []
-    for text in texts:
-        sign, name = (-1.0, text[1:]) if text.startswith("-") else (1.0, text.removeprefix("+"))
-        if name not in ("x", "y", "z"):
-            raise UsageError(f"--axes takes two of +x, -x, +y, -y, +z and -z, not {text!r}")
-        rows.append(sign * np.eye(3)["xyz".index(name)])
-    if abs(rows[0] @ rows[1]) > 0.5:
-        raise UsageError(f"--axes takes two directions square to each other, not {' '.join(texts)}")
+    for word in text.split(","):
+        name = word.strip().removeprefix("+").removeprefix("-")
+        if name in ("x", "y", "z"):
+            rows.append((-1.0 if "-" in word else 1.0) * np.eye(3)["xyz".index(name)])
+    if len(rows) != 2 or len(text.split(",")) != 2 or abs(rows[0] @ rows[1]) > 0.5:
+        raise UsageError(f"--axes takes two of +x, -x, +y, -y, +z, -z that are square to each other, not {text!r}")
     return np.stack(rows)
 
 

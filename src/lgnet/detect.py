@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -19,6 +20,8 @@ from torch.nn import functional as F
 
 from .config import DetectorConfig
 from .geometry import iou
+
+Tiles = Literal["auto", "off", "all"]
 
 STRIDE = 8
 PLACE_THRESHOLD = 0.1
@@ -35,6 +38,9 @@ SIDE_WEIGHT = 0.6
 """How much the side counts against that: the side network is surer of itself than it is right."""
 SAME_PLACE = 0.5
 """Places that overlap (IoU) more than this are one, unless the side network sees two hands there."""
+INSIDE = 0.7
+"""Of places found in tiles of several sizes, those that lie in one another with this part of their area are one."""
+TILES_AT_ONCE = 16
 OTHER_THRESHOLD = 0.5
 """How sure the side network must be of another hand over a place."""
 
@@ -188,26 +194,94 @@ def letterbox_boxes(image: np.ndarray, boxes: np.ndarray, size: int) -> tuple[np
     return out, moved.astype(np.float32)
 
 
-def find_places(detector: Detector, image: np.ndarray, most: int = 4) -> list[Place]:
+def find_places(detector: Detector, image: np.ndarray, most: int = 4, tiles: Tiles = "auto") -> list[Place]:
     """Places of a picture (H, W, 3) uint8 RGB that may hold a hand, the best first, boxes in its pixels.
 
-    The whole picture is looked at first; where nothing is found and the picture is large, four overlapping quarters.
-    Then once more, closer, at what surrounds the places found: hands that overlap come apart, small ones grow.
+    The whole picture is looked at first; where nothing is found and the picture is large, four overlapping quarters, and
+    ever smaller tiles until something is found. Then once more, closer, at what surrounds the places found: hands that
+    overlap come apart, small ones grow.
+
+    Args:
+        detector: in eval mode.
+        image: the picture.
+        most: how many places.
+        tiles: "off": never look at quarters or tiles; "all": look at all tiles, whatever was found before.
     """
     found = _look(detector, [image])[0]
-    if max((p.score for p in found), default=0) < STRONG and min(image.shape[:2]) >= 2 * detector.config.size:
-        tiles, corners = _quarters(image)
-        found = [p for corner, places in zip(corners, _look(detector, tiles)) for p in _shifted(places, corner)]
+    large = tiles != "off" and min(image.shape[:2]) >= 2 * detector.config.size
+    if tiles == "all" and large:
+        found += [p for side in tile_sides(image, detector.config.size) for p in look_at_tiles(detector, image, side)]
+        return _apart(found, nested=True)[:most]
+    if large and max((p.score for p in found), default=0) < STRONG:
+        corners, parts = _quarters(image)
+        found = [p for corner, places in zip(corners, _look(detector, parts)) for p in _shifted(places, corner)]
+        for side in tile_sides(image, detector.config.size)[1:]:
+            if max((p.score for p in found), default=0) >= STRONG:
+                break
+            found += look_at_tiles(detector, image, side)
     strong = [p.box for p in found if p.score > STRONG]
     if strong:
         part, corner = _surroundings(image, np.stack(strong))
         found = found + _shifted(_look(detector, [part])[0], corner)
-    found.sort(key=lambda p: -p.score)
+    return _apart(found)[:most]
+
+
+def _apart(places: Sequence[Place], nested: bool = False) -> list[Place]:
+    """The places with a score of some size, best first; of those that overlap much the best, with `nested` of those that lie
+    in one another too.
+    """
     kept: list[Place] = []
-    for place in found:
-        if place.score >= PLACE_THRESHOLD and all(iou(place.box, other.box) < SAME_PLACE for other in kept):
+    for place in sorted(places, key=lambda p: -p.score):
+        same = (
+            iou(place.box, other.box) >= SAME_PLACE or (nested and _shared(place.box, other.box) > INSIDE)
+            for other in kept
+        )
+        if place.score >= PLACE_THRESHOLD and not any(same):
             kept.append(place)
-    return kept[:most]
+    return kept
+
+
+def _shared(a: np.ndarray, b: np.ndarray) -> float:
+    """Which part of the smaller box lies in the other."""
+    sides = np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2])
+    return float(np.maximum(sides, 0).prod() / min(a[2:].prod(), b[2:].prod()))
+
+
+def tile_sides(image: np.ndarray, size: int) -> list[int]:
+    """Sides of the tiles a picture is looked at in: a half, a quarter, ... of its longer side, no less than twice `size`."""
+    sides = [max(image.shape[:2]) // 2]
+    while sides[-1] >= 4 * size:
+        sides.append(sides[-1] // 2)
+    return sides
+
+
+def look_at_tiles(detector: Detector, image: np.ndarray, side: int) -> list[Place]:
+    """Places found in square tiles that overlap by a third at least; hands that a tile cuts are left to the next one."""
+    height, width = image.shape[:2]
+    step = side - side // 3
+
+    def starts(length: int) -> list[int]:
+        count = max(1, -(-(length - side // 3) // step))
+        return [round(v) for v in np.linspace(0, max(length - side, 0), count)]
+
+    corners = [(x, y) for y in starts(height) for x in starts(width)]
+    found = []
+    for first in range(0, len(corners), TILES_AT_ONCE):
+        some = corners[first : first + TILES_AT_ONCE]
+        parts = [image[y : y + side, x : x + side] for x, y in some]
+        for (x, y), part, places in zip(some, parts, _look(detector, parts)):
+            low = np.array([0 if x else -np.inf, 0 if y else -np.inf])
+            high = np.array(
+                [
+                    np.inf if end >= whole else length
+                    for end, whole, length in ((x + side, width, part.shape[1]), (y + side, height, part.shape[0]))
+                ]
+            )
+            for place in places:
+                slack = 0.1 * place.box[2:]
+                if (place.box[:2] > low - slack).all() and (place.box[:2] + place.box[2:] < high + slack).all():
+                    found += _shifted([place], (x, y))
+    return found
 
 
 def hidden_places(places: Sequence[Place], others: Sequence[tuple[float, np.ndarray] | None]) -> list[Place]:
@@ -248,18 +322,27 @@ def choose_sides(
     """
     if not places:
         return []
-    sides = np.maximum(sides, 1e-4)
-    hand = sides[:, :2].sum(1)
-    score = np.array([place.score for place in places])
-    lean = sides[:, :2] / hand[:, None]
-    is_hand = np.log(score / hand_threshold) + HAND_WEIGHT * np.log(hand / (1.02 - hand))
-    evidence = is_hand[:, None] + side_weight * np.log(lean / 0.5)
+    evidence, confidence = side_evidence(places, sides, hand_threshold, side_weight)
     rows = range(len(places))
     options: list[tuple[float, list[tuple[int, int]]]] = [(0.0, [])]
     options += [(evidence[p, side], [(p, side)]) for p in rows for side in (0, 1)]
     options += [(evidence[r, 0] + evidence[left, 1], [(r, 0), (left, 1)]) for r in rows for left in rows if r != left]
     best = max(options, key=lambda option: option[0])[1]
-    return [Detection(side, float(score[p] * hand[p] * lean[p, side]), places[p].box) for p, side in best]
+    return [Detection(side, float(confidence[p, side]), places[p].box) for p, side in best]
+
+
+def side_evidence(
+    places: Sequence[Place], sides: np.ndarray, hand_threshold: float, side_weight: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(P, 2) what speaks for each place being a right hand, a left hand (above 0: more for than against), see
+    `choose_sides`; and (P, 2) how sure that is, 0..1.
+    """
+    sides = np.maximum(sides, 1e-4)
+    hand = sides[:, :2].sum(1)
+    score = np.array([place.score for place in places])
+    lean = sides[:, :2] / hand[:, None]
+    is_hand = np.log(score / hand_threshold) + HAND_WEIGHT * np.log(hand / (1.02 - hand))
+    return is_hand[:, None] + side_weight * np.log(lean / 0.5), (score * hand)[:, None] * lean
 
 
 def _look(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Place]]:
@@ -287,8 +370,8 @@ def _surroundings(image: np.ndarray, boxes: np.ndarray, grow: float = 1.5) -> tu
     return image[y0:y1, x0:x1], (x0, y0)
 
 
-def _quarters(image: np.ndarray) -> tuple[list[np.ndarray], list[tuple[int, int]]]:
+def _quarters(image: np.ndarray) -> tuple[list[tuple[int, int]], list[np.ndarray]]:
     height, width = image.shape[:2]
     h, w = int(height * 0.6), int(width * 0.6)
     corners = [(x, y) for y in (0, height - h) for x in (0, width - w)]
-    return [image[y : y + h, x : x + w] for x, y in corners], corners
+    return corners, [image[y : y + h, x : x + w] for x, y in corners]

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from .checkpoint import load_network
 from .config import to_dict
+from .finder import bundled, load_finder
 from .model.network import LGNet
 from .model.records import Inputs
-from .predict import bundled, load_finder
 
 OPSET = 20
 TOLERANCE = 1e-3

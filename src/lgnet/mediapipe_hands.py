@@ -73,7 +73,7 @@ class MediaPipeHands:
         return self.see(image)
 
     def detections(self, image: np.ndarray, K: np.ndarray) -> list[Detection]:
-        """As `predict.Finder` has it: at most one right and one left hand, in boxes of whole hands."""
+        """As `finder.Finder` has it: at most one right and one left hand, in boxes of whole hands."""
         found = self.see(image)
         pair = choose_sides(found, [None] * len(found), (None, None))
         hands = [(side, choice.points) for side, choice in enumerate(pair) if choice is not None]

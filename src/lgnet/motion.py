@@ -46,7 +46,7 @@ class Rest:
 
     def vertices(self) -> np.ndarray:
         """(V, 3) metres: the mesh at rest, the wrist at 0, that the joints' turns carry nearest to all meshes seen."""
-        centres, points = _rest_joints(self.model, self.betas / self.count)
+        _, points = _rest_joints(self.model, self.betas / self.count)
         apart = self.square + 1e-9 * self.count * np.eye(3)
         return np.linalg.solve(apart, self.moved[..., None])[..., 0] * self.length() - points[0]
 

@@ -208,11 +208,13 @@ def to_glb(hands: TwoHands) -> bytes:
 
 
 def glb_chunk(kind: bytes, content: bytes, padding: bytes) -> bytes:
+    """A chunk of a GLB file, padded to 4 bytes."""
     content += padding * (-len(content) % 4)
     return struct.pack("<I4s", len(content), kind) + content
 
 
 def glb_material(side: str) -> dict[str, Any]:
+    """The side's colour as a material of glTF."""
     red, green, blue = ((channel / 255) ** 2.2 for channel in visualize.COLOURS[side])  # glTF's factors are linear
     surface = {"baseColorFactor": [red, green, blue, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.7}
     return {"name": side, "pbrMetallicRoughness": surface, "doubleSided": True}  # the mesh is open at the wrist

@@ -6,32 +6,33 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
 from . import __version__
-from .checkpoint import load_network, load_state, load_weights
+from .checkpoint import load_network
 from .confidence import Calibration, features, from_meta
-from .config import DetectorConfig, ModelConfig, SideConfig
+from .config import ModelConfig
 from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
 from .data.sample import project
-from .detect import Detection, Detector, Place, build_detector, choose_sides, find_places, hidden_places
+from .detect import Detection
+from .finder import Finder, FindsHands, bundled, load_finder
 from .hand_model import HandModel, hand_length, load_hand_model
 from .hands import SIDES, WRIST, Camera, Hand, TwoHands
 from .model.network import LGNet
 from .model.records import Inputs, Output
 from .place import place_hands
-from .side import SideNet, build_side_net, look_at_places
 
 ASSUMED_FIELD_OF_VIEW = 60.0
 """Degrees along the picture's longer side, where nothing is known of the camera."""
 LEAST_PRESENCE = 0.2
 """A found hand is dropped where the hand network's own presence of that side is below this."""
+PERSON_SCORE = 0.3
+"""Where all people are asked for, those are left out none of whose hands scores so much, but for the surest."""
 BUNDLED = "lgnet-mobile"
 
 
@@ -47,26 +48,6 @@ class View:
 
 
 @dataclass(frozen=True)
-class Finder:
-    """What finds hands in a picture where no boxes are given."""
-
-    detector: Detector
-    side_net: SideNet
-
-    def detections(self, image: np.ndarray, K: np.ndarray) -> list[Detection]:
-        """At most one right and one left hand of a picture (H, W, 3) uint8 RGB; K (4,) of its camera."""
-        return choose_sides(*find_sides(self, image, K))
-
-
-class FindsHands(Protocol):
-    """`Finder`, or anything like it."""
-
-    def detections(self, image: np.ndarray, K: np.ndarray) -> list[Detection]:
-        """As `Finder.detections`."""
-        ...
-
-
-@dataclass(frozen=True)
 class Model:
     """Networks ready to run; call it with a picture."""
 
@@ -79,6 +60,8 @@ class Model:
     """Metres, see `hand_model.hand_length`: both hands are made so long; None: as the network thinks they are."""
     calibration: Calibration | None = None
     """What makes expected errors of the network's output; None: nobody fitted any to these weights."""
+    everyone: bool = False
+    """Results of pictures hold all people's hands (`TwoHands.people`), not only those of the nearest."""
 
     def __call__(self, image: Any) -> TwoHands:
         """The hands of one picture: an array (H, W, 3) uint8 RGB, a PIL image, or a path.
@@ -121,6 +104,8 @@ class Model:
         """
         _check(image)
         camera = camera or assumed_camera(*_size(image))
+        if boxes is None and self.everyone:
+            return _named(self._everyone(image, camera), file)
         if boxes is None:
             return self.look(self.find(image, camera), file)
         there = np.ones(2, bool) if given is None else np.asarray(given, bool)
@@ -149,6 +134,18 @@ class Model:
         if self.finder is None:
             raise ValueError("there are no weights to find hands with, so boxes must be given")
         return _as_view(image, camera, self.finder.detections(image, camera.K))
+
+    def _everyone(self, image: np.ndarray, camera: Camera) -> TwoHands:
+        """The nearest pair, with all people's in `people`."""
+        if not isinstance(self.finder, Finder):
+            raise ValueError("all people's hands are found by lgnet's own finder only")
+        views = [_as_view(image, camera, person) for person in self.finder.everyone(image, camera.K)]
+        people = [hands for hands in self._look_twice(views) if hands.hands]
+        sure = [max(hand.score for hand in hands.hands) for hands in people]
+        people = [hands for hands, score in zip(people, sure) if score >= min(PERSON_SCORE, max(sure))]
+        people.sort(key=lambda hands: min(float(hand.translation[2]) for hand in hands.hands))
+        nothing = TwoHands(None, None, *_size(image), camera, model=self._says())
+        return replace(people[0] if people else nothing, people=tuple(people))
 
     def _look_twice(self, views: list[View]) -> list[TwoHands]:
         """Crop by the found boxes, then once more halfway to the boxes of the meshes that were seen.
@@ -279,19 +276,6 @@ class Model:
         return {"weights": self.name, "hand_model": self.config.hand_model, "version": __version__}
 
 
-def find_sides(finder: Finder, image: np.ndarray, K: np.ndarray) -> tuple[list[Place], np.ndarray]:
-    """P places that may hold a hand, and (P, 3) how likely each is a right hand, a left hand, none."""
-    places = find_places(finder.detector, image)
-    if not places:
-        return [], np.zeros((0, 3))
-    sides, others = look_at_places(finder.side_net, image, [place.box for place in places], K)
-    hidden = hidden_places(places, others)
-    if hidden:
-        more, _ = look_at_places(finder.side_net, image, [place.box for place in hidden], K)
-        places, sides = [*places, *hidden], np.concatenate([sides, more])
-    return places, sides
-
-
 def load(weights: str = BUNDLED, device: str = "auto") -> Model:
     """Networks ready to run.
 
@@ -308,43 +292,6 @@ def load(weights: str = BUNDLED, device: str = "auto") -> Model:
     models = tuple(load_hand_model(config.hand_model, side) for side in ("right", "left"))
     name = str(meta.get("name", Path(path).stem))
     return Model(network, config, load_finder(place), models, name, calibration=from_meta(meta, place))  # type: ignore[arg-type]
-
-
-def load_finder(
-    device: torch.device, detector: str | Path | None = None, sides: str | Path | None = None
-) -> Finder | None:
-    """Detector and side network of these files, else the bundled ones, in eval mode; None where the package has none.
-
-    Raises:
-        ValueError: a file is damaged or of another architecture.
-    """
-    detector_path, side_path = Path(detector or _bundled_file("detector")), Path(sides or _bundled_file("sides"))
-    if not (detector_path.is_file() and side_path.is_file()):
-        return None
-    values, state, _ = load_weights(detector_path, kind="detector")
-    detector_net = build_detector(DetectorConfig(**{**values, "widths": tuple(values["widths"])}))
-    load_state(detector_net, state, detector_path)
-    values, state, _ = load_weights(side_path, kind="sides")
-    side_net = build_side_net(SideConfig(**values))
-    load_state(side_net, state, side_path)
-    return Finder(detector_net.to(device).eval(), side_net.to(device).eval())
-
-
-def bundled(name: str) -> str:
-    """The path of weights that come with the package.
-
-    Raises:
-        ValueError: there are none of this name.
-    """
-    file = _bundled_file(name)
-    if not file.is_file():
-        names = sorted(f.stem for f in file.parent.glob("*.safetensors") if f.stem not in ("detector", "sides"))
-        raise ValueError(f"there are no weights {name!r}; give a path, or one of: {', '.join(names) or 'none bundled'}")
-    return str(file)
-
-
-def _bundled_file(name: str) -> Path:
-    return Path(str(resources.files("lgnet"))) / "weights" / f"{name}.safetensors"
 
 
 def assumed_camera(width: int, height: int) -> Camera:
@@ -407,7 +354,8 @@ def _device(name: str) -> torch.device:
 
 def fingerprint(model: Model) -> str:
     """SHA-256 of all weights that a model's answers depend on, in hexadecimal."""
-    networks = [model.network, *([model.finder.detector, model.finder.side_net] if model.finder else [])]
+    finder = [model.finder.detector, model.finder.side_net] if isinstance(model.finder, Finder) else []
+    networks = [model.network, *finder]
     total = hashlib.sha256()
     for name, value in ((key, value) for network in networks for key, value in network.state_dict().items()):
         total.update(name.encode() + value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())

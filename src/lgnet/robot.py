@@ -8,6 +8,7 @@ Gauss-Newton steps projected on the limits, from the last frame's answer. The UR
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -105,6 +106,7 @@ def load_robot(path: str | Path, links: Mapping[str, str] | None = None) -> Robo
     """
     import yourdfpy
 
+    logging.getLogger("yourdfpy").setLevel(logging.CRITICAL)  # what is wrong is said below
     if not Path(path).is_file():
         raise ValueError(f"the robot's file {path} does not exist; check the name")
     try:

@@ -1,0 +1,103 @@
+"""Finding hands: places that may hold one, which hand each is, and whose they are.
+
+The detector says where, the side network which; `people` decides for all places of a picture together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from .checkpoint import load_state, load_weights
+from .config import DetectorConfig, SideConfig
+from .detect import Detection, Detector, Place, Tiles, build_detector, find_places, hidden_places
+from .people import MOST, group, nearest_pair
+from .side import SideNet, build_side_net, look_at_places
+
+
+@dataclass(frozen=True)
+class Finder:
+    """What finds hands in a picture where no boxes are given."""
+
+    detector: Detector
+    side_net: SideNet
+    tiles: Tiles = "auto"
+    """See `detect.find_places`."""
+
+    def detections(self, image: np.ndarray, K: np.ndarray) -> list[Detection]:
+        """At most one right and one left hand, the nearest pair, of a picture (H, W, 3) uint8 RGB; K (4,) of its camera."""
+        return nearest_pair(*find_sides(self, image, K, tiles=self.tiles))
+
+    def everyone(self, image: np.ndarray, K: np.ndarray) -> list[list[Detection]]:
+        """The hands of each person, the largest first; in tiles too, unless they are off."""
+        tiles: Tiles = "all" if self.tiles == "auto" else self.tiles
+        people = group(*find_sides(self, image, K, MOST, tiles))
+        return [[hand for hand in person if hand is not None] for person in people]
+
+
+class FindsHands(Protocol):
+    """`Finder`, or anything like it."""
+
+    def detections(self, image: np.ndarray, K: np.ndarray) -> list[Detection]:
+        """As `Finder.detections`."""
+        ...
+
+
+def find_sides(
+    finder: Finder, image: np.ndarray, K: np.ndarray, most: int = 4, tiles: Tiles = "auto"
+) -> tuple[list[Place], np.ndarray]:
+    """P places that may hold a hand, and (P, 3) how likely each is a right hand, a left hand, none; `most`, `tiles`: see
+    `detect.find_places`.
+    """
+    places = find_places(finder.detector, image, most, tiles)
+    if not places:
+        return [], np.zeros((0, 3))
+    sides, others = look_at_places(finder.side_net, image, [place.box for place in places], K)
+    hidden = hidden_places(places, others)
+    if hidden:
+        more, _ = look_at_places(finder.side_net, image, [place.box for place in hidden], K)
+        places, sides = [*places, *hidden], np.concatenate([sides, more])
+    return places, sides
+
+
+def load_finder(
+    device: torch.device, detector: str | Path | None = None, sides: str | Path | None = None
+) -> Finder | None:
+    """Detector and side network of these files, else the bundled ones, in eval mode; None where the package has none.
+
+    Raises:
+        ValueError: a file is damaged or of another architecture.
+    """
+    detector_path, side_path = Path(detector or bundled_file("detector")), Path(sides or bundled_file("sides"))
+    if not (detector_path.is_file() and side_path.is_file()):
+        return None
+    values, state, _ = load_weights(detector_path, kind="detector")
+    detector_net = build_detector(DetectorConfig(**{**values, "widths": tuple(values["widths"])}))
+    load_state(detector_net, state, detector_path)
+    values, state, _ = load_weights(side_path, kind="sides")
+    side_net = build_side_net(SideConfig(**values))
+    load_state(side_net, state, side_path)
+    return Finder(detector_net.to(device).eval(), side_net.to(device).eval())
+
+
+def bundled(name: str) -> str:
+    """The path of weights that come with the package.
+
+    Raises:
+        ValueError: there are none of this name.
+    """
+    file = bundled_file(name)
+    if not file.is_file():
+        names = sorted(f.stem for f in file.parent.glob("*.safetensors") if f.stem not in ("detector", "sides"))
+        raise ValueError(f"there are no weights {name!r}; give a path, or one of: {', '.join(names) or 'none bundled'}")
+    return str(file)
+
+
+def bundled_file(name: str) -> Path:
+    """Where weights of this name lie, if they come with the package."""
+    return Path(str(resources.files("lgnet"))) / "weights" / f"{name}.safetensors"

@@ -1,0 +1,94 @@
+"""Several people in view: which hands belong together, and which pair is the nearest.
+
+Nothing is known of the arms, so pairs are told by distance in hand sizes, by size, by side, and by order: people who face
+the camera have their right hand to the left of their left one in the picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from .detect import HAND_THRESHOLD, SIDE_WEIGHT, Detection, Place, choose_sides, side_evidence
+
+TOGETHER = 1.0
+"""What two hands of a pair gain by being one, against log odds of the places' evidence."""
+APART = 0.2
+"""What each hand size between the two middles takes from that."""
+UNLIKE = 1.5
+"""What the log of their sizes' ratio takes."""
+CROSSED = 0.4
+"""What it takes that the right hand is to the right."""
+FARTHER = 0.5
+"""Others' hands are farther away for certain where they are smaller than this times the nearest pair's: fists look that
+much smaller than open hands at the same distance."""
+MOST = 12
+"""Hands of a picture that are grouped, the best first."""
+
+Person = tuple[Detection | None, Detection | None]  # right, left; not both None
+
+
+def group(places: Sequence[Place], sides: np.ndarray, hand_threshold: float = HAND_THRESHOLD) -> list[Person]:
+    """The people whose hands these places are, the largest hand first: the choice of pairs, single hands and sides whose
+    sum of evidence is greatest.
+
+    Args:
+        places: from `detect.find_places`.
+        sides: (len(places), 3) from `side.look_at_places`: right, left, none.
+        hand_threshold: see `detect.HAND_THRESHOLD`.
+    """
+    if not places:
+        return []
+    evidence, confidence = side_evidence(places, sides, hand_threshold, SIDE_WEIGHT)
+    order = [int(i) for i in np.argsort(-evidence.max(1), kind="stable") if evidence[i].max() > 0][:MOST]
+    boxes = np.array([places[i].box for i in order]).reshape(-1, 4)
+    middle, size = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:].max(1, initial=1.0)
+
+    def pair(right: int, left: int) -> float:
+        mean = np.sqrt(size[right] * size[left])
+        gain = TOGETHER - APART * np.linalg.norm(middle[right] - middle[left]) / mean
+        gain -= UNLIKE * abs(np.log(size[right] / size[left])) + CROSSED * (middle[right, 0] > middle[left, 0])
+        return float(gain + evidence[order[right], 0] + evidence[order[left], 1])
+
+    @cache
+    def best(taken: int) -> tuple[float, tuple[tuple[int, int], ...]]:
+        first = next((i for i in range(len(order)) if not taken >> i & 1), None)
+        if first is None:
+            return 0.0, ()
+        rest = best(taken | 1 << first)
+        side = int(evidence[order[first], 1] > evidence[order[first], 0])
+        alone = (first, -1) if side == 0 else (-1, first)
+        options: list[tuple[float, tuple[tuple[int, int], ...]]]
+        options = [(float(evidence[order[first]].max()) + rest[0], (alone, *rest[1]))]
+        for other in range(first + 1, len(order)):
+            if not taken >> other & 1:
+                rest = best(taken | 1 << first | 1 << other)
+                for right, left in ((first, other), (other, first)):
+                    options.append((pair(right, left) + rest[0], ((right, left), *rest[1])))
+        return max(options, key=lambda option: option[0])
+
+    def hand(index: int, side: int) -> Detection | None:
+        return None if index < 0 else Detection(side, float(confidence[order[index], side]), places[order[index]].box)
+
+    people = [(hand(right, 0), hand(left, 1)) for right, left in best(0)[1]]
+    return sorted(people, key=_size, reverse=True)
+
+
+def _size(person: Person) -> float:
+    return max(float(hand.box[2:].max()) for hand in person if hand is not None)
+
+
+def nearest_pair(places: Sequence[Place], sides: np.ndarray) -> list[Detection]:
+    """At most one right and one left hand, as `detect.choose_sides` has them, without those of people farther away.
+
+    Only where the largest hands are a pair are smaller ones others': a single one's fellow may look small.
+    """
+    people = group(places, sides)
+    if len(people) < 2 or None in people[0]:
+        return choose_sides(places, sides)
+    least = FARTHER * _size(people[0])
+    far = [hand.box for person in people[1:] if _size(person) < least for hand in person if hand is not None]
+    keep = [i for i, place in enumerate(places) if not any(place.box is box for box in far)]
+    return choose_sides([places[i] for i in keep], sides[keep])
