@@ -155,7 +155,7 @@ def _reconstruct(
         model = replace(model, hand_length=hand_length / 1000)
     if finder == "mediapipe":
         model = replace(model, finder=mediapipe)
-    elif isinstance(model.finder, predict.Finder) and tiles != "auto":
+    elif tiles != "auto" and isinstance(model.finder, predict.Finder):
         model = replace(model, finder=replace(model.finder, tiles=tiles))
     if everyone:
         model = replace(model, everyone=True)
