@@ -1,5 +1,6 @@
 """ONNX files say what the networks say, of batches they were not traced with, and are refused where they do not."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -78,3 +79,10 @@ def test_what_is_wrong_is_said_in_a_sentence(options, said, capsys, tmp_path, mo
     assert main(["export", *options]) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_named_with_its_extra(capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert main(["export", "--weights", "detector", "--out", str(tmp_path / "a.onnx")]) == 2
+    said = capsys.readouterr().err
+    assert "onnxscript" in said and "lgnet[export]" in said

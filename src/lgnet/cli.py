@@ -29,6 +29,14 @@ from .config import PRESETS, RESUMABLE, TrainConfig, read_run
 DEFAULT_PRESET = "lgnet-mobile"
 DESCRIPTION = "Two 3D hand meshes from one ordinary picture. `lgnet COMMAND --help` says more of each command."
 
+EXTRAS = {
+    **dict.fromkeys(("ijson", "scipy"), "data"),
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export"),
+    "websockets": "stream",
+    "yourdfpy": "robot",
+}
+"""What to install for a package that is missing; else the extra train."""
+
 Preset = Annotated[str, arg(metavar="{" + ",".join(PRESETS) + "}")]
 
 
@@ -120,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         package = (error.name or "").split(".")[0]
         if package in ("", "lgnet"):
             raise
-        extra = "robot" if package == "yourdfpy" else "train"
+        extra = EXTRAS.get(package, "train")
         complain(f'this command needs the package {package}; install it with: pip install "lgnet[{extra}]"')
     except (ValueError, OSError) as error:
         complain(_sentence(error))

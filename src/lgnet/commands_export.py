@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from .commands import UsageError, Weights
+from .commands import Weights
 
 
 def export(out: Annotated[str, arg(metavar="FILE.onnx")], weights: Weights = "lgnet-mobile") -> int:
@@ -18,14 +18,6 @@ def export(out: Annotated[str, arg(metavar="FILE.onnx")], weights: Weights = "lg
         out: the file to write.
         weights: bundled weights by name, detector and sides too, or a checkpoint by path.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f'this needs the package {error.name}; install it with: pip install "lgnet[export]"'
-        ) from error
     from . import export as work
 
     done = work.export(weights, out)

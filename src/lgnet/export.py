@@ -102,6 +102,7 @@ def export(weights: str, out: str | Path) -> Exported:
         ModuleNotFoundError: onnx, onnxscript or onnxruntime is missing.
     """
     import onnx
+    import onnxruntime  # noqa: F401
     import onnxscript  # noqa: F401  # torch asks for it, less clearly
 
     path = Path(out)
