@@ -7,7 +7,7 @@ import pytest
 from scripted import Scripted
 from test_outputs import hand
 
-from lgnet.follow import GROWTH, LONGEST_WAIT, WAIT_FOR_OTHER, Following, follow, mesh_box, next_box
+from lgnet.follow import GROWTH, LONGEST_WAIT, WAIT_FOR_OTHER, Following, Track, _votes, follow, mesh_box, next_box
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
 
 CAMERA = Camera(100, 100, 100, 75)
@@ -101,6 +101,25 @@ def test_hands_that_move_keep_their_sides_through_a_crossing():
         world.crossed = False
         step = world.step()
         assert middle(step.hands.right) == world.places[0] and middle(step.hands.left) == world.places[1]
+
+
+def test_a_long_mistake_comes_right_soon_once_the_looks_say_so():
+    world = World()
+    world.crossed = True
+    assert all(middle(step.hands.right) == NEAR for step in world.run(60))
+    world.crossed = False
+    steps = world.run(LONGEST_WAIT + 20)  # the next look may be as far away as the longest wait
+    assert middle(steps[-1].hands.right) == FAR and middle(steps[-1].hands.left) == NEAR
+
+
+def test_what_a_look_says_of_one_hand_holds_for_the_other():
+    """The detector sees only the left hand and takes it for the right one: that speaks against both hands' sides."""
+    two = (Track(np.zeros(4), 5, 1.0), Track(np.zeros(4), 5, 1.5))
+    assert _votes(two, [1, None], [0.5, 0.0]) == [0.5, 1.0]
+    assert _votes(two, [0, None], [0.5, 0.0]) == [1.5, 2.0]
+    assert _votes(two, [0, 1], [0.25, 0.5]) == [1.25, 2.0]
+    assert _votes(two, [None, None], [0.0, 0.0]) == [1.0, 1.5]
+    assert _votes((two[0], None), [0, None], [0.5, 0.0]) == [1.5, 0.0]
 
 
 def test_one_wrong_look_changes_nothing():

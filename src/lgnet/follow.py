@@ -36,8 +36,8 @@ LONGEST_WAIT = 15
 """Frames between two looks of the detector while both hands are followed; after a loss or a find it starts at 1."""
 WAIT_FOR_OTHER = 5
 """The same while only one hand is followed."""
-MOST_VOTES = 4.0
-"""Votes for a side do not grow beyond this, so that a mistake can be outvoted."""
+MOST_VOTES = 2.0
+"""Votes for a side do not grow beyond this, so that a mistake can be outvoted by a few looks."""
 JUMP = 1.0
 """A hand whose middle moved by more than this many boxes, or whose size changed by e to this power, was lost."""
 
@@ -164,7 +164,7 @@ def _judge(
             found = model.look(view, file)
             hands, tracks, fresh = _merge(seen, kept, (found.right, found.left))
     longest = WAIT_FOR_OTHER if None in hands else LONGEST_WAIT
-    pause = 1 if lost or any(fresh) else min(2 * state.pause, longest)
+    pause = 1 if lost or any(fresh) or _doubted(kept, tracks) else min(2 * state.pause, longest)
     wait = pause if any(hands) else 0
     result = replace(found, right=hands[0], left=hands[1])
     return Step(result, Following(_next(hands, tracks, found.camera), wait, pause), True, fresh)
@@ -187,6 +187,12 @@ def led(step: Step, hands: TwoHands) -> Step:
             fresh[side] = True
     state = replace(step.state, tracks=(tracks[0], tracks[1]))
     return replace(step, hands=hands, state=state, fresh=(fresh[0], fresh[1]))
+
+
+def _doubted(before: Sequence[Track | None], after: Sequence[Track | None]) -> bool:
+    """Did the look speak against the sides of followed hands? Then the next look comes soon."""
+    lost = [old.votes - new.votes for old, new in zip(before, after) if old is not None and new is not None]
+    return sum(lost) > 0
 
 
 def _see(
@@ -272,13 +278,18 @@ def _agreed(seen: tuple[Hand | None, Hand | None], kept: list[Track | None], vie
 
 
 def _votes(kept: Sequence[Track | None], match: Sequence[int | None], scores: Sequence[float]) -> list[float]:
-    """Each followed side's votes after a look that found `match` (see `_matches`) with these scores."""
-    votes = [0.0 if track is None else track.votes for track in kept]
+    """Each followed side's votes after a look that found `match` (see `_matches`) with these scores.
+
+    What a look says of one of two hands holds for the other as well, if it says nothing of that: their sides differ.
+    """
+    steps: list[float | None] = [None, None]
     for side, own in enumerate(match):
         if own is not None:
-            step = scores[side] if own == side else -scores[side]
-            votes[own] = float(np.clip(votes[own] + step, -MOST_VOTES, MOST_VOTES))
-    return votes
+            steps[own] = scores[side] if own == side else -scores[side]
+    if None not in kept:
+        steps = [own if own is not None else other for own, other in zip(steps, steps[::-1])]
+    votes = [0.0 if track is None else track.votes for track in kept]
+    return [float(np.clip(vote + (step or 0.0), -MOST_VOTES, MOST_VOTES)) for vote, step in zip(votes, steps)]
 
 
 def _boxes(hands: Sequence[Hand | None]) -> list[np.ndarray | None]:
