@@ -1,6 +1,6 @@
 """In how many frames of a video of two hands both are reported: lgnet following, lgnet frame by frame, and MediaPipe.
 
-    python benchmarks/both_hands.py ../shared/realdata/demo_dynhamr_video/demo3_frames_000-249.mp4 [--frames 250]
+    python benchmarks/both_hands.py FILM.mp4 [--frames 250]
 
 MediaPipe (extra `mediapipe`) looks at each frame by itself, as `--evidence mediapipe` does; its two hands count whatever
 their sides, and once more where their sides differ; what lgnet reports always differs in side. With --together also lgnet

@@ -102,7 +102,7 @@ def follow_some(
     camera: Camera | None = None,
     file: str | None = None,
 ) -> list[Step]:
-    """The hands of the next frames, which the network looks at together: on a CPU in two thirds of the time of one by one.
+    """The hands of the next frames, which the network looks at together: sooner done than one by one.
 
     All are looked at where the hands were last seen, so it is for frames that follow closely.
 
