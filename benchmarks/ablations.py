@@ -1,14 +1,18 @@
-"""What each part of the network is worth: the paper's ablations, and the blocks to compare with, trained alike.
+"""What each part of the network and each choice of training is worth: one thing changed at a time, trained alike.
 
     python benchmarks/ablations.py --init runs/hands/best.safetensors --out runs/ablations --samples 100000 --threads 4
+    python benchmarks/ablations.py --table training --init runs/hands/best.safetensors --out runs/ablations --samples 100000
     python benchmarks/ablations.py --tiny --samples 512 --out /tmp/ablations          # a trial of the machinery
+
+`--table parts` has the paper's ablations, and the blocks to compare with; `--table training` what can be trained otherwise.
 
 Every row starts from the same weights (of the preset `hands`, which has neither LGBlock nor refine stage, so that no row
 has a head start), sees the same pictures in the same order and is judged by the averaged weights at the end, with true
 boxes, on every fifth picture of synth-bench and, with --real, on photographs. The whole network is trained with three
 seeds: their spread is the noise that a difference has to stand out from. Runs that are done are read, not repeated, and a
-run that was broken off goes on; the table is written anew after each. What differs between rows is in `ROWS`, as
-configuration flags.
+run that was broken off goes on; the table is written anew after each. Several processes may share the work: give each
+other rows by `--only`, then start once more without it, which writes the whole table. What differs between rows is in
+`PARTS` and `TRAINING`, as configuration flags.
 """
 
 from __future__ import annotations
@@ -23,11 +27,12 @@ from typing import Any
 
 from lgnet import train as trainer
 from lgnet.config import MODELS, PRESETS, TrainConfig
+from lgnet.finder import bundled
 from lgnet.synth.generate import bench_sample
 
 WHOLE = "LGNet, whole"
 HEADS = "hands separated by two heads, as in the paper"
-ROWS: dict[str, dict[str, Any]] = {
+PARTS: dict[str, dict[str, Any]] = {
     WHOLE: {},
     "without joint stage": {"model": {"joint_stage": False}},
     "without mesh stage": {"model": {"mesh_stage": False}},
@@ -49,6 +54,33 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 """What each row changes of the preset `lgnet-mobile`. With crops the hands are separate by themselves, so the ablation
 "hands not separated" is one of the paper's separation by heads and to be compared with that row."""
+TRAINING: dict[str, dict[str, Any]] = {
+    WHOLE: {},
+    "from random weights": {"train": {"init": None}},
+    "single hands first, a third of the pictures": {"first": {"kinds": (0.0, 0.0, 0.97, 0.03)}},
+    "easy pictures first, a third": {
+        "first": {"difficulty": 0.0, "looks": 0.0, "held": 0.0, "people": 0.0, "places": 0.0}
+    },
+    "half as many everyday poses": {"synth": {"everyday": 0.4}},
+    "no pairs of the bank": {"synth": {"bank": 0.0}},
+    "each picture used once": {"train": {"reuse": 1, "renderers": 2}},
+    "crops half as far off": {"train": {"jitter": 0.5}},
+    "heat maps of 8 x 8": {"model": {"heatmap_size": 8}},
+    "heat maps of 32 x 32": {"model": {"heatmap_size": 32}},
+    "z of the 2.5D joints over 0.1 m": {"model": {"depth_range": 0.1}},
+    "z of the 2.5D joints over 0.25 m": {"model": {"depth_range": 0.25}},
+    "parts of hands segmented besides": {"model": {"dense_head": True}},
+    "pose weighs four times as much": {"loss": {"pose": 8.0}},
+    "2.5D joints weigh four times as much": {"loss": {"joints25d": 4.0}},
+    "no loss of shape": {"loss": {"shape": 0.0}},
+    "no loss of vertices": {"loss": {"vertices": 0.0, "vertices_rough": 0.0}},
+    "weights not averaged": {"train": {"ema": 0.0}},
+    "taught by the bundled weights besides": {"train": {"teacher": (str(bundled("lgnet-mobile")),)}},
+}
+"""What each row trains otherwise. `first`: that share of the pictures is drawn otherwise, and comes before the rest."""
+TABLES = {"parts": PARTS, "training": TRAINING}
+FIRST = 3
+"""One in how many samples belongs to the first phase of rows that have one."""
 SEEDS = 3
 COLUMNS = {
     "bench/mpjpe": "MPJPE",
@@ -63,12 +95,13 @@ COLUMNS = {
 def configured(name: str, seed: int, options: argparse.Namespace) -> TrainConfig:
     """The training of one row."""
     preset = PRESETS["lgnet-mobile"]
-    change = ROWS[name]
+    change = (PARTS | TRAINING)[name]
     model = replace(preset.model, **change.get("model", {}))
     config = replace(
         preset,
         model=model,
         loss=replace(preset.loss, **change.get("loss", {})),
+        synth=replace(preset.synth, **change.get("synth", {})),
         out=str(Path(options.out) / f"{slug(name)}-{seed}"),
         init=options.init,
         samples=options.samples,
@@ -84,11 +117,24 @@ def configured(name: str, seed: int, options: argparse.Namespace) -> TrainConfig
         real_data=options.real,
         seed=options.seed + seed,
     )
+    config = replace(config, **change.get("train", {}))
     if options.tiny:
         half = model.crop_size // 2
         small = replace(model, crop_size=half, channels=model.channels // 4, joint_channels=32, refine_channels=8)
         config = replace(config, model=small, synth=replace(config.synth, size=128), ema=0.9)
     return config
+
+
+def phases(name: str, seed: int, options: argparse.Namespace) -> list[TrainConfig]:
+    """The run of a row, before it the one that begins it where its pictures change; together as many samples as any."""
+    config = configured(name, seed, options)
+    first = TRAINING.get(name, {}).get("first")
+    if first is None:
+        return [config]
+    drawn = replace(config.synth, **first)
+    begin = replace(config, out=config.out + "-first", synth=drawn, samples=config.samples // FIRST, decay=0)
+    rest = replace(config, init=str(Path(begin.out) / "last.safetensors"), samples=config.samples - begin.samples)
+    return [begin, rest]
 
 
 def slug(name: str) -> str:
@@ -98,13 +144,13 @@ def slug(name: str) -> str:
 
 def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
     """The last row of a run's learning curve, training first what is left of it."""
-    config = configured(name, seed, options)
-    out = Path(config.out)
-    if not (out / "last.safetensors").exists() or last(out)["samples"] < config.samples:
-        print(f"=== {name}, seed {seed}", flush=True)
-        begin = time.process_time()
-        trainer.main(config, resume=str(out) if (out / "config.json").exists() else None)
-        (out / "processor_seconds").write_text(f"{time.process_time() - begin:.1f}\n")
+    for config in phases(name, seed, options):
+        out = Path(config.out)
+        if not (out / "last.safetensors").exists() or last(out)["samples"] < config.samples:
+            print(f"=== {name}, seed {seed}", flush=True)
+            begin = time.process_time()
+            trainer.main(config, resume=str(out) if (out / "config.json").exists() else None)
+            (out / "processor_seconds").write_text(f"{time.process_time() - begin:.1f}\n")
     return last(out)
 
 
@@ -141,7 +187,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=100_000)
     parser.add_argument("--init", default=None, help="weights that every row starts from; else random ones")
     parser.add_argument("--real", default=None, help="root of real annotated pictures, to judge by only")
-    parser.add_argument("--only", nargs="*", choices=list(ROWS), default=list(ROWS), metavar="ROW")
+    parser.add_argument("--table", choices=list(TABLES), default="parts")
+    parser.add_argument("--only", nargs="*", choices=list(PARTS | TRAINING), metavar="ROW", help="rows, else all")
     parser.add_argument("--seed", type=int, default=31)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of the whole network")
     parser.add_argument("--threads", type=int, default=1)
@@ -154,12 +201,13 @@ def main() -> None:
         few = {"bench": [bench_sample(index) for index in range(0, 1000, 50)]}
         trainer._held_out = lambda config: few
     done: dict[str, list[dict[str, float]]] = {}
-    jobs = [(name, 0) for name in options.only]
-    jobs += [(WHOLE, seed) for seed in range(1, options.seeds) if WHOLE in options.only]
+    only = options.only or list(TABLES[options.table])
+    jobs = [(name, 0) for name in only]
+    jobs += [(WHOLE, seed) for seed in range(1, options.seeds) if WHOLE in only]
     for name, seed in jobs:
         done.setdefault(name, []).append(run(name, seed, options))
         text = table(done, options)
-        (Path(options.out) / "table.md").write_text(text)
+        (Path(options.out) / f"{options.table}.md").write_text(text)
     print(text)
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -191,3 +192,21 @@ def test_dry_run_says_what_would_happen_and_writes_nothing(tmp_path, monkeypatch
     assert said.endswith("dry run: nothing was written\n")
     with pytest.raises(ValueError, match="--clip is above 0"):
         dry_run.main(replace(TINY, clip=0.0))
+
+
+def test_jitter_says_how_far_crops_are_off_their_boxes():
+    """Without it the hand is as large in its crop as in evaluation (rolled only); with it, it is not."""
+    samples = train_pictures(4)
+
+    def sizes(config, rng):
+        data = build_task(config).batch(samples, rng)
+        joints, known = data["joints2d"], data["joints2d_valid"].all(-1) & data["present"]
+        return (joints[:, :, 9] - joints[:, :, 0]).norm(dim=-1)[known], known
+
+    plain, known = sizes(TINY, None)
+    exact, exact_known = sizes(replace(TINY, jitter=0.0), np.random.default_rng(0))
+    loose, loose_known = sizes(TINY, np.random.default_rng(0))
+    both = known & exact_known & loose_known
+    assert both.sum() >= 3
+    torch.testing.assert_close(exact[both[exact_known]], plain[both[known]], rtol=2e-3, atol=0)
+    assert ((loose[both[loose_known]] / plain[both[known]] - 1).abs() > 0.02).any()

@@ -40,7 +40,7 @@ def check_train(config: TrainConfig) -> None:
         ("samples", "batch_size", "accumulate", "renderers", "reuse", "readers", "devices"), 1
     )
     at_least |= dict.fromkeys(("evaluate_every", "checkpoint_every"), 1)
-    at_least |= dict.fromkeys(("warmup", "decay", "weight_decay", "threads", "seed", "fit_within"), 0)
+    at_least |= dict.fromkeys(("warmup", "decay", "weight_decay", "threads", "seed", "fit_within", "jitter"), 0)
     for name, least in at_least.items():
         if not getattr(config, name) >= least:
             raise ValueError(f"{_option(name)} is at least {least}, not {getattr(config, name)}")

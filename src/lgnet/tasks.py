@@ -65,9 +65,12 @@ def _device(network: nn.Module) -> torch.device:
 def _hands(config: TrainConfig) -> Task:
     network = build_network(config.model)
     teachers = load_teachers(config.teacher, config.model, config.teacher_ema)
+    augment = replace(
+        TRAIN_AUGMENT, centre=TRAIN_AUGMENT.centre * config.jitter, scale=TRAIN_AUGMENT.scale * config.jitter
+    )
 
     def batch(samples: Sequence[Sample], rng: np.random.Generator | None) -> dict[str, Tensor]:
-        inputs, targets = make_batch(samples, config.model, rng, TRAIN_AUGMENT if rng is not None else NO_AUGMENT)
+        inputs, targets = make_batch(samples, config.model, rng, augment if rng is not None else NO_AUGMENT)
         return {**vars(inputs), **vars(targets)}
 
     def loss(net: nn.Module, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
