@@ -20,7 +20,7 @@ LAYERS = (
     {"people"},
     {"finder"},
     {"predict", "tasks", "plots", "teach"},
-    {"train", "train_state"},
+    {"train", "train_state", "muon"},
     {"*"},  # what stands on predictions: outputs, pictures, evaluation, export, stream, ...
     {"app"},
     {"commands", "cli", "__main__"},

@@ -117,16 +117,18 @@ def assert_same_bits(one, other):
     assert not different, f"{len(different)} of {len(one)} differ, such as {different[:3]}"
 
 
-def test_a_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, ring_here):
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_a_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, ring_here, optimiser):
+    config = replace(TINY, optimiser=optimiser)
     monkeypatch.setattr(train, "_held_out", lambda config: {"bench": train_pictures(3)})
-    main(replace(TINY, out=str(tmp_path / "whole")))
+    main(replace(config, out=str(tmp_path / "whole")))
     broken = tmp_path / "broken"
     for steps in (1, 3):  # before the first state, after it
         killed_after(monkeypatch, steps)
         with pytest.raises(Killed):
-            main(replace(TINY, out=str(broken)), resume=str(broken) if broken.exists() else None)
+            main(replace(config, out=str(broken)), resume=str(broken) if broken.exists() else None)
     monkeypatch.setattr(train, "rate", rate)
-    main(replace(TINY, renderers=2), resume=str(broken))
+    main(replace(config, renderers=2), resume=str(broken))
     assert_same_bits(kept(tmp_path / "whole"), kept(broken))
     starts = [json.loads(line)["samples"] for line in (broken / "starts.jsonl").read_text().splitlines()]
     assert starts == [0, 0, 8]
@@ -140,9 +142,9 @@ def test_a_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, ring_here):
     assert (broken / "sheet.jpg").stat().st_size > 1000
     assert not list(broken.glob("*.part*"))
     network, saved, meta = load_network(broken / "last.safetensors")
-    assert saved == TINY.model and meta["samples"] == 24 and not network.training
+    assert saved == config.model and meta["samples"] == 24 and not network.training
     with pytest.raises(ValueError, match="already holds a run"):
-        main(replace(TINY, out=str(broken)))
+        main(replace(config, out=str(broken)))
 
 
 def train_pictures(count):

@@ -180,6 +180,8 @@ class TrainConfig:
     """Samples of a process that go through the network at once."""
     accumulate: int = 1
     """Batches whose gradients are added up to one step."""
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """"muon": orthogonal momentum for the matrices of hidden layers (muon.py), AdamW for the rest."""
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     warmup: int = 10_000

@@ -26,6 +26,7 @@ from .config import RESUMABLE, TrainConfig, read_run, to_dict
 from .config_check import check_train
 from .data.feed import Feed
 from .data.sample import Sample
+from .muon import Muon, groups
 from .tasks import Task, Trainee, build_task
 from .train_state import Average, load_state, save_state
 
@@ -93,12 +94,9 @@ def start_fabric(config: TrainConfig) -> Any:
 def prepare(fabric: Any, config: TrainConfig, task: Task) -> tuple[Any, Any, Average]:
     """The network with its loss as Fabric runs it, the optimiser, and the averaged weights."""
     task.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    decayed = [p for p in task.network.parameters() if p.dim() > 1]
-    plain = [p for p in task.network.parameters() if p.dim() <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-    )
+    parameters = groups(task.network, config.weight_decay, config.optimiser == "muon")
+    kind = Muon if config.optimiser == "muon" else torch.optim.AdamW
+    optimiser = kind(parameters, lr=config.learning_rate)
     if config.compile:
         task.network.compile()
     net, optimiser = fabric.setup(Trainee(task), optimiser)
