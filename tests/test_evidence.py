@@ -1,6 +1,7 @@
 """Which key points are which hand, MediaPipe's place in it, and the command line, by a network and a MediaPipe that only seem."""
 
 import json
+import socket
 import sys
 from dataclasses import dataclass, field, replace
 from types import ModuleType, SimpleNamespace
@@ -16,8 +17,12 @@ from lgnet import cli, predict
 from lgnet.align import KeyPoints
 from lgnet.evidence import choose_sides, guide, match_places
 from lgnet.follow import Following, Step, Track, led, next_box
+from lgnet.geometry import project
 from lgnet.hands import TwoHands
+from lgnet.image_io import expand_inputs
 from lgnet.mediapipe_hands import MediaPipeHands
+from lgnet.packets import read_packet
+from lgnet.stream import Way, stream
 
 torch.set_num_threads(1)
 BENT = np.zeros((15, 3))
@@ -269,6 +274,30 @@ def test_command_with_a_video(mediapipe, monkeypatch, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "film.jsonl").read_text().splitlines()]
     away = [np.abs(np.array(line["hands"][0]["joints2d"]) - MORE_BENT.joints2d).max() for line in lines]
     assert away[0] > 10 and max(away[1:]) < 5
+
+
+def test_a_stream_sends_the_guided_hands(tmp_path):
+    """Asked of every frame by its number, and followed where the points led."""
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), PICTURE)
+    asked = []
+
+    def source(image, item, number):
+        asked.append(number)
+        return [given(MORE_BENT)] if number else []
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(5)
+        to = f"udp://127.0.0.1:{receiver.getsockname()[1]}"
+        model, items = Fake(scene(right=RIGHT)), expand_inputs([str(tmp_path)], sequence=True)
+        stream(model, items[0], [to], Way(space="camera"), how="off", evidence=source)
+        packets = [read_packet(receiver.recv(65536)) for _ in range(3)]
+    assert asked == [0, 1, 2]
+    tips = [project(packet.hands[0].joints.positions[[5, 10, 15, 20, 25]], CAMERA.K) for packet in packets]
+    away = [np.abs(t - MORE_BENT.joints2d[[4, 8, 12, 16, 20]]).max() for t in tips]
+    assert away[0] > 10 and max(away[1:]) < 6
+    np.testing.assert_allclose(model.calls[-1][0][0], MORE_BENT.box, atol=60)
 
 
 def test_mediapipe_itself():

@@ -138,22 +138,13 @@ def _reconstruct(
         from .gestures import load_gestures
 
         wanted = load_gestures(gestures)
-    mediapipe: Any = None
-    if "mediapipe" in (evidence, finder):
-        from .mediapipe_hands import MediaPipeHands
-
-        mediapipe = MediaPipeHands()
-    source: Any = mediapipe if evidence == "mediapipe" else None
-    if evidence not in (None, "mediapipe"):
-        from .keypoint_files import read_key_points
-
-        source = read_key_points(evidence, items)
+    source, mediapipe = from_elsewhere(evidence, finder, items)
     from . import predict
 
     model = predict.load(weights, device=device)
     if hand_length is not None:
         model = replace(model, hand_length=hand_length / 1000)
-    if finder == "mediapipe":
+    if mediapipe is not None:
         model = replace(model, finder=mediapipe)
     elif tiles != "auto" and isinstance(model.finder, predict.Finder):
         model = replace(model, finder=replace(model.finder, tiles=tiles))
@@ -164,6 +155,25 @@ def _reconstruct(
         for path in summary.written:
             print(path)
     return 1 if summary.failed else 0
+
+
+def from_elsewhere(evidence: str | None, finder: str, items: Sequence[Any]) -> tuple[Any, Any]:
+    """What gives key points (an `evidence.Source`) and what finds the hands, where it is not lgnet: None otherwise.
+
+    Raises:
+        ValueError: MediaPipe is not there, or the file of key points is none.
+    """
+    mediapipe: Any = None
+    if "mediapipe" in (evidence, finder):
+        from .mediapipe_hands import MediaPipeHands
+
+        mediapipe = MediaPipeHands()
+    source: Any = mediapipe if evidence == "mediapipe" else None
+    if evidence not in (None, "mediapipe"):
+        from .keypoint_files import read_key_points
+
+        source = read_key_points(evidence, items)
+    return source, mediapipe if finder == "mediapipe" else None
 
 
 def _examples() -> list[str]:

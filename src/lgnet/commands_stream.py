@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from .commands import Device, UsageError, Weights, check_film, complain
+from .commands import Device, UsageError, Weights, check_film, complain, from_elsewhere
 
 if TYPE_CHECKING:
     from .publish import Publisher
@@ -26,6 +26,8 @@ def stream(
     frames: Annotated[int | None, arg(metavar="N")] = None,
     intrinsics: Annotated[tuple[float, float, float, float] | None, arg(metavar="FX FY CX CY")] = None,
     hand_length: Annotated[float | None, arg(metavar="MM")] = None,
+    evidence: Annotated[str | None, arg(metavar="mediapipe|FILE")] = None,
+    finder: Literal["lgnet", "mediapipe"] = "lgnet",
     sequence: bool = False,
     origins: Annotated[tuple[str, ...], arg(metavar="ORIGIN ...")] = (),
     weights: Weights = "lgnet-mobile",
@@ -50,6 +52,9 @@ def stream(
         frames: at most this many.
         intrinsics: in pixels; else a field of view of 60 degrees is assumed.
         hand_length: millimetres from the wrist joint to the tip of the straight middle finger.
+        evidence: align the hands to 2D key points that you trust: mediapipe finds them (docs/keypoints.md), or those of a
+            video in a file or folder.
+        finder: what finds the hands: lgnet, or mediapipe.
         sequence: INPUT is a folder of frames, 30 a second.
         origins: web pages that may read a WebSocket, besides those that this machine serves: https://example.org; null
             for a page opened as a file; * for all.
@@ -73,15 +78,18 @@ def stream(
         )
     camera = None if intrinsics is None else camera_from_intrinsics(intrinsics)
     wanted = load_gestures(gestures)
+    source, mediapipe = from_elsewhere(evidence, finder, items)
     from . import predict
     from . import stream as work
 
     model = predict.load(weights, device=device)
     if hand_length is not None:
         model = replace(model, hand_length=hand_length / 1000)
+    if mediapipe is not None:
+        model = replace(model, finder=mediapipe)
     way = work.Way(format, space, joints)
     figures = work.stream(
-        model, items[0], to, way, wanted, camera, frames, smooth, realtime, origins, lambda p: _say(p, way.form)
+        model, items[0], to, way, wanted, camera, frames, smooth, realtime, origins, lambda p: _say(p, way.form), source
     )
     work.show(figures)
     return 0

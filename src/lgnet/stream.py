@@ -18,7 +18,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from .follow import Following, follow
+from .evidence import Source, guide
+from .follow import Following, follow, led
 from .gestures import Gesture, State, end_all, recognise
 from .hands import Camera, TwoHands
 from .image_io import Item
@@ -72,6 +73,7 @@ def stream(
     realtime: bool = False,
     origins: Sequence[str] = (),
     tell: Callable[[Publisher], None] = lambda publisher: None,
+    evidence: Source | None = None,
 ) -> Figures:
     """Send a packet for every frame, until the film ends or Ctrl-C is pressed.
 
@@ -87,6 +89,7 @@ def stream(
         realtime: let a file's frames come at their times, and pass over those that come meanwhile.
         origins: web pages that may read a WebSocket, see `publish.open_publisher`.
         tell: is given every address once it is open.
+        evidence: key points from elsewhere, which the hands are aligned to, see `evidence.py`.
 
     Raises:
         ValueError: the film cannot be read, an address not be used, a gesture fails.
@@ -99,7 +102,7 @@ def stream(
         for publisher in publishers:
             tell(publisher)
         live = realtime or item.kind == "camera"
-        _run(model, item, film, live, asked, publishers, way, gestures, camera, how, figures)
+        _run(model, item, film, live, asked, publishers, way, gestures, camera, how, figures, evidence)
         figures.dropped = {publisher.address: publisher.dropped() for publisher in publishers}
     return figures
 
@@ -116,6 +119,7 @@ def _run(
     camera: Camera | None,
     how: Literal["off", "live"],
     figures: Figures,
+    evidence: Source | None,
 ) -> None:
     state: State = {}
     last: tuple[Frame, TwoHands] | None = None
@@ -144,7 +148,7 @@ def _run(
         figures.bytes += len(content)
 
     started = None
-    moments = smooth(_moments(model, item, film, live, asked, camera, at, spent), how)
+    moments = smooth(_moments(model, item, film, live, asked, camera, at, spent, evidence), how)
     while True:
         before = spent["wait"] + spent["hands"]
         now = time.monotonic()
@@ -177,8 +181,9 @@ def _moments(
     camera: Camera | None,
     at: list[Frame],
     spent: dict[str, float],
+    evidence: Source | None,
 ) -> Iterator[Moment]:
-    """The hands of each frame, followed; ends early when `asked`."""
+    """The hands of each frame, followed, and aligned to the evidence if there is any; ends early when `asked`."""
     state = Following()
     begun = time.monotonic()
     for frame in film.frames:
@@ -187,6 +192,8 @@ def _moments(
         if asked.is_set():
             return
         step = follow(model, state, frame.image, camera, item.path)
+        if evidence is not None:
+            step = led(step, guide(model, step.hands, frame.image, evidence(frame.image, item, frame.number)))
         state = step.state
         spent["hands"] += time.monotonic() - came
         at.append(frame if live else replace(frame, read=came))
