@@ -75,6 +75,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "no loss of shape": {"loss": {"shape": 0.0}},
     "no loss of vertices": {"loss": {"vertices": 0.0, "vertices_rough": 0.0}},
     "weights not averaged": {"train": {"ema": 0.0}},
+    "AdamW, no Muon": {"train": {"optimiser": "adamw"}},
     "taught by the bundled weights besides": {"train": {"teacher": (str(bundled("lgnet-mobile")),)}},
 }
 """What each row trains otherwise. `first`: that share of the pictures is drawn otherwise, and comes before the rest."""

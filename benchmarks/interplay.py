@@ -29,6 +29,8 @@ from lgnet.model.records import Inputs, Output
 from lgnet.scoring.summary import interval, resampled
 
 TOGETHER = 16
+VARIED = 96
+"""Pictures from which it is told how much each unit's output varies."""
 Errors = np.ndarray
 """(pictures, 2) mm, NaN where there is no truth."""
 
@@ -84,6 +86,28 @@ def without_block(network: nn.Module, config: ModelConfig, samples: Sequence[Sam
         hook.remove()
 
 
+def variation(network: nn.Module, config: ModelConfig, samples: Sequence[Sample]) -> dict[str, float]:
+    """By unit of the LGBlock: how much of its output's spread is from picture to picture, the rest being the same for all.
+
+    The standard deviation over pictures, meant over cells and channels, as a share of that over everything.
+    """
+    block = network.joint_stage.lgblock  # type: ignore[union-attr]
+    seen: dict[str, list[Tensor]] = {}
+    hooks = []
+    for name, unit in block.named_children():  # type: ignore[union-attr]
+        unit = unit[0] if isinstance(unit, nn.ModuleList) else unit
+
+        def keep(module: nn.Module, given: object, out: Tensor | tuple[Tensor, Tensor], name: str = name) -> None:
+            seen.setdefault(name, []).append(out if isinstance(out, Tensor) else out[0])
+
+        hooks.append(unit.register_forward_hook(keep))
+    errors(network, config, samples)
+    for hook in hooks:
+        hook.remove()
+    joined = {name: torch.cat(values) for name, values in seen.items()}
+    return {name: float(values.std(0).mean() / values.std()) for name, values in joined.items()}
+
+
 def shown(config: ModelConfig, sample: Sample) -> float:
     """Share of each hand's joints that lie inside the other hand's crop."""
     boxes = sample.box.astype(np.float64)
@@ -128,6 +152,8 @@ def main() -> None:
         "the other hand's crop from another picture": misled,
         "F_global its mean": without_block(network, config, samples),
     }
+    for name, share in variation(network, config, samples[:VARIED]).items():
+        print(f"{name}: {share:.1%} of what it says depends on the picture")
     kinds = np.array([s.kind for s in samples])
     columns = [kind for kind in ("interacting", "separate") if (kinds == kind).any()]
     print(f"{len(samples)} pictures of two hands, {options.data}, {options.weights}")

@@ -255,7 +255,9 @@ _PEOPLE = SynthConfig(
 PRESETS: dict[str, TrainConfig] = {
     "lgnet": TrainConfig(model=MODELS["lgnet"], out="runs/lgnet", learning_rate=1e-4, synth=_PEOPLE),
     "lgnet-light": TrainConfig(model=MODELS["lgnet-light"], out="runs/lgnet-light", learning_rate=1e-4, synth=_PEOPLE),
-    "lgnet-mobile": TrainConfig(model=MODELS["lgnet-mobile"], out="runs/lgnet-mobile", synth=_PEOPLE),
+    "lgnet-mobile": TrainConfig(
+        model=MODELS["lgnet-mobile"], out="runs/lgnet-mobile", synth=_PEOPLE, optimiser="muon", learning_rate=7e-4
+    ),
     "lgnet-mobile-heads": TrainConfig(model=MODELS["lgnet-mobile-heads"], out="runs/lgnet-mobile-heads", synth=_PEOPLE),
     "hands": TrainConfig(model=MODELS["hands"], out="runs/hands", synth=_PEOPLE),
     "detector": TrainConfig(

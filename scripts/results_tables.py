@@ -1,0 +1,103 @@
+"""Put the figures of four evaluations into the two tables of the bundled weights in docs/results.md.
+
+    lgnet evaluate --data synth-bench --boxes truth --out eval-truth                      # and the other three, as there
+    python scripts/results_tables.py eval-truth eval-own eval-real-truth eval-real-own
+
+Prints what README's table says as well. The words around the tables are the writer's to change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results.md"
+KINDS = ("", "by.interacting.", "by.separate.", "by.single.")
+PRESENCE = ("presence of each side", "presence_accuracy", "{:.3f}")
+SIDE = ("side right, of hands found by place", "handedness_accuracy", "{:.3f}")
+FOUND = ("hands found, with their side", "hands_found", "{:.3f}")
+TOLD = (PRESENCE[0], SIDE[0], FOUND[0])
+"""With true boxes these are given, not found."""
+BENCH = (
+    *(PRESENCE, SIDE, FOUND),
+    ("MPJPE, C", "protocols.C.mpjpe", "{:.1f}"),
+    ("MPVPE of M_f, C", "protocols.C.mpvpe", "{:.1f}"),
+    ("MPVPE of M_r, C", "protocols.C.mpvpe_rough", "{:.1f}"),
+    ("MPJPE, A", "protocols.A.mpjpe", "{:.1f}"),
+    ("MPJPE, B", "protocols.B.mpjpe", "{:.1f}"),
+    ("PA-MPJPE", "pa_mpjpe", "{:.1f}"),
+    ("MRRPE", "mrrpe", "{:.1f}"),
+    ("2D PCK@0.2", "pck2d.0.2", "{:.2f}"),
+    ("AUC 0-50 mm, B", "auc_0_50", "{:.2f}"),
+)
+PHOTOGRAPHS = (
+    *((name, key, "{:.2f}") for name, key, _ in (PRESENCE, SIDE, FOUND)),
+    ("2D PCK@0.2", "pck2d.0.2", "{:.2f}"),
+    ("2D PCK@0.1", "pck2d.0.1", "{:.2f}"),
+    ("MPJPE, C", "protocols.C.mpjpe", "{:.1f}"),
+    ("PA-MPJPE", "pa_mpjpe", "{:.1f}"),
+)
+
+
+def value(metrics: dict[str, Any], path: str) -> float | None:
+    """A figure by its path; None where there is none. Keys may hold dots (`pck2d.0.2`)."""
+    if path in metrics:
+        return metrics[path]
+    for key, below in metrics.items():
+        if path.startswith(key + ".") and isinstance(below, dict):
+            return value(below, path[len(key) + 1 :])
+    return None
+
+
+def table(rows: tuple[tuple[str, str, str], ...], truth: dict[str, Any], own: dict[str, Any]) -> str:
+    """The Markdown of one table."""
+    heads = [f"boxes {boxes}: all | interacting | separate | single" for boxes in ("truth", "own")]
+    lines = ["| | " + " | ".join(heads) + " |", "|---" * 9 + "|"]
+    for name, key, form in rows:
+        cells = []
+        for metrics, given in ((truth, True), (own, False)):
+            if given and name in TOLD:
+                cells += ["told", "", "", ""]
+                continue
+            found = [value(metrics, kind + key) for kind in KINDS]
+            cells += ["" if figure is None else form.format(figure) for figure in found]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Exchange both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs=4, type=Path, metavar="FOLDER")
+    folders = parser.parse_args().folders
+    truth, own, real_truth, real_own = (json.loads((f / "metrics.json").read_text(encoding="utf-8")) for f in folders)
+    text = RESULTS.read_text(encoding="utf-8")
+    for heading, made in (
+        ("## The bundled weights on synth-bench\n", table(BENCH, truth, own)),
+        ("## The bundled weights on photographs\n", table(PHOTOGRAPHS, real_truth, real_own)),
+    ):
+        begin = text.index("| | boxes truth: all", text.index(heading))
+        end = text.index("\n\n", begin) + 1
+        text = text[:begin] + made + text[end:]
+    part = RESULTS.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(RESULTS)
+    for name, metrics in (("truth", truth), ("own", own), ("real truth", real_truth), ("real own", real_own)):
+        keys = (
+            *(
+                "protocols.C.mpjpe",
+                "by.interacting.protocols.C.mpjpe",
+                "mrrpe",
+                "hands_found",
+                "pck2d.0.2",
+                "pck2d.0.1",
+            ),
+            *("f_5", "f_15", "mask_iou", "penetration.depth", "penetration.contact_accuracy", "auc_0_50"),
+        )
+        print(name, {key: None if (v := value(metrics, key)) is None else round(v, 4) for key in keys})
+
+
+if __name__ == "__main__":
+    main()
