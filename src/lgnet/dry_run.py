@@ -64,6 +64,7 @@ def plan_lines(fabric: Any, config: TrainConfig, done: int) -> list[str]:
     plan = plan_ring(config.ring, config.reuse, config.seed)
     ring = plan.block * (config.reuse + 1) * sample_dtype(config.synth.size).itemsize * (mix.real < 1 - 1e-9)
     weights = 4 * parameters
+    moments = 2 if config.optimiser == "adamw" else 1  # that the optimiser keeps of each weight (of matrices, with Muon)
     lines = [
         f"task          {config.task}: {parameters:,} parameters, {f'going on after {done:,} samples' if done else start}",
         f"options       {_changed(config)}",
@@ -83,12 +84,12 @@ def plan_lines(fabric: Any, config: TrainConfig, done: int) -> list[str]:
     lines += [
         f"data          {1 - mix.real:.0%} synthetic, {config.synth.size} pixels, each used {config.reuse} times",
         f"memory        {_size(bytes_used)} a process as measured, with weights, gradients, averages and optimiser "
-        f"({_size(5 * weights)}); ring {_size(ring)} of shared memory a process",
+        f"({_size((3 + moments) * weights)}); ring {_size(ring)} of shared memory a process",
         f"speed         {trained:.1f} samples/s by the network, {drawn:.1f} by {config.renderers} renderer(s) a process "
         f"({pictures:.1f} pictures/s each); the slower counts",
         f"time          {_duration(left / speed)}, evaluations and compiling not counted, if the machine stays as busy as now",
         f"would write   {config.out}/: config.json, starts.jsonl, metrics.jsonl, tensorboard/, sheet.jpg, "
-        f"state.safetensors ({_size(4 * weights)}), best.safetensors and last.safetensors ({_size(weights)} each)",
+        f"state.safetensors ({_size((2 + moments) * weights)}), best.safetensors and last.safetensors ({_size(weights)} each)",
         "dry run: nothing was written",
     ]
     return lines
