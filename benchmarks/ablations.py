@@ -6,8 +6,8 @@
 
 `--table parts` has the paper's ablations, and the blocks to compare with; `--table training` what can be trained otherwise.
 
-Every row starts from the same weights (of the preset `hands`, which has neither LGBlock nor refine stage, so that no row
-has a head start), sees the same pictures in the same order and is judged by the averaged weights at the end, with true
+Every row starts from the same weights (of the preset `hands`, which has neither LGBlock nor refine stage: rows without an
+LGBlock begin some 1 mm ahead, since the layer that joins its output was trained without one), sees the same pictures in the same order and is judged by the averaged weights at the end, with true
 boxes, on every fifth picture of synth-bench and, with --real, on photographs. The whole network is trained with three
 seeds: their spread is the noise that a difference has to stand out from. Runs that are done are read, not repeated, and a
 run that was broken off goes on; the table is written anew after each. Several processes may share the work: give each
@@ -78,7 +78,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "AdamW, no Muon": {"train": {"optimiser": "adamw"}},
     "taught by the bundled weights besides": {"train": {"teacher": (str(bundled("lgnet-mobile")),)}},
 }
-"""What each row trains otherwise. `first`: that share of the pictures is drawn otherwise, and comes before the rest."""
+"""What each row trains otherwise. `first`: one in `FIRST` of the pictures is drawn so, and comes before the rest."""
 TABLES = {"parts": PARTS, "training": TRAINING}
 FIRST = 3
 """One in how many samples belongs to the first phase of rows that have one."""

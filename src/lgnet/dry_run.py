@@ -64,9 +64,7 @@ def plan_lines(fabric: Any, config: TrainConfig, done: int) -> list[str]:
     plan = plan_ring(config.ring, config.reuse, config.seed)
     ring = plan.block * (config.reuse + 1) * sample_dtype(config.synth.size).itemsize * (mix.real < 1 - 1e-9)
     weights = 4 * parameters
-    moments = (
-        2 if config.optimiser == "adamw" else 1
-    )  # that the optimiser keeps of each weight (of matrices, with Muon)
+    moments = 2 if config.optimiser == "adamw" else 1  # kept of each weight; with Muon, of nearly each
     lines = [
         f"task          {config.task}: {parameters:,} parameters, {f'going on after {done:,} samples' if done else start}",
         f"options       {_changed(config)}",

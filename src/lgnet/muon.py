@@ -69,11 +69,10 @@ def _orthogonal_step(weight: Tensor, slope: Tensor, state: dict[str, Any], group
     state["momentum"].lerp_(slope, 1 - group["momentum"])
     ahead = slope.lerp(state["momentum"], group["momentum"])  # Nesterov's
     # a convolution's weight is laid out channels last; a row is one output's, in whatever order
-    rows = ahead.movedim(1, -1) if ahead.dim() > 2 else ahead
+    rows = ahead.movedim(1, -1)
     move = orthogonalised(rows.flatten(1))
     scale = 0.2 * max(move.shape) ** 0.5
-    move = move.unflatten(1, rows.shape[1:]) if ahead.dim() > 2 else move
-    weight.add_(move.movedim(-1, 1) if ahead.dim() > 2 else move, alpha=-group["lr"] * scale)
+    weight.add_(move.unflatten(1, rows.shape[1:]).movedim(-1, 1), alpha=-group["lr"] * scale)
 
 
 def _adamw_step(weight: Tensor, slope: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
