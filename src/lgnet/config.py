@@ -174,7 +174,7 @@ class TrainConfig:
     """Millimetres: hands of `data` that lack pose and shape of the network's hand model are fitted to their 3D joints, once,
     before training; fits further off than this on average are not used. 0: nothing is fitted."""
     jitter: float = 1.0
-    """How far training crops of hand networks are off their boxes, times what a detector is off; 0: crops as exact as in evaluation."""
+    """How far crops that hand networks train on are off, times what a detector is off; 0: as exact as in evaluation."""
     samples: int = 1_000_000
     batch_size: int = 32
     """Samples of a process that go through the network at once."""
