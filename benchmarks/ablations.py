@@ -9,10 +9,11 @@
 Every row starts from the same weights (of the preset `hands`, which has neither LGBlock nor refine stage: rows without an
 LGBlock begin some 1 mm ahead, since the layer that joins its output was trained without one), sees the same pictures in
 the same order and is judged by the averaged weights at the end, with true boxes, on every fifth picture of synth-bench
-and, with --real, on photographs. The whole network is trained with three seeds: their spread is the noise that a difference has to stand out from. Runs that are done are read, not repeated, and a
-run that was broken off goes on; the table is written anew after each. Several processes may share the work: give each
-other rows by `--only`, then start once more without it, which writes the whole table. What differs between rows is in
-`PARTS` and `TRAINING`, as configuration flags.
+and, with --real, on photographs. The whole network is trained with three seeds: their spread is the noise that a
+difference has to stand out from. Runs that are done are read, not repeated, and a run that was broken off goes on; the
+table is written anew after each. Several processes may share the work: give each other rows by `--only`, then start once
+more without it, which writes the whole table. What differs between rows is in `PARTS` and `TRAINING`, as configuration
+flags.
 """
 
 from __future__ import annotations
