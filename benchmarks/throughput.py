@@ -27,10 +27,10 @@ from lgnet.tasks import build_task
 from lgnet.train import _has_bf16_units, prepare
 
 
-def seconds(config: TrainConfig, device: str, precision: str, samples: list[Any], steps: int) -> float:
+def seconds(config: TrainConfig, device: str, samples: list[Any], steps: int) -> float:
     """Of a step: processor time on a processor, wall time on a GPU; the least of `steps` after one that does not count."""
     torch.manual_seed(0)
-    fabric = Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
+    fabric = Fabric(accelerator=device, devices=1, precision=config.precision)  # type: ignore[arg-type]
     task = build_task(config)
     net, optimiser, average = prepare(fabric, config, task)
     net.train()
@@ -82,7 +82,7 @@ def main() -> None:
         drawn = config.reuse / each
         for device in devices:
             full, half = (
-                options.batch_size / seconds(config, device, precision, samples, options.steps)
+                options.batch_size / seconds(replace(config, precision=precision), device, samples, options.steps)
                 for precision in ("32-true", "bf16-mixed")
             )
             wait = max(0.0, 1 - drawn / full)

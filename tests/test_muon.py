@@ -59,3 +59,16 @@ def test_a_step_of_a_convolution_is_that_of_its_matrix_however_it_lies_in_memory
     torch.testing.assert_close(*steps, atol=1e-4, rtol=1e-4)
     # the first step follows the slope alone (the momentum is a share of it): its orthogonal form, a fifth of sqrt(144) long
     torch.testing.assert_close(steps[0].flatten(1), -0.2 * 12 * orthogonalised(slope.flatten(1)), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("shape", [(64, 64), (256, 48), (40, 300)])
+def test_slopes_of_few_directions_do_not_blow_up(shape, half):
+    generator = torch.Generator().manual_seed(3)
+    u, _, v = torch.linalg.svd(torch.randn(shape, generator=generator), full_matrices=False)
+    values = 10.0 ** -torch.arange(min(shape)).float().div(2)  # as slopes are: a few large ones, the rest far below
+    out = orthogonalised(u @ torch.diag(values) @ v, half)
+    assert out.dtype == torch.float32
+    along = torch.diagonal(u.T @ out @ v.T)
+    assert torch.all((along[:4] > 0.6) & (along[:4] < 1.3))
+    assert torch.linalg.svdvals(out).max() < 1.3

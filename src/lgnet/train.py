@@ -95,8 +95,10 @@ def prepare(fabric: Any, config: TrainConfig, task: Task) -> tuple[Any, Any, Ave
     """The network with its loss as Fabric runs it, the optimiser, and the averaged weights."""
     task.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters = groups(task.network, config.weight_decay, config.optimiser == "muon")
-    kind = Muon if config.optimiser == "muon" else torch.optim.AdamW
-    optimiser = kind(parameters, lr=config.learning_rate)
+    if config.optimiser == "muon":
+        optimiser = Muon(parameters, lr=config.learning_rate, half=_precision(config) == "bf16-mixed")
+    else:
+        optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate)
     if config.compile:
         task.network.compile()
     net, optimiser = fabric.setup(Trainee(task), optimiser)

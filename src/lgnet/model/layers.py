@@ -106,6 +106,12 @@ def sample_map(features: Float[Tensor, "n c h w"], points: Float[Tensor, "n p 2"
     return sampled[:, :, 0].transpose(1, 2)
 
 
+def mix_nodes(matrix: Float[Tensor, "p n"], x: Float[Tensor, "*batch n c"]) -> Float[Tensor, "*batch p c"]:
+    """matrix @ x as one product for the whole batch: broadcast, the matrix would be copied for every row of it."""
+    columns = x.transpose(-1, -2)
+    return (columns.flatten(0, -2) @ matrix.T).unflatten(0, columns.shape[:-1]).transpose(-1, -2)
+
+
 def small_init(layer: nn.Linear, std: float = 0.01) -> nn.Linear:
     """The layer with weights near zero and no bias, so that what it regresses starts near its mean."""
     nn.init.normal_(layer.weight, std=std)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import Attention, PerHand, SelfAttentionBlock, mlp
+from .layers import Attention, PerHand, SelfAttentionBlock, mix_nodes, mlp
 
 
 class LGFA(nn.Module):
@@ -84,7 +84,7 @@ class GINConv(nn.Module):
 
     def forward(self, x: Float[Tensor, "n v c"]) -> Float[Tensor, "n v d"]:
         """Nodes in, nodes out."""
-        return self.mlp((1 + self.eps) * x + self.adjacency @ x)
+        return self.mlp((1 + self.eps) * x + mix_nodes(self.adjacency, x))
 
 
 class ChebConv(nn.Module):
@@ -100,9 +100,9 @@ class ChebConv(nn.Module):
 
     def forward(self, x: Float[Tensor, "n v c"]) -> Float[Tensor, "n v d"]:
         """Nodes in, nodes out."""
-        terms = [x, self.laplacian @ x]
+        terms = [x, mix_nodes(self.laplacian, x)]
         while len(terms) < self.order:
-            terms.append(2 * self.laplacian @ terms[-1] - terms[-2])
+            terms.append(2 * mix_nodes(self.laplacian, terms[-1]) - terms[-2])
         return self.linear(torch.cat(terms[: self.order], -1))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..hand_model import HandModel, MeshLevel, mesh_pyramid
 from ..hands import NUM_JOINTS
-from .layers import PerHand, sample_map
+from .layers import PerHand, mix_nodes, sample_map
 from .lgblock import GraphBlock
 from .mesh_stage import project_weak
 from .records import JointOutput, MeshOutput, RefineOutput
@@ -59,8 +59,8 @@ class OffsetNet(nn.Module):
     def forward(self, x: Float[Tensor, "n p c"]) -> Float[Tensor, "n V 3"]:
         """Metres."""
         x = x + self.code
-        x = x + self.to_fine @ self.coarse_blocks(x[:, self.coarse])
-        return OFFSET_UNIT * (self.to_mesh @ self.out(self.fine_blocks(x)).float())
+        x = x + mix_nodes(self.to_fine, self.coarse_blocks(x[:, self.coarse]))
+        return OFFSET_UNIT * mix_nodes(self.to_mesh, self.out(self.fine_blocks(x)).float())
 
 
 class RefineStage(nn.Module):
@@ -98,9 +98,11 @@ class RefineStage(nn.Module):
             x = x + sample_hands(layer(features.movedim(2, -1)).movedim(-1, 2), xy)
         offsets = self.net(x)
         # the wrist stays at the origin: what the offsets would move it by is taken from the whole hand
-        offsets = offsets - self.influence[:1] @ offsets
+        offsets = offsets - mix_nodes(self.influence[:1], offsets)
         return RefineOutput(
-            offsets=offsets, vertices=rough + offsets, joints=mesh.joints.detach() + self.influence @ offsets
+            offsets=offsets,
+            vertices=rough + offsets,
+            joints=mesh.joints.detach() + mix_nodes(self.influence, offsets),
         )
 
 
