@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .config import ModelConfig, model_config, to_dict
+from .model.graft import lacks_block, with_silent_block
 from .model.network import LGNet, build_network
 
 FORMAT = "lgnet-weights/1"
@@ -174,13 +175,16 @@ def init_from(network: nn.Module, path: str | Path) -> Taken:
     """Start a network from whatever in a file fits by name and shape.
 
     Besides lgnet's own checkpoints, any safetensors file with a backbone's weights by their published names serves
-    (torchvision's or timm's ResNet-50): a name is also tried with "backbone." before it.
+    (torchvision's or timm's ResNet-50): a name is also tried with "backbone." before it. Weights without an LGBlock begin a
+    network that has one so that it says what they said (`model.graft`).
 
     Raises:
         ValueError: there is no such file, it is damaged, or nothing in it fits.
     """
     _, tensors = _read(path)
     own = network.state_dict()
+    if lacks_block(tensors) and not lacks_block(own):
+        tensors = with_silent_block(tensors)
     named = {name if name in own else f"backbone.{name}": tensor for name, tensor in tensors.items()}
     taken = [name for name, tensor in named.items() if name in own and own[name].shape == tensor.shape]
     if not taken:
