@@ -1,8 +1,9 @@
 """Put the figures of four evaluations into the two tables of the bundled weights in docs/results.md.
 
     lgnet evaluate --data synth-bench --boxes truth --out eval-truth                      # and the other three, as there
-    python scripts/results_tables.py eval-truth eval-own eval-real-truth eval-real-own
+    python scripts/results_tables.py eval-truth eval-own eval-real-truth eval-real-own --key-points own.md truth.md
 
+and what `benchmarks/evidence.py` printed of the photographs (own boxes, then true ones) into the two tables of key points.
 Prints what README's table says as well. The words around the tables are the writer's to change.
 """
 
@@ -67,11 +68,58 @@ def table(rows: tuple[tuple[str, str, str], ...], truth: dict[str, Any], own: di
     return "\n".join(lines) + "\n"
 
 
+GROUPS = {
+    "all": "all",
+    "interacting": "interacting",
+    "separate": "separate",
+    "single": "single",
+    "handgraphcnn": "handgraphcnn_realworld",
+    "FreiHAND": "mmpose_freihand",
+    "RHD": "mmpose_rhd",
+    "Panoptic": "mmpose_panoptic",
+    "InterHand2.6M": "mmpose_interhand26m",
+    "Ego3DHands": "ego3dhands_sample",
+    "COCO-WholeBody": "mmpose_coco_wholebody",
+}
+"""What the table of key points calls a group of pictures (its first word), and its name."""
+ANSWERS = {"lgnet": "network", "MediaPipe": "alone", "both": "together"}
+
+
+def with_key_points(lines: list[str], printed: str) -> list[str]:
+    """The rows of a table of key points with their figures exchanged for those that `benchmarks/evidence.py` printed."""
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in printed.splitlines() if line.startswith("| ")
+    ]
+    figures = {(group, answer): values for group, answer, *values in cells}
+    out, group = [], ""
+    for line in lines:
+        first, answer = (cell.strip() for cell in line.split("|")[1:3])
+        if first:
+            group = first.rsplit(" (", 1)[0] if first.startswith("by eye") else GROUPS[first.split(" ")[0]]
+        values = [value.split(" (")[0] for value in figures[group, ANSWERS[answer]]]
+        out.append(f"| {first} | {answer} | " + " | ".join(values) + " |")
+    return out
+
+
+def fill_key_points(text: str, printed: list[str]) -> str:
+    """Both tables of key points, in their order."""
+    end = text.index("## Key points from elsewhere\n")
+    for table_text in printed:
+        begin = text.index("|---", text.index("| pictures | |", end))
+        begin = text.index("\n", begin) + 1
+        end = text.index("\n\n", begin)
+        made = "\n".join(with_key_points(text[begin:end].splitlines(), table_text))
+        text, end = text[:begin] + made + text[end:], begin + len(made)
+    return text
+
+
 def main() -> None:
-    """Exchange both tables."""
+    """Exchange the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs=4, type=Path, metavar="FOLDER")
-    folders = parser.parse_args().folders
+    parser.add_argument("--key-points", nargs=2, type=Path, metavar="FILE", help="what benchmarks/evidence.py printed")
+    options = parser.parse_args()
+    folders = options.folders
     truth, own, real_truth, real_own = (json.loads((f / "metrics.json").read_text(encoding="utf-8")) for f in folders)
     text = RESULTS.read_text(encoding="utf-8")
     for heading, made in (
@@ -81,6 +129,8 @@ def main() -> None:
         begin = text.index("| | boxes truth: all", text.index(heading))
         end = text.index("\n\n", begin) + 1
         text = text[:begin] + made + text[end:]
+    if options.key_points:
+        text = fill_key_points(text, [path.read_text(encoding="utf-8") for path in options.key_points])
     part = RESULTS.with_suffix(".part")
     part.write_text(text, encoding="utf-8")
     part.replace(RESULTS)
