@@ -73,6 +73,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "z of the 2.5D joints over 0.1 m": {"model": {"depth_range": 0.1}},
     "z of the 2.5D joints over 0.25 m": {"model": {"depth_range": 0.25}},
     "parts of hands segmented besides": {"model": {"dense_head": True}},
+    "and places on the hand told": {"model": {"dense_head": True, "surface_head": True}},
     "pose weighs four times as much": {"loss": {"pose": 8.0}},
     "2.5D joints weigh four times as much": {"loss": {"joints25d": 4.0}},
     "no loss of shape": {"loss": {"shape": 0.0}},

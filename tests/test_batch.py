@@ -11,6 +11,7 @@ pytest.importorskip("numba", reason="synthetic pictures need the extra lgnet[tra
 from lgnet.config import MODELS, SynthConfig
 from lgnet.data.batch import NO_AUGMENT, TRAIN_AUGMENT, make_batch
 from lgnet.hand_model import load_hand_model, pose_hand
+from lgnet.losses import surface_truth
 from lgnet.synth.generate import make_sample, training_rng
 
 CROPS, HEADS = MODELS["lgnet-mobile"], MODELS["lgnet-mobile-heads"]
@@ -102,6 +103,27 @@ def test_parts_lie_where_the_joints_are(samples):
                     hits += int((targets.parts[row, side, y, x] + 1) // 3 == finger + 1)
     assert total >= 8
     assert hits / total > 0.35
+
+
+@pytest.mark.parametrize("config", [CROPS, HEADS], ids=["crops", "heads"])
+def test_cells_show_the_vertices_of_their_part(samples, config):
+    """What a cell is said to show of the hand at rest belongs to the part that was drawn there (chance: one in sixteen)."""
+    _, targets = make_batch(samples, config, np.random.default_rng(5), TRAIN_AUGMENT)
+    right = total = 0
+    for side in (0, 1):
+        crops = config.separation == "crops"
+        model = load_hand_model("lgnet", "right" if crops or side == 0 else "left")
+        vertices = pose_hand(model, targets.rotations[:, side], targets.betas[:, side]).vertices
+        parts, numbers = targets.parts[:, side], torch.arange(len(model.template), dtype=torch.float32)
+        places, known = surface_truth(
+            vertices, targets.wrist[:, side], targets.tan_half[:, side], numbers[:, None].expand(-1, 3), parts
+        )
+        label = model.weights.argmax(1)[(places[:, 0] / 10).round().long()] + 1
+        known = known & targets.present[:, side, None, None]
+        total += int(known.sum())
+        right += int((label == parts)[known].sum())
+    assert total > 100
+    assert right / total > 0.6  # a cell is some 8 mm wide, and parts border each other
 
 
 def test_absent_hands_are_not_given_without_augmentation(samples):

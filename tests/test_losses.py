@@ -15,6 +15,7 @@ from lgnet.losses import (
     parts_loss,
     pose_loss,
     presence_loss,
+    surface_truth,
     total_loss,
 )
 from lgnet.model.mesh_stage import project_weak
@@ -23,7 +24,13 @@ from lgnet.model.records import Inputs, JointOutput, MeshOutput, Output, RefineO
 
 YES, NO = torch.tensor([True]), torch.tensor([False])
 TINY = dataclasses.replace(
-    MODELS["lgnet-mobile"], channels=16, joint_channels=16, sjt_depth=1, refine_channels=8, dense_head=True
+    MODELS["lgnet-mobile"],
+    channels=16,
+    joint_channels=16,
+    sjt_depth=1,
+    refine_channels=8,
+    dense_head=True,
+    surface_head=True,
 )
 
 
@@ -112,6 +119,17 @@ def test_parts_by_hand():
     assert parts_loss(logit, torch.full((1, 2, 2, 2), -1)).item() == 0
 
 
+def test_surface_by_hand():
+    """Two by two cells, tan 0.5: of two points in a cell the nearer one counts; no hand or no point there: not known."""
+    points = torch.tensor([[-0.1, -0.1, 0.5], [-0.1, -0.12, 0.4], [0.1, -0.1, 0.5], [0.1, 0.1, 0.5], [9.0, 9.0, 0.5]])
+    wrist = torch.tensor([[0.02, 0.0, 0.3]])
+    rest = torch.arange(15.0).reshape(5, 3)
+    parts = torch.tensor([[[3, 0], [4, 1]]])
+    places, known = surface_truth((points - wrist)[None], wrist, torch.tensor([0.5]), rest, parts)
+    assert known.tolist() == [[[True, False], [False, True]]]  # cells are [y][x]
+    assert places[0, :, 0, 0].tolist() == [30.0, 40.0, 50.0] and places[0, :, 1, 1].tolist() == [90.0, 100.0, 110.0]
+
+
 def unknown(rows: int, cells: int) -> Targets:
     """A batch of which nothing is known: what stands there is nonsense that must not be looked at."""
     nan, no = float("nan"), torch.zeros(rows, 2, dtype=torch.bool)
@@ -128,6 +146,8 @@ def unknown(rows: int, cells: int) -> Targets:
         relative=torch.full((rows, 3), nan),
         has_relative=no[:, 0],
         parts=torch.full((rows, 2, cells, cells), -1),
+        wrist=torch.full((rows, 2, 3), nan),
+        tan_half=torch.full((rows, 2), nan),
     )
 
 
@@ -175,8 +195,13 @@ def perfect(network, rows: int) -> tuple[Output, Targets]:
         relative=mesh.relative,
         has_relative=yes[:, 0],
         parts=parts,
+        wrist=torch.tensor([0.0, 0.05, 0.5]).expand(rows, 2, 3),
+        tan_half=torch.full((rows, 2), 0.25),
     )
-    return dataclasses.replace(out, joint=joint, parts_logit=logit), targets
+    rest = network.mesh_stage.hands[0].model.template
+    sides = [(mesh.vertices[:, s], targets.wrist[:, s], targets.tan_half[:, s], rest, parts[:, s]) for s in (0, 1)]
+    surface = torch.stack([surface_truth(*side)[0] for side in sides], 1)
+    return dataclasses.replace(out, joint=joint, parts_logit=logit, surface=surface), targets
 
 
 def test_the_truth_costs_nothing(network):
@@ -195,12 +220,13 @@ def test_each_mistake_costs_its_term_alone(network):
             "shape": dataclasses.replace(targets, betas=targets.betas + 0.1),
             "relative": dataclasses.replace(targets, relative=targets.relative + 0.05),
             "presence": dataclasses.replace(targets, present=~targets.present),
+            "surface": dataclasses.replace(targets, wrist=targets.wrist + torch.tensor([0.03, 0.0, 0.0])),
             "parts": dataclasses.replace(targets, parts=(targets.parts + 1) % 17),
         }
         for name, wrong in mistakes.items():
             loss, terms = total_loss(out, wrong, LossConfig(), network)
             assert terms[name] > 0.01, name
-            others = {"vertices_rough", "vertices", "edge", "normal"} if name == "shape" else {"normal"}
+            others = {"vertices_rough", "vertices", "edge", "normal", "surface"} if name == "shape" else {"normal"}
             assert all(terms[k] < 1e-5 for k in terms if k not in {name, *others}), (name, terms)
         assert terms["parts"].item() == pytest.approx(100)
         only = LossConfig(**{f.name: 0.0 for f in dataclasses.fields(LossConfig)})

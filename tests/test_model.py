@@ -72,6 +72,8 @@ def make_targets(config: ModelConfig, rows: int, seed: int = 0) -> Targets:
         relative=torch.randn(rows, 3, generator=g) * 0.1,
         has_relative=yes[:, 0],
         parts=torch.randint(-1, 17, (rows, 2, cells, cells), generator=g),
+        wrist=torch.tensor([0.0, 0.05, 0.5]).expand(rows, 2, 3),
+        tan_half=torch.full((rows, 2), 0.25),
     )
 
 

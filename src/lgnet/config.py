@@ -56,6 +56,8 @@ class ModelConfig:
     """"eanet": EANet's block in the LGBlock's place, to compare; it has four blocks of four heads (lgfa_depth, lgfa_heads)."""
     dense_head: bool = False
     """Part segmentation from the backbone, for pre-training; not used in prediction."""
+    surface_head: bool = False
+    """The dense head also says where on the hand each cell lies, as coordinates of the hand at rest."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ class LossConfig:
     """Nats."""
     parts: float = 0.2
     """Nats."""
+    surface: float = 1.0
+    """Decimetres on the hand at rest."""
 
 
 @dataclass(frozen=True)

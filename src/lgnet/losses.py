@@ -110,6 +110,34 @@ def parts_loss(logit: Float[Tensor, "*batch 17 P P"], parts: Int[Tensor, "*batch
     return masked_mean(entropy, labels >= 0)
 
 
+def surface_truth(
+    vertices: Float[Tensor, "n V 3"],
+    wrist: Float[Tensor, "n 3"],
+    tan_half: Float[Tensor, " n"],
+    rest: Float[Tensor, "V 3"],
+    parts: Int[Tensor, "n P P"],
+) -> tuple[Float[Tensor, "n 3 P P"], Bool[Tensor, "n P P"]]:
+    """Where on the hand at rest lies what each cell of a crop shows of the hand, decimetres, and of which cells that is known.
+
+    It is the place of that vertex which, of those seen in the cell, is nearest to the camera; cells that do not show the
+    hand (`parts`), or in which no vertex falls, are not known. `vertices` are metres from the wrist, `wrist` from the camera.
+    """
+    count = parts.shape[-1]
+    points = vertices + wrist[:, None]
+    depth = points[..., 2].clamp_min(1e-3)
+    cells = ((points[..., :2] / (depth * tan_half[:, None])[..., None] + 1) / 2 * count).floor()
+    inside = ((cells >= 0) & (cells < count)).all(-1)
+    index = torch.where(inside, cells[..., 1] * count + cells[..., 0], 0).long()
+    depth = torch.where(inside, depth, torch.inf)
+    none = torch.full((len(vertices), count * count), torch.inf, device=depth.device)
+    nearest = none.scatter_reduce(1, index, depth, "amin")
+    front = inside & (depth == nearest.gather(1, index))
+    numbers = torch.where(front, torch.arange(len(rest), device=depth.device), -1)
+    chosen = torch.full_like(none, -1, dtype=torch.long).scatter_reduce(1, index, numbers, "amax")
+    places = 10 * rest[chosen.clamp_min(0)].transpose(1, 2).unflatten(-1, (count, count))
+    return places, (parts > 0) & (chosen >= 0).unflatten(-1, (count, count))
+
+
 def total_loss(
     output: Output, targets: Targets, config: LossConfig, network: LGNet
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
@@ -145,7 +173,9 @@ def total_loss(
     if wanted("parts") and output.parts_logit is not None:
         terms["parts"] = parts_loss(output.parts_logit, t.parts)
 
-    if any(wanted(name) for name in ("vertices_rough", "vertices", "normal", "edge", "laplacian")):
+    if any(wanted(name) for name in ("vertices_rough", "vertices", "normal", "edge", "laplacian")) or (
+        output.surface is not None and wanted("surface")
+    ):
         terms.update(_mesh_terms(output, targets, network, wanted, refined))
     loss = torch.stack([getattr(config, name) * value for name, value in terms.items()]).sum()
     return loss, {name: value.detach() for name, value in terms.items()}
@@ -167,6 +197,8 @@ def _mesh_terms(output: Output, targets: Targets, network: LGNet, wanted, refine
         terms["vertices_rough"] = l1(output.mesh.vertices, truth, known)
     if wanted("vertices") and refined:
         terms["vertices"] = l1(output.refine.vertices, truth, known)
+    if output.surface is not None and wanted("surface"):
+        terms["surface"] = _surface_loss(output.surface, truth, targets, [hand.model.template for hand in hands])  # type: ignore[union-attr]
     rows = known.flatten()
     final, truth = output.refine.vertices.flatten(0, 1), truth.flatten(0, 1)
     if wanted("normal"):
@@ -176,3 +208,23 @@ def _mesh_terms(output: Output, targets: Targets, network: LGNet, wanted, refine
     if wanted("laplacian") and refined:
         terms["laplacian"] = laplacian_loss(output.refine.offsets.flatten(0, 1), edges, rows)
     return terms
+
+
+def _surface_loss(
+    surface: Float[Tensor, "B 2 3 P P"], vertices: Float[Tensor, "B 2 V 3"], targets: Targets, rests: list[Tensor]
+) -> Float[Tensor, ""]:
+    """L1, decimetres; `rests`: of the one hand model of both slots, or of the right and the left one."""
+    with torch.no_grad():
+        sides = [
+            surface_truth(
+                vertices[:, side],
+                targets.wrist[:, side],
+                targets.tan_half[:, side],
+                rests[side % len(rests)],
+                targets.parts[:, side],
+            )
+            for side in (0, 1)
+        ]
+        places, seen = (torch.stack(values, 1) for values in zip(*sides))
+        seen = seen & targets.has_params[..., None, None]
+    return l1(surface.movedim(2, -1), places.movedim(2, -1), seen)

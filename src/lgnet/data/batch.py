@@ -127,6 +127,8 @@ def _empty_row(config: ModelConfig) -> dict:
         "relative": np.zeros(3, np.float32),
         "has_relative": np.zeros((), bool),
         "parts": np.full((2, p, p), -1, np.int64),
+        "wrist": np.zeros((2, 3), np.float32),
+        "tan_half": np.ones(2, np.float32),
     }
 
 
@@ -138,6 +140,7 @@ def _truth(row: dict, sample: Sample, side: int, crop: Crop, hand_model: str) ->
     if sample.joints3d_valid[side, 0]:
         row["joints3d"][side] = crop.to_crop(sample.joints3d[side] - sample.joints3d[side, :1])
         row["joints3d_valid"][side] = sample.joints3d_valid[side]
+        row["wrist"][side], row["tan_half"][side] = crop.to_crop(sample.joints3d[side, 0]), crop.tan_half
     if sample.has_params[side] and sample.hand_model == hand_model:  # another model's pose and shape mean other things
         rotations = np.stack([cv2.Rodrigues(r)[0] for r in sample.pose[side].astype(np.float64)])
         rotations[0] = crop.rotation_to_crop(rotations[0])

@@ -188,21 +188,28 @@ def build_backbone(config: ModelConfig) -> ResNet | AutoBackbone:
 
 
 class DenseHead(nn.Module):
-    """Part segmentation at 1/8 of the crop, from the backbone's stride-8 map and F: dense truth for pre-training."""
+    """Parts, and places on the hand at rest, at 1/8 of the crop, from the backbone's stride-8 map and F: dense truth for
+    pre-training.
+    """
 
-    def __init__(self, channels: tuple[int, ...], width: int, hands: int, size: int) -> None:
+    def __init__(self, channels: tuple[int, ...], width: int, hands: int, size: int, surface: bool = False) -> None:
         super().__init__()
         self.hands, self.size = hands, size
         self.fine = nn.Conv2d(channels[1], width, 1)
         self.coarse = nn.Conv2d(channels[-1], width, 1)
         self.out = nn.Conv2d(width, hands * 17, 3, padding=1)
+        self.surface = nn.Conv2d(width, hands * 3, 3, padding=1) if surface else None
 
-    def forward(self, maps: list[Tensor]) -> Float[Tensor, "B 2 17 P P"]:
-        """Logits of 17 classes a hand, from maps (B, N, C, h, w): N = 2 crops of one hand, or 1 crop of both."""
+    def forward(self, maps: list[Tensor]) -> tuple[Float[Tensor, "B 2 17 P P"], Float[Tensor, "B 2 3 P P"] | None]:
+        """Logits of 17 classes a hand, and decimetres on the hand at rest.
+
+        `maps` are (B, N, C, h, w): N = 2 crops of one hand, or 1 crop of both.
+        """
         rows, crops = maps[-1].shape[:2]
         size = (self.size, self.size)
         fine, coarse = self.fine(maps[1].flatten(0, 1)), self.coarse(maps[-1].flatten(0, 1))
         if fine.shape[-1] != self.size:
             fine = F.interpolate(fine, size=size, mode="bilinear", align_corners=False)
         x = F.relu(fine + F.interpolate(coarse, size=size, mode="bilinear", align_corners=False))
-        return self.out(x).reshape(rows, crops * self.hands, 17, *size)
+        parts = self.out(x).reshape(rows, crops * self.hands, 17, *size)
+        return parts, None if self.surface is None else self.surface(x).reshape(rows, crops * self.hands, 3, *size)

@@ -44,8 +44,8 @@ class LGNet(nn.Module):
         joint = self.joint_stage(maps[-1], inputs.given, inputs.geometry, keep_attention)
         mesh = self.mesh_stage(joint, inputs.geometry)
         refine = self.refine_stage(maps[:-1], joint, mesh)
-        parts = None if self.dense_head is None else self.dense_head(maps)
-        return Output(joint=joint, mesh=mesh, refine=refine, parts_logit=parts)
+        parts, surface = (None, None) if self.dense_head is None else self.dense_head(maps)
+        return Output(joint=joint, mesh=mesh, refine=refine, parts_logit=parts, surface=surface)
 
     def features(self, inputs: Inputs) -> list[Float[Tensor, "B N c h w"]]:
         """The backbone's maps, fine to coarse. In training crops of absent hands do not pass it (nor its BatchNorm)."""
@@ -73,6 +73,8 @@ def build_network(config: ModelConfig) -> LGNet:
     crops = config.separation == "crops"
     if crops and not config.separate:
         raise ValueError("separate=False is an ablation of separation by heads; crops are separate by themselves")
+    if config.surface_head and not config.dense_head:
+        raise ValueError("surface_head is a part of the dense head: it wants dense_head too")
     backbone = build_backbone(config)
     width, wide = config.channels, config.channels + config.channels // 4
     lgblock = None
@@ -128,7 +130,8 @@ def build_network(config: ModelConfig) -> LGNet:
     )
     dense_head = None
     if config.dense_head:
-        dense_head = DenseHead(backbone.channels, 64, 1 if crops else 2, config.crop_size // PARTS_STRIDE)
+        size = config.crop_size // PARTS_STRIDE
+        dense_head = DenseHead(backbone.channels, 64, 1 if crops else 2, size, config.surface_head)
     return LGNet(backbone, joint_stage, mesh_stage, refine_stage, dense_head)
 
 

@@ -42,6 +42,8 @@ class Targets:
     relative: Float[Tensor, "B 3"]  # left wrist minus right wrist, frame of the pair crop (unmirrored)
     has_relative: Bool[Tensor, " B"]
     parts: Int[Tensor, "B 2 P P"]  # 0 not this hand, 1..16 joint + 1; -1 not known; P = crop size / 8
+    wrist: Float[Tensor, "B 2 3"]  # metres from the crop's camera; looked at only where parts are known
+    tan_half: Float[Tensor, "B 2"]  # of half the crop's angle of view
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Output:
     mesh: MeshOutput
     refine: RefineOutput
     parts_logit: Float[Tensor, "B 2 17 P P"] | None = None
+    surface: Float[Tensor, "B 2 3 P P"] | None = None  # where on the hand at rest, decimetres
 
 
 def to_device(record, device: torch.device | str, non_blocking: bool = True):
