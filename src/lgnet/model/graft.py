@@ -32,11 +32,10 @@ def with_silent_block(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     quarter, width = fc.shape
     out = dict(state)
     for name, weight in state.items():
-        reader = _READERS.fullmatch(name.removesuffix(".weight"))
-        if reader is None or any(
-            name.replace(".out.", before) in state for before in (".up.0.", ".hidden.") if ".out." in name
-        ):
+        if not _READERS.fullmatch(name.removesuffix(".weight")):
             continue
+        if ".out." in name and {name.replace(".out.", before) for before in (".up.0.", ".hidden.")} & state.keys():
+            continue  # something else reads F* for it
         changed = weight.clone()
         rows = changed if ".up.0." in name else changed.transpose(0, 1)  # a transposed convolution's inputs come first
         if ".pose." in name and len(rows) != width + quarter:
