@@ -1,4 +1,4 @@
-"""Weights trained without LGBlock and refine stage begin a whole network that predicts what they predicted."""
+"""Weights of a smaller network begin a larger one that predicts what they predicted."""
 
 from dataclasses import replace
 
@@ -67,3 +67,19 @@ def test_weights_with_a_block_are_taken_as_they_are(tmp_path):
     init_from(other, tmp_path / "whole.safetensors")
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_a_deeper_backbone_begins_as_the_shallower_one(tmp_path):
+    torch.manual_seed(1)
+    config = replace(MODELS["lgnet-mobile"], **SMALL)
+    one, deep = build_network(config), build_network(replace(config, mobile_depths=(3, 4, 5, 3)))
+    for layer in one.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 1.5)
+    save_weights(tmp_path / "one.safetensors", one, config, {})
+    init_from(deep, tmp_path / "one.safetensors")
+    images = torch.rand(2, 3, config.crop_size, config.crop_size)
+    with torch.no_grad():
+        for before, after in zip(one.eval().backbone(images), deep.eval().backbone(images)):
+            assert before.std() > 1e-3
+            torch.testing.assert_close(before, after)

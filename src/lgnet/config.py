@@ -18,6 +18,9 @@ class ModelConfig:
 
     backbone: str = "resnet50"
     """"resnet50", "mobile" (ours), or "hf:NAME" for a transformers.AutoBackbone (extra `train`)."""
+    mobile_depths: tuple[int, int, int, int] = (2, 2, 2, 2)
+    """Blocks of each of the mobile backbone's stages. Further ones begin as their shortcuts, so that --init of a shallower
+    network's weights changes nothing."""
     separation: Literal["heads", "crops"] = "heads"
     """"heads": one crop of both hands, two 1x1 heads (the paper). "crops": one crop a hand, the left one mirrored."""
     crop_size: int = 256
@@ -352,4 +355,4 @@ def model_config(values: dict[str, Any]) -> ModelConfig:
         raise ValueError(
             f"the model configuration has fields this version of lgnet does not know: {', '.join(unknown)}"
         )
-    return ModelConfig(**values)
+    return ModelConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

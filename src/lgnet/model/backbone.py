@@ -181,7 +181,7 @@ def build_backbone(config: ModelConfig) -> ResNet | AutoBackbone:
         net = ResNet(Bottleneck, (64, 128, 256, 512), (3, 4, 6, 3), stride, pool=True)
     elif config.backbone == "mobile":
         # no depthwise convolutions: on a CPU in fp32 they are bound by memory and train slower than these
-        net = ResNet(BasicBlock, (32, 64, 128, 256), (2, 2, 2, 2), stride, pool=False)
+        net = ResNet(BasicBlock, (32, 64, 128, 256), config.mobile_depths, stride, pool=False)
     else:
         raise ValueError(f"unknown backbone {config.backbone!r}: resnet50, mobile or hf:NAME")
     return net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
