@@ -355,4 +355,5 @@ def model_config(values: dict[str, Any]) -> ModelConfig:
         raise ValueError(
             f"the model configuration has fields this version of lgnet does not know: {', '.join(unknown)}"
         )
-    return ModelConfig(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return ModelConfig(**plain)
