@@ -111,7 +111,7 @@ def configured(name: str, seed: int, options: argparse.Namespace) -> TrainConfig
         out=str(Path(options.out) / f"{slug(name)}-{seed}"),
         init=options.init,
         samples=options.samples,
-        decay=options.samples // 3,
+        decay=options.samples // 2,
         warmup=min(2000, options.samples // 12),
         learning_rate=5e-4,
         batch_size=16,

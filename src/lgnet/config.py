@@ -223,6 +223,7 @@ class TrainConfig:
 
 _MOBILE = ModelConfig(
     backbone="mobile",
+    mobile_depths=(2, 4, 6, 2),
     separation="crops",
     crop_size=128,
     channels=128,
