@@ -6,20 +6,20 @@ photographs (Wortsman et al., *Robust fine-tuning of zero-shot models*, CVPR 202
 
 import sys
 
-from lgnet.checkpoint import load_network, save_weights
+from promote import read
+
+from lgnet.checkpoint import save_weights
 
 
 def main(start: str, end: str, share: float, out: str) -> None:
     """Write the mean, with what the later file says of itself but its figures."""
-    (first, config, before), (last, other, meta) = load_network(start), load_network(end)
-    if config != other:
+    (first, config, before, kind), (last, other, meta, what) = read(start), read(end)
+    if config != other or kind != what:
         raise ValueError(f"{start} and {end} are weights of different networks")
-    values = first.state_dict()
-    for name, value in last.state_dict().items():
-        values[name] = values[name].lerp(value, share) if value.is_floating_point() else value
+    values = {name: first[name].lerp(v, share) if v.is_floating_point() else v for name, v in last.items()}
     meta = {key: said for key, said in meta.items() if key != "figures"}  # they are of the later weights alone
     note = f"{1 - share:g} of weights of {before['samples']} samples, {share:g} of these"
-    save_weights(out, values, config, {**meta, "averaged": note})
+    save_weights(out, values, config, {**meta, "averaged": note}, kind=kind)
 
 
 if __name__ == "__main__":

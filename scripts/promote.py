@@ -9,8 +9,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
+from torch import Tensor
 
 from lgnet.checkpoint import load_weights, save_weights
 from lgnet.config import DetectorConfig, ModelConfig, SideConfig
@@ -19,16 +21,20 @@ WEIGHTS = Path(__file__).parents[1] / "src" / "lgnet" / "weights"
 CONFIGS = {"hands": ModelConfig, "detector": DetectorConfig, "sides": SideConfig}
 
 
-def main(source: str, name: str) -> None:
-    """Copy `source` to the bundled weights of this name."""
+def read(source: str) -> tuple[dict[str, Tensor], Any, dict[str, Any], Any]:
+    """A file's weights, configuration, what it says of itself, and what it is for."""
     with safe_open(source, framework="pt") as file:
         kind = file.metadata()["kind"]
     values, state, meta = load_weights(source, kind=kind)
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return state, CONFIGS[kind](**values), meta, kind
+
+
+def main(source: str, name: str) -> None:
+    """Copy `source` to the bundled weights of this name."""
+    state, config, meta, kind = read(source)
     target = WEIGHTS / f"{name}.safetensors"
-    save_weights(
-        target, state, CONFIGS[kind](**values), {**meta, "name": name, "licence": "Apache-2.0"}, half=True, kind=kind
-    )
+    save_weights(target, state, config, {**meta, "name": name, "licence": "Apache-2.0"}, half=True, kind=kind)
     target.chmod(0o644)
     if kind == "hands":  # how wrong the new weights are is another question than how wrong the old ones were
         subprocess.run([sys.executable, str(Path(__file__).with_name("calibrate.py")), str(target)], check=True)
