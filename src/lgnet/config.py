@@ -241,8 +241,8 @@ MODELS: dict[str, ModelConfig] = {
     "lgnet-mobile-heads": replace(_MOBILE, separation="heads", crop_size=256),
     "hands": replace(_MOBILE, lgblock=False, refine_stage=False, dense_head=True),
 }
-"""`hands` is what most of the training is done with: the crops network without its LGBlock and refine stage, twice as fast,
-and with the dense head."""
+"""`hands` is what most of the training is done with: the crops network without its LGBlock and refine stage, which is
+faster, and with the dense head."""
 
 _PEOPLE = SynthConfig(
     kinds=(0.4, 0.2, 0.37, 0.03),
