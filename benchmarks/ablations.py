@@ -1,14 +1,15 @@
 """What each part of the network and each choice of training is worth: one thing changed at a time, trained alike.
 
-    python benchmarks/ablations.py --init runs/plain/last.safetensors --out runs/ablations --samples 100000 --threads 4
+    python benchmarks/ablations.py --init src/lgnet/weights/lgnet-mobile.safetensors --backbone-only --samples 16000
     python benchmarks/ablations.py --table training --init runs/plain/last.safetensors --out runs/ablations --samples 100000
     python benchmarks/ablations.py --tiny --samples 512 --out /tmp/ablations          # a trial of the machinery
 
 `--table parts` has the paper's ablations, and the blocks to compare with; `--table training` what can be trained otherwise,
 of the network without LGBlock and refine stage: it takes half the time, and the question is another.
 
-Every row starts from the same weights. Those of a network without LGBlock and refine stage are best: all rows that have
-either begin with one that says nothing yet, so with the same error as those without. Each sees the same pictures in
+Every row starts from the same weights. With `--backbone-only` from a trained backbone and everything after it random, as
+the paper does; else those of a network without LGBlock and refine stage are best: all rows that have either begin with
+one that says nothing yet, so with the same error as those without. Each sees the same pictures in
 the same order and is judged by the averaged weights at the end, with true boxes, on every fifth picture of synth-bench
 and, with --real, on photographs. The first row is trained with three seeds: their spread is the noise that a
 difference has to stand out from. Runs that are done are read, not repeated, and a run that was broken off goes on; the
@@ -27,9 +28,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+from safetensors.torch import save
+
 from lgnet import train as trainer
 from lgnet.config import MODELS, PRESETS, TrainConfig
 from lgnet.finder import bundled
+from lgnet.outputs import write_aside
 from lgnet.synth.generate import bench_sample
 
 WHOLE = "LGNet, whole"
@@ -111,7 +116,7 @@ def configured(name: str, seed: int, options: argparse.Namespace) -> TrainConfig
         out=str(Path(options.out) / f"{slug(name)}-{seed}"),
         init=options.init,
         samples=options.samples,
-        decay=options.samples // 2,
+        decay=3 * options.samples // 4,
         warmup=min(2000, options.samples // 12),
         learning_rate=5e-4,
         batch_size=16,
@@ -160,6 +165,15 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
     return last(out)
 
 
+def backbone_of(weights: str, folder: Path) -> str:
+    """Weights of which only the backbone's are left, as a file in the folder."""
+    with safe_open(weights, "pt") as file:
+        kept = {name: file.get_tensor(name) for name in file.keys() if name.startswith("backbone.")}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_aside(folder / "backbone.safetensors", save(kept))
+    return str(folder / "backbone.safetensors")
+
+
 def last(out: Path) -> dict[str, float]:
     """The end of a run's curve."""
     return json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
@@ -192,6 +206,7 @@ def main() -> None:
     parser.add_argument("--out", default="runs/ablations")
     parser.add_argument("--samples", type=int, default=100_000)
     parser.add_argument("--init", default=None, help="weights that every row starts from; else random ones")
+    parser.add_argument("--backbone-only", action="store_true", help="of --init, take only the backbone")
     parser.add_argument("--real", default=None, help="root of real annotated pictures, to judge by only")
     parser.add_argument("--table", choices=list(TABLES), default="parts")
     parser.add_argument("--only", nargs="*", choices=list(PARTS | TRAINING), metavar="ROW", help="rows, else all")
@@ -208,8 +223,9 @@ def main() -> None:
         trainer._held_out = lambda config: few
     done: dict[str, list[dict[str, float]]] = {}
     only = options.only or list(TABLES[options.table])
-    jobs = [(name, 0) for name in only]
-    jobs += [(name, seed) for name in (WHOLE, AS_IS) if name in only for seed in range(1, options.seeds)]
+    jobs = [(name, seed) for name in only for seed in range(options.seeds if name in (WHOLE, AS_IS) else 1)]
+    if options.backbone_only:
+        options.init = backbone_of(options.init, Path(options.out))
     for name, seed in jobs:
         done.setdefault(name, []).append(run(name, seed, options))
         text = table(done, options)

@@ -15,6 +15,8 @@ from tyro.conf import Positional, arg
 
 PROGRAM = "lgnet"
 DEMO_OUT = "lgnet-demo"
+LOOKS = 3
+"""At each hand of a picture (`lgnet.looks`), where nobody waits for the next frame."""
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Weights = Annotated[str, arg(metavar="NAME|PATH")]
@@ -61,6 +63,7 @@ def reconstruct(
     finder: Literal["lgnet", "mediapipe"] = "lgnet",
     people: Literal["nearest", "all"] = "nearest",
     tiles: Literal["auto", "off", "all"] = "auto",
+    looks: Whole = LOOKS,
 ) -> int:
     """Reconstruct the hands of pictures and videos.
 
@@ -88,6 +91,9 @@ def reconstruct(
         people: whose hands: those of the person nearest to the camera, or of all (pictures only); see docs/outputs.md.
         tiles: look for hands in tiles of a large picture too: auto, where nothing is found in the whole, and with --people
             all; off; all.
+        looks: how often the network looks at each hand of a picture, its crop rolled a little each time; the mean is
+            better than one look (docs/results.md), and takes as many runs of the network. Frames of a video are looked at
+            once where their hands are only followed.
     """
     from .outputs import parse_kinds
 
@@ -101,6 +107,7 @@ def reconstruct(
         finder=finder,
         everyone=people == "all",
         tiles=tiles,
+        looks=looks,
     )
 
 
@@ -122,6 +129,7 @@ def _reconstruct(
     say: bool = False,
     everyone: bool = False,
     tiles: Literal["auto", "off", "all"] = "auto",
+    looks: int = LOOKS,
 ) -> int:
     """Everything that can be wrong with the call is looked at before the weights are read."""
     from . import reconstruct as work
@@ -141,7 +149,7 @@ def _reconstruct(
     source, mediapipe = from_elsewhere(evidence, finder, items)
     from . import predict
 
-    model = predict.load(weights, device=device)
+    model = predict.load(weights, device=device, looks=looks)
     if hand_length is not None:
         model = replace(model, hand_length=hand_length / 1000)
     if mediapipe is not None:

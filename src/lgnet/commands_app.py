@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import webbrowser
 
-from .commands import Device, UsageError, Weights, Whole, complain
+from .commands import LOOKS, Device, UsageError, Weights, Whole, complain
 
 
 def app(
@@ -32,7 +32,8 @@ def app(
     from .app.server import open_server
     from .video import stop_asked
 
-    with stop_asked() as asked, open_server(Desk(predict.load(weights, device=device)), host, port) as server:
+    desk = Desk(predict.load(weights, device=device, looks=LOOKS))
+    with stop_asked() as asked, open_server(desk, host, port) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         print(f"lgnet is at {server.address} until Ctrl-C", flush=True)

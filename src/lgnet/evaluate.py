@@ -96,7 +96,8 @@ def evaluate(
             write_prediction(hands, sample, Path(out) / "predictions")
         return hands
 
-    return _evaluate(answer, data, Path(out), boxes, limit, quiet, None, root_depth, 1, shards)
+    told = {"looks": getattr(predictor, "looks", 1)}
+    return _evaluate(answer, data, Path(out), boxes, limit, quiet, None, root_depth, 1, shards, told)
 
 
 def evaluate_files(
@@ -127,7 +128,7 @@ def evaluate_files(
         ValueError: as `evaluate`; or there is no prediction at all, or two samples have one name.
     """
     reader = open_predictions(predictions)
-    return _evaluate(reader.read, data, Path(out), boxes, limit, quiet, reader, root_depth, jobs, shards)
+    return _evaluate(reader.read, data, Path(out), boxes, limit, quiet, reader, root_depth, jobs, shards, {})
 
 
 def _evaluate(
@@ -141,6 +142,7 @@ def _evaluate(
     root_depth: str,
     jobs: int,
     shards: Shards | None,
+    told: dict[str, Any],
 ) -> dict[str, Any]:
     if boxes not in ("own", "truth"):
         raise ValueError(f"boxes are 'own' or 'truth', not {boxes!r}")
@@ -176,6 +178,7 @@ def _evaluate(
         "count": figures.pop("count"),
         "skipped": data.skipped,
         "given": given,
+        **told,
         "pictures_with_K": with_camera,
         "root_depth": {"source": root_depth, "hands_without": without_depth},
         "predictions": None if reader is None else reader.report(whole),

@@ -23,6 +23,7 @@ from .detect import Detection
 from .finder import Finder, FindsHands, bundled, load_finder
 from .hand_model import HandModel, hand_length, load_hand_model
 from .hands import SIDES, WRIST, Camera, Hand, TwoHands
+from .looks import mean_of_looks, rolls
 from .model.network import LGNet
 from .model.records import Inputs, Output
 from .place import place_hands
@@ -60,6 +61,8 @@ class Model:
     """Metres, see `hand_model.hand_length`: both hands are made so long; None: as the network thinks they are."""
     calibration: Calibration | None = None
     """What makes expected errors of the network's output; None: nobody fitted any to these weights."""
+    looks: int = 1
+    """How often the network looks at each hand of a picture, see `lgnet.looks`; at frames of a film it looks once."""
     everyone: bool = False
     """Results of pictures hold all people's hands (`TwoHands.people`), not only those of the nearest."""
 
@@ -110,7 +113,7 @@ class Model:
             return self.look(self.find(image, camera), file)
         there = np.ones(2, bool) if given is None else np.asarray(given, bool)
         view = View(image, camera, np.asarray(boxes, np.float64), there, np.ones(2))
-        return _named(self._run([view], drop=doubtful)[0], file)
+        return _named(self._run([view], doubtful, self.looks)[0], file)
 
     def predict_same(
         self,
@@ -165,39 +168,48 @@ class Model:
             )
             for view, hands in zip(views, first)
         ]
-        return self._run(again, drop=True)
+        return self._run(again, True, self.looks)
 
-    def _run(self, views: list[View], drop: bool) -> list[TwoHands]:
+    def _run(self, views: list[View], drop: bool, looks: int = 1) -> list[TwoHands]:
         """The network over those views that have a box; with `drop`, hands it does not see are left out."""
         out = [TwoHands(None, None, *_size(v.image), v.camera, model=self._says()) for v in views]
         busy = [index for index, view in enumerate(views) if view.given.any()]
         if not busy:
             return out
-        inputs, crops = self._inputs([views[index] for index in busy])
+        angles = rolls(looks)
+        inputs, crops = self._inputs([views[index] for index in busy], angles.tolist())
         output = self._forward(inputs)
         errors = self._errors(inputs, output)
+        if looks > 1:
+            output = mean_of_looks(output, angles, self.config.separation == "crops")
+            errors = None if errors is None else errors.reshape(-1, looks, *errors.shape[1:]).mean(1)
         for row, (index, crop) in enumerate(zip(busy, crops)):
             expected = None if errors is None else errors[row]
             out[index] = self._hands(output, row, views[index], crop, drop, expected)
         return out
 
     def show(self, views: Sequence[View], keep_attention: bool = False) -> tuple[Output, list[HandCrops]]:
-        """The network's output for views that each have a box, and the crops it was shown."""
-        inputs, crops = self._inputs(views)
+        """The network's output for views that each have a box, looked at once, and the crops it was shown."""
+        inputs, crops = self._inputs(views, [0.0])
         return self._forward(inputs, keep_attention), crops
 
-    def _inputs(self, views: Sequence[View]) -> tuple[Inputs, list[HandCrops]]:
-        """What the network is shown of views that each have a box."""
-        c = self.config
-        crops = [hand_crops(v.boxes, v.given, v.camera.K, c.crop_size, c.crop_enlarge, c.separation) for v in views]
-        images = np.stack([cut_crops(v.image, crop, c.separation) for v, crop in zip(views, crops)])
+    def _inputs(self, views: Sequence[View], angles: Sequence[float]) -> tuple[Inputs, list[HandCrops]]:
+        """What the network is shown of views that each have a box, rolled by each angle; and their crops, not rolled."""
+
+        def crops(view: View, roll: float) -> HandCrops:
+            c = self.config
+            return hand_crops(view.boxes, view.given, view.camera.K, c.crop_size, c.crop_enlarge, c.separation, roll)
+
+        way = self.config.separation
+        shown = [(view, crops(view, angle)) for view in views for angle in angles]
+        images = np.stack([cut_crops(view.image, crop, way) for view, crop in shown])
         device = next(self.network.parameters()).device
         inputs = Inputs(
             images=torch.from_numpy(images).to(device).permute(0, 1, 4, 2, 3).float() / 255,
-            given=torch.from_numpy(np.stack([v.given for v in views])).to(device),
-            geometry=torch.from_numpy(np.stack([crop_geometry(crop, c.separation) for crop in crops])).to(device),
+            given=torch.from_numpy(np.stack([view.given for view, _ in shown])).to(device),
+            geometry=torch.from_numpy(np.stack([crop_geometry(crop, way) for _, crop in shown])).to(device),
         )
-        return inputs, crops
+        return inputs, [crops(view, 0.0) for view in views]
 
     def _forward(self, inputs: Inputs, keep_attention: bool = False) -> Output:
         with torch.inference_mode():
@@ -276,22 +288,26 @@ class Model:
         return {"weights": self.name, "hand_model": self.config.hand_model, "version": __version__}
 
 
-def load(weights: str = BUNDLED, device: str = "auto") -> Model:
+def load(weights: str = BUNDLED, device: str = "auto", looks: int = 1) -> Model:
     """Networks ready to run.
 
     Args:
         weights: a bundled name, or the path of a checkpoint of the hand network. What finds the hands is bundled.
         device: "auto" (CUDA, else Apple's MPS, else the CPU), "cpu", "cuda" or "mps".
+        looks: how often the network looks at each hand of a picture: 3 are better than 1 and take longer (`lgnet.looks`).
 
     Raises:
-        ValueError: there are no such weights, they are damaged or of another architecture, or no such device.
+        ValueError: there are no such weights, they are damaged or of another architecture, or no such device; or fewer
+            looks than one.
     """
+    rolls(looks)  # says what is wrong with it before the work
     place = _device(device)
     path = weights if weights.endswith(".safetensors") or "/" in weights else bundled(weights)
     network, config, meta = load_network(path, place)
     models = tuple(load_hand_model(config.hand_model, side) for side in ("right", "left"))
     name = str(meta.get("name", Path(path).stem))
-    return Model(network, config, load_finder(place), models, name, calibration=from_meta(meta, place))  # type: ignore[arg-type]
+    calibration = from_meta(meta, place)
+    return Model(network, config, load_finder(place), models, name, calibration=calibration, looks=looks)  # type: ignore[arg-type]
 
 
 def assumed_camera(width: int, height: int) -> Camera:

@@ -1,0 +1,104 @@
+"""Several looks at one hand: crops rolled this way and that, and the mean of what the network says of them.
+
+A network's errors differ from one roll of the crop's camera to the next, the hand does not: turned back and averaged, some
+of them cancel (test-time augmentation; rolled rather than flipped, since a flip would make the other hand of it). It costs
+a run of the network for each look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .model.records import Output
+
+WIDEST = 25.0
+"""Degrees, of the outermost looks either way. Chosen on scenes of the seed of the finder's thresholds, see docs/results.md."""
+
+
+def rolls(count: int) -> Float[Tensor, " L"]:
+    """Radians by which the crops of `count` looks are rolled, evenly about 0; one look is not rolled.
+
+    Raises:
+        ValueError: fewer than one.
+    """
+    if count < 1:
+        raise ValueError(f"a picture is looked at once at least, not {count} times")
+    return torch.deg2rad(torch.linspace(-WIDEST, WIDEST, count)) if count > 1 else torch.zeros(1)
+
+
+def mean_of_looks(output: Output, angles: Float[Tensor, " L"], mirrored: bool) -> Output:
+    """What L looks at each of B pictures say together, in the frame of a crop that is not rolled.
+
+    Features and tokens, of which there is no mean, are those of the first look; attention and maps of parts are left out.
+
+    Args:
+        output: of B * L rows, a picture's looks side by side.
+        angles: by which the crops were rolled, radians (`crop.crop_for_box`).
+        mirrored: the left hand has a mirrored crop of its own (separation by crops).
+    """
+    count = len(angles)
+    spin = _turns(angles.to(output.mesh.vertices))  # rolled crop -> crop
+    back = spin.transpose(-1, -2)
+    slots = torch.stack([spin, back if mirrored else spin], 1)  # a mirrored crop turns the other way round
+
+    def mean(x: Tensor) -> Tensor:
+        return x.unflatten(0, (-1, count)).mean(1)
+
+    def turned(x: Float[Tensor, "BL 2 n k"]) -> Float[Tensor, "B 2 n k"]:
+        """Points of each slot's crop, normalised or in metres: z stays."""
+        size = x.shape[-1]
+        xy = torch.einsum("lhij,blhnj->bhni", slots[..., :2, :2], x[..., :2].unflatten(0, (-1, count))) / count
+        return xy if size == 2 else torch.cat([xy, mean(x[..., 2:])], -1)
+
+    joint, mesh, refine = output.joint, output.mesh, output.refine
+    root = torch.einsum("lhij,blhjk->bhik", slots, mesh.rotations[:, :, 0].unflatten(0, (-1, count)))
+    rotations = _nearest_rotation(torch.cat([root[:, :, None] / count, mean(mesh.rotations[:, :, 1:])], 2))
+    middle = turned(mesh.camera[:, :, None, 1:])[:, :, 0]
+    return replace(
+        output,
+        joint=replace(
+            joint,
+            joints25d=turned(joint.joints25d),
+            spread=mean(joint.spread),
+            presence_logit=mean(joint.presence_logit),
+            features=joint.features[::count],
+            interaction=joint.interaction[::count],
+            tokens=joint.tokens[::count],
+            attention={},
+        ),
+        mesh=replace(
+            mesh,
+            rotations=rotations,
+            betas=mean(mesh.betas),
+            camera=torch.cat([mean(mesh.camera[..., :1]), middle], -1),
+            relative=torch.einsum("lij,blj->bi", spin, mesh.relative.unflatten(0, (-1, count))) / count,
+            vertices=turned(mesh.vertices),
+            joints=turned(mesh.joints),
+        ),
+        refine=replace(
+            refine,
+            offsets=turned(refine.offsets),
+            vertices=turned(refine.vertices),
+            joints=turned(refine.joints),
+        ),
+        parts_logit=None,
+        surface=None,
+    )
+
+
+def _turns(angles: Float[Tensor, " L"]) -> Float[Tensor, "L 3 3"]:
+    """About the optical axis."""
+    c, s, zero, one = angles.cos(), angles.sin(), torch.zeros_like(angles), torch.ones_like(angles)
+    return torch.stack([c, -s, zero, s, c, zero, zero, zero, one], -1).unflatten(-1, (3, 3))
+
+
+def _nearest_rotation(matrices: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """The rotation nearest to each matrix: of a mean of rotations, their chordal mean (Hartley et al., IJCV 2013)."""
+    u, _, vh = torch.linalg.svd(matrices)
+    sign = torch.ones_like(matrices[..., 0])
+    sign[..., 2] = torch.linalg.det(u @ vh).sign()
+    return (u * sign[..., None, :]) @ vh
