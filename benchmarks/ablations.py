@@ -168,7 +168,7 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
 def backbone_of(weights: str, folder: Path) -> str:
     """Weights of which only the backbone's are left, as a file in the folder."""
     with safe_open(weights, "pt") as file:
-        kept = {name: file.get_tensor(name) for name in file.keys() if name.startswith("backbone.")}
+        kept = {name: file.get_tensor(name) for name in file.keys() if name.startswith("backbone.")}  # noqa: SIM118
     folder.mkdir(parents=True, exist_ok=True)
     write_aside(folder / "backbone.safetensors", save(kept))
     return str(folder / "backbone.safetensors")

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+import lgnet
 from lgnet import detect
 from lgnet.data.sample import Sample
 from lgnet.detect import HAND_THRESHOLD, OTHER_THRESHOLD, SIDE_WEIGHT, Place, choose_sides
@@ -26,10 +29,16 @@ from lgnet.synth.generate import BENCH_CONFIG, make_sample, training_rng
 
 SEED = 777
 KINDS = ("interacting", "interacting", "interacting", "separate", "single")
-THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5)
-WEIGHTS = (0.15, 0.3, 0.6)
+THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
+WEIGHTS = (0.15, 0.3, 0.6, 1.0)
 
 Seen = tuple[Sample, list[Place], np.ndarray]
+
+
+def pictures(count: int) -> Iterator[Sample]:
+    """So many of the seed."""
+    for index in range(count):
+        yield make_sample(training_rng(SEED, 0, index), BENCH_CONFIG, KINDS[index % len(KINDS)])
 
 
 def collect(count: int, detector: str | None, sides: str | None) -> list[Seen]:
@@ -37,9 +46,9 @@ def collect(count: int, detector: str | None, sides: str | None) -> list[Seen]:
     finder = load_finder(torch.device("cpu"), detector, sides)
     if finder is None:
         raise SystemExit("the package has no weights to find hands with; give --detector and --sides")
+    finder = replace(finder, seen=lgnet.load(device="cpu").either_side)
     seen = []
-    for index in track(range(count), "looking", console=Console(stderr=True), transient=True):
-        sample = make_sample(training_rng(SEED, 0, index), BENCH_CONFIG, KINDS[index % len(KINDS)])
+    for sample in track(pictures(count), "looking", count, console=Console(stderr=True), transient=True):
         assert sample.K is not None
         seen.append((sample, *find_sides(finder, sample.image, sample.K)))
     return seen

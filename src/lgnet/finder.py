@@ -1,6 +1,7 @@
 """Finding hands: places that may hold one, which hand each is, and whose they are.
 
-The detector says where, the side network which; `people` decides for all places of a picture together.
+The detector says where, the side network which, and the hand network what it thinks of that; `people` decides for all
+places of a picture together.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from .checkpoint import load_state, load_weights
 from .config import DetectorConfig, SideConfig
 from .detect import Detection, Detector, Place, Tiles, build_detector, find_places, hidden_places
+from .opinion import Seen, agreed
 from .people import MOST, group, nearest_pair
 from .side import SideNet, build_side_net, look_at_places
 
@@ -28,6 +30,8 @@ class Finder:
     side_net: SideNet
     tiles: Tiles = "auto"
     """See `detect.find_places`."""
+    seen: Seen | None = None
+    """The hand network's opinion of places; None: it is not asked."""
 
     def detections(self, image: np.ndarray, K: np.ndarray) -> list[Detection]:
         """At most one right and one left hand, the nearest pair, of a picture (H, W, 3) uint8 RGB; K (4,) of its camera."""
@@ -62,6 +66,8 @@ def find_sides(
     if hidden:
         more, _ = look_at_places(finder.side_net, image, [place.box for place in hidden], K)
         places, sides = [*places, *hidden], np.concatenate([sides, more])
+    if finder.seen is not None:
+        sides = agreed(sides, *finder.seen(image, [place.box for place in places], K))
     return places, sides
 
 

@@ -193,6 +193,18 @@ class Model:
         inputs, crops = self._inputs(views, [0.0])
         return self._forward(inputs, keep_attention), crops
 
+    def either_side(
+        self, image: np.ndarray, boxes: Sequence[np.ndarray], K: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """What the network makes of boxes as right and as left hands, see `opinion.Seen`."""
+        camera = Camera(*(float(k) for k in K))
+        views = [View(image, camera, np.stack([box, box]), np.ones(2, bool), np.ones(2)) for box in boxes]
+        inputs, _ = self._inputs(views, [0.0])
+        output = self._forward(inputs)
+        errors = self._errors(inputs, output)
+        presence = output.joint.presence_logit.double().cpu().numpy()
+        return presence, None if errors is None else errors[:, :, 1:].mean(2)
+
     def _inputs(self, views: Sequence[View], angles: Sequence[float]) -> tuple[Inputs, list[HandCrops]]:
         """What the network is shown of views that each have a box, rolled by each angle; and their crops, not rolled."""
 
@@ -307,7 +319,9 @@ def load(weights: str = BUNDLED, device: str = "auto", looks: int = 1) -> Model:
     models = tuple(load_hand_model(config.hand_model, side) for side in ("right", "left"))
     name = str(meta.get("name", Path(path).stem))
     calibration = from_meta(meta, place)
-    return Model(network, config, load_finder(place), models, name, calibration=calibration, looks=looks)  # type: ignore[arg-type]
+    model = Model(network, config, None, models, name, calibration=calibration, looks=looks)  # type: ignore[arg-type]
+    finder = load_finder(place)
+    return model if finder is None else replace(model, finder=replace(finder, seen=model.either_side))
 
 
 def assumed_camera(width: int, height: int) -> Camera:

@@ -1,0 +1,73 @@
+"""The hand network's opinion of which hand a place is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import lgnet
+from lgnet.finder import find_sides
+from lgnet.opinion import agreed
+from lgnet.synth.generate import bench_sample
+
+UNSURE = np.array([[0.45, 0.45, 0.1]])
+
+
+def test_a_presence_on_one_side_leans_an_unsure_place_to_it() -> None:
+    sides = agreed(UNSURE, np.array([[3.0, -3.0]]), None)
+    assert sides[0, 0] > 0.7 and sides[0, 1] < 0.2
+    np.testing.assert_allclose(sides.sum(), 1)
+    assert sides[0, 2] == 0.1  # whether it is a hand at all is not asked
+
+
+def test_smaller_expected_errors_speak_for_a_side() -> None:
+    errors = np.array([[[0.03, 0.4], [0.01, 0.1]]])
+    assert agreed(UNSURE, np.zeros((1, 2)), errors)[0, 1] > 0.6
+    np.testing.assert_allclose(agreed(UNSURE, np.zeros((1, 2)), np.ones((1, 2, 2))), UNSURE)
+
+
+def test_exchanging_the_sides_exchanges_the_answer() -> None:
+    rng = np.random.default_rng(0)
+    sides, presence, errors = rng.dirichlet(np.ones(3), 5), rng.normal(0, 3, (5, 2)), rng.uniform(0.01, 0.1, (5, 2, 2))
+    there, back = agreed(sides, presence, errors), agreed(sides[:, [1, 0, 2]], presence[:, ::-1], errors[:, ::-1])
+    np.testing.assert_allclose(there, back[:, [1, 0, 2]])
+
+
+def test_a_mirrored_picture_gets_the_mirrored_opinion() -> None:
+    """By construction: the crop of a left hand is mirrored, so a box taken for a left hand in the mirror is the same crop."""
+    sample = bench_sample(4)
+    assert sample.K is not None and sample.present.any()
+    model, width = lgnet.load(device="cpu"), sample.image.shape[1]
+    side = int(np.flatnonzero(sample.present)[0])
+    box = sample.box[side].astype(np.float64)
+    flipped = np.array([width - 1 - box[0] - box[2], *box[1:]])
+    K = np.asarray(sample.K, np.float64)
+    K_flipped = np.array([K[0], K[1], width - 1 - K[2], K[3]])
+    presence, errors = model.either_side(sample.image, [box], K)
+    presence2, errors2 = model.either_side(np.ascontiguousarray(sample.image[:, ::-1]), [flipped], K_flipped)
+    assert errors is not None and errors2 is not None
+    assert errors.shape == (1, 2, 2)
+    # the LGBlock tells its two slots apart, so what it adds to both need not be the same: their difference is
+    assert presence[0, 0] - presence[0, 1] == pytest.approx(presence2[0, 1] - presence2[0, 0], abs=0.2)
+    np.testing.assert_allclose(errors, errors2[:, ::-1], rtol=0.1)
+    assert presence.argmax() == side
+
+
+def test_the_finder_asks_and_heeds_it() -> None:
+    sample = bench_sample(3)
+    finder = lgnet.load(device="cpu").finder
+    assert sample.K is not None and isinstance(finder, lgnet.predict.Finder)
+    asked: list[int] = []
+
+    def right(image, boxes, K):
+        asked.append(len(boxes))
+        return np.tile([[40.0, -40.0]], (len(boxes), 1)), None
+
+    places, sides = find_sides(replace(finder, seen=right), sample.image, sample.K)
+    assert asked == [len(places)] and len(places) > 0
+    assert (sides[:, 0] >= sides[:, 1]).all()
+    alone_places, alone = find_sides(replace(finder, seen=None), sample.image, sample.K)
+    assert [p.box.tolist() for p in alone_places] == [p.box.tolist() for p in places]
+    assert alone[:, 2] == pytest.approx(sides[:, 2])
