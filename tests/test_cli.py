@@ -39,7 +39,7 @@ class Fake(Scripted):
 @pytest.fixture
 def fake(monkeypatch) -> Fake:
     model = Fake(calls=[])
-    monkeypatch.setattr(predict, "load", lambda weights="lgnet-mobile", device="auto", looks=1: model)
+    monkeypatch.setattr(predict, "load", lambda weights="lgnet-mobile", device="auto", tta=1: model)
     return model
 
 
@@ -347,7 +347,7 @@ def test_bench_times_every_stage(photo, tmp_path, monkeypatch, capsys):
     models = (load_hand_model("lgnet", "right"), load_hand_model("lgnet", "left"))
     finder = predict.Finder(build_detector().eval(), build_side_net().eval())
     model = predict.Model(build_network(config).eval(), config, finder, models, "fresh")
-    monkeypatch.setattr(predict, "load", lambda weights, device, looks=1: model)
+    monkeypatch.setattr(predict, "load", lambda weights, device, tta=1: model)
     assert run("bench", "--image", photo, "--repeats", 1, "--out", tmp_path / "bench.json") == 0
     figures = json.loads((tmp_path / "bench.json").read_text())
     assert {

@@ -15,8 +15,8 @@ from tyro.conf import Positional, arg
 
 PROGRAM = "lgnet"
 DEMO_OUT = "lgnet-demo"
-LOOKS = 3
-"""At each hand of a picture (`lgnet.looks`), where nobody waits for the next frame."""
+TTA = 3
+"""Crops of each hand of a picture (`lgnet.tta`), where nobody waits for the next frame."""
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Weights = Annotated[str, arg(metavar="NAME|PATH")]
@@ -63,7 +63,7 @@ def reconstruct(
     finder: Literal["lgnet", "mediapipe"] = "lgnet",
     people: Literal["nearest", "all"] = "nearest",
     tiles: Literal["auto", "off", "all"] = "auto",
-    looks: Whole = LOOKS,
+    tta: Whole = TTA,
 ) -> int:
     """Reconstruct the hands of pictures and videos.
 
@@ -91,9 +91,8 @@ def reconstruct(
         people: whose hands: those of the person nearest to the camera, or of all (pictures only); see docs/outputs.md.
         tiles: look for hands in tiles of a large picture too: auto, where nothing is found in the whole, and with --people
             all; off; all.
-        looks: how often the network looks at each hand of a picture, its crop rolled a little each time; the mean is
-            better than one look (docs/results.md), and takes as many runs of the network. Frames of a video are looked at
-            once where their hands are only followed.
+        tta: test-time augmentation: so many crops of each hand of a picture, each rolled otherwise; their mean is better
+            than one (docs/results.md), and takes as many runs of the network. Hands that are followed in a video get one.
     """
     from .outputs import parse_kinds
 
@@ -107,7 +106,7 @@ def reconstruct(
         finder=finder,
         everyone=people == "all",
         tiles=tiles,
-        looks=looks,
+        tta=tta,
     )
 
 
@@ -129,7 +128,7 @@ def _reconstruct(
     say: bool = False,
     everyone: bool = False,
     tiles: Literal["auto", "off", "all"] = "auto",
-    looks: int = LOOKS,
+    tta: int = TTA,
 ) -> int:
     """Everything that can be wrong with the call is looked at before the weights are read."""
     from . import reconstruct as work
@@ -149,7 +148,7 @@ def _reconstruct(
     source, mediapipe = from_elsewhere(evidence, finder, items)
     from . import predict
 
-    model = predict.load(weights, device=device, looks=looks)
+    model = predict.load(weights, device=device, tta=tta)
     if hand_length is not None:
         model = replace(model, hand_length=hand_length / 1000)
     if mediapipe is not None:

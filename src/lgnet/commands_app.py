@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import webbrowser
 
-from .commands import LOOKS, Device, UsageError, Weights, Whole, complain
+from .commands import TTA, Device, UsageError, Weights, Whole, complain
 
 
 def app(
@@ -32,7 +32,7 @@ def app(
     from .app.server import open_server
     from .video import stop_asked
 
-    desk = Desk(predict.load(weights, device=device, looks=LOOKS))
+    desk = Desk(predict.load(weights, device=device, tta=TTA))
     with stop_asked() as asked, open_server(desk, host, port) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -22,7 +22,7 @@ def evaluate(
     save_predictions: bool = False,
     jobs: Annotated[int, arg(metavar="N")] = 1,
     root_depth: Annotated[str, arg(metavar="predicted|rootnet:FILE|truth")] = "predicted",
-    looks: Whole = 1,
+    tta: Whole = 1,
 ) -> int:
     """Measure weights, or predictions kept as files, on a data set: tables, DIR/metrics.json, plots and cases.
 
@@ -41,8 +41,8 @@ def evaluate(
         jobs: processes that read and score the files of --predictions.
         root_depth: where MRRPE and absolute joints take the distance of the wrists from: the prediction, a file of
             RootNet's results on InterHand2.6M, or the truth.
-        looks: how often the network looks at each hand, its crop rolled a little each time. One is what papers report
-            unless they speak of test-time augmentation; `lgnet reconstruct` takes 3.
+        tta: test-time augmentation: so many crops of each hand, each rolled otherwise. One is what papers report unless
+            they speak of it; `lgnet reconstruct` takes 3.
     """
     from .data.registry import open_data
 
@@ -65,8 +65,8 @@ def evaluate(
         return _complain_of_files(metrics["predictions"]) if metrics else 0
     from . import predict
 
-    model = predict.load(weights, device=device, looks=looks)
-    plan |= {"weights": predict.fingerprint(model), "save predictions": save_predictions, "looks": looks}
+    model = predict.load(weights, device=device, tta=tta)
+    plan |= {"weights": predict.fingerprint(model), "save predictions": save_predictions, "tta": tta}
     shards = Shards(folder, plan, *(place or (0, 1)))
     work.evaluate(
         model, data_set, out, boxes=boxes, save_predictions=save_predictions, root_depth=root_depth, shards=shards

@@ -96,7 +96,7 @@ def evaluate(
             write_prediction(hands, sample, Path(out) / "predictions")
         return hands
 
-    told = {"looks": getattr(predictor, "looks", 1)}
+    told = {"tta": getattr(predictor, "tta", 1)}
     return _evaluate(answer, data, Path(out), boxes, limit, quiet, None, root_depth, 1, shards, told)
 
 

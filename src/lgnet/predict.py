@@ -23,10 +23,10 @@ from .detect import Detection
 from .finder import Finder, FindsHands, bundled, load_finder
 from .hand_model import HandModel, hand_length, load_hand_model
 from .hands import SIDES, WRIST, Camera, Hand, TwoHands
-from .looks import mean_of_looks, rolls
 from .model.network import LGNet
 from .model.records import Inputs, Output
 from .place import place_hands
+from .tta import mean_of_rolls, rolls
 
 ASSUMED_FIELD_OF_VIEW = 60.0
 """Degrees along the picture's longer side, where nothing is known of the camera."""
@@ -61,8 +61,8 @@ class Model:
     """Metres, see `hand_model.hand_length`: both hands are made so long; None: as the network thinks they are."""
     calibration: Calibration | None = None
     """What makes expected errors of the network's output; None: nobody fitted any to these weights."""
-    looks: int = 1
-    """How often the network looks at each hand of a picture, see `lgnet.looks`; at frames of a film it looks once."""
+    tta: int = 1
+    """Test-time augmentation: the crops of each hand of a picture, see `lgnet.tta`; hands that are followed get one."""
     everyone: bool = False
     """Results of pictures hold all people's hands (`TwoHands.people`), not only those of the nearest."""
 
@@ -113,7 +113,7 @@ class Model:
             return self.look(self.find(image, camera), file)
         there = np.ones(2, bool) if given is None else np.asarray(given, bool)
         view = View(image, camera, np.asarray(boxes, np.float64), there, np.ones(2))
-        return _named(self._run([view], doubtful, self.looks)[0], file)
+        return _named(self._run([view], doubtful, self.tta)[0], file)
 
     def predict_same(
         self,
@@ -168,21 +168,21 @@ class Model:
             )
             for view, hands in zip(views, first)
         ]
-        return self._run(again, True, self.looks)
+        return self._run(again, True, self.tta)
 
-    def _run(self, views: list[View], drop: bool, looks: int = 1) -> list[TwoHands]:
+    def _run(self, views: list[View], drop: bool, tta: int = 1) -> list[TwoHands]:
         """The network over those views that have a box; with `drop`, hands it does not see are left out."""
         out = [TwoHands(None, None, *_size(v.image), v.camera, model=self._says()) for v in views]
         busy = [index for index, view in enumerate(views) if view.given.any()]
         if not busy:
             return out
-        angles = rolls(looks)
+        angles = rolls(tta)
         inputs, crops = self._inputs([views[index] for index in busy], angles.tolist())
         output = self._forward(inputs)
         errors = self._errors(inputs, output)
-        if looks > 1:
-            output = mean_of_looks(output, angles, self.config.separation == "crops")
-            errors = None if errors is None else errors.reshape(-1, looks, *errors.shape[1:]).mean(1)
+        if tta > 1:
+            output = mean_of_rolls(output, angles, self.config.separation == "crops")
+            errors = None if errors is None else errors.reshape(-1, tta, *errors.shape[1:]).mean(1)
         for row, (index, crop) in enumerate(zip(busy, crops)):
             expected = None if errors is None else errors[row]
             out[index] = self._hands(output, row, views[index], crop, drop, expected)
@@ -197,7 +197,8 @@ class Model:
         self, image: np.ndarray, boxes: Sequence[np.ndarray], K: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """What the network makes of boxes as right and as left hands, see `opinion.Seen`."""
-        camera = Camera(*(float(k) for k in K))
+        fx, fy, cx, cy = (float(k) for k in K)
+        camera = Camera(fx, fy, cx, cy)
         views = [View(image, camera, np.stack([box, box]), np.ones(2, bool), np.ones(2)) for box in boxes]
         inputs, _ = self._inputs(views, [0.0])
         output = self._forward(inputs)
@@ -300,26 +301,26 @@ class Model:
         return {"weights": self.name, "hand_model": self.config.hand_model, "version": __version__}
 
 
-def load(weights: str = BUNDLED, device: str = "auto", looks: int = 1) -> Model:
+def load(weights: str = BUNDLED, device: str = "auto", tta: int = 1) -> Model:
     """Networks ready to run.
 
     Args:
         weights: a bundled name, or the path of a checkpoint of the hand network. What finds the hands is bundled.
         device: "auto" (CUDA, else Apple's MPS, else the CPU), "cpu", "cuda" or "mps".
-        looks: how often the network looks at each hand of a picture: 3 are better than 1 and take longer (`lgnet.looks`).
+        tta: test-time augmentation, so many crops of each hand of a picture: 3 are better than 1 and take longer (`lgnet.tta`).
 
     Raises:
         ValueError: there are no such weights, they are damaged or of another architecture, or no such device; or fewer
-            looks than one.
+            crops than one.
     """
-    rolls(looks)  # says what is wrong with it before the work
+    rolls(tta)  # says what is wrong with it before the work
     place = _device(device)
     path = weights if weights.endswith(".safetensors") or "/" in weights else bundled(weights)
     network, config, meta = load_network(path, place)
     models = tuple(load_hand_model(config.hand_model, side) for side in ("right", "left"))
     name = str(meta.get("name", Path(path).stem))
     calibration = from_meta(meta, place)
-    model = Model(network, config, None, models, name, calibration=calibration, looks=looks)  # type: ignore[arg-type]
+    model = Model(network, config, None, models, name, calibration=calibration, tta=tta)  # type: ignore[arg-type]
     finder = load_finder(place)
     return model if finder is None else replace(model, finder=replace(finder, seen=model.either_side))
 

@@ -1,4 +1,4 @@
-"""Several looks at one hand, rolled and averaged."""
+"""Test-time augmentation: crops of one hand, rolled and averaged."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from lgnet.crop import hand_crops
 from lgnet.data.registry import open_data
 from lgnet.evaluate import predict_sample
 from lgnet.geometry import rotvec_to_matrix
-from lgnet.looks import WIDEST, mean_of_looks, rolls
 from lgnet.model.records import JointOutput, MeshOutput, Output, RefineOutput
+from lgnet.tta import WIDEST, mean_of_rolls, rolls
 
 K = np.array([300.0, 300.0, 160.0, 120.0])
 BOXES = np.array([[40.0, 60.0, 80.0, 90.0], [180.0, 70.0, 70.0, 60.0]])
@@ -72,14 +72,14 @@ def stacked(outputs: list[Output]) -> Output:
 
 
 @pytest.mark.parametrize("separation", ["crops", "heads"])
-def test_a_network_without_error_says_the_same_after_any_number_of_looks(separation: str) -> None:
+def test_a_network_without_error_says_the_same_after_any_number_of_crops(separation: str) -> None:
     """The way back from a rolled crop, mirrored or not, for every kind of value; two pictures, so that rows do not mix."""
     angles = rolls(4).double()
     rows, wanted = [], []
     for picture in (1, 2):
         rows += [said(separation, float(a), np.random.default_rng(picture))[0] for a in angles]
         wanted.append(said(separation, 0.0, np.random.default_rng(picture))[0])
-    mean, truth = mean_of_looks(stacked(rows), angles, separation == "crops"), stacked(wanted)
+    mean, truth = mean_of_rolls(stacked(rows), angles, separation == "crops"), stacked(wanted)
     for stage, names in {
         "joint": ("joints25d", "presence_logit"),
         "mesh": ("rotations", "camera", "relative", "vertices", "joints", "betas"),
@@ -90,9 +90,9 @@ def test_a_network_without_error_says_the_same_after_any_number_of_looks(separat
             assert (got - want).abs().max() < 1e-9, f"{stage}.{name}"
 
 
-def test_rotations_of_looks_that_disagree_are_averaged_to_a_rotation() -> None:
+def test_rotations_that_disagree_are_averaged_to_a_rotation() -> None:
     a, b = (said("crops", 0.0, np.random.default_rng(seed))[0] for seed in (1, 2))
-    mean = mean_of_looks(stacked([a, b]), torch.zeros(2, dtype=torch.float64), True).mesh.rotations
+    mean = mean_of_rolls(stacked([a, b]), torch.zeros(2, dtype=torch.float64), True).mesh.rotations
     eye = torch.eye(3, dtype=torch.float64)
     torch.testing.assert_close(mean @ mean.transpose(-1, -2), eye.expand_as(mean), rtol=0, atol=1e-9)
     assert (torch.linalg.det(mean) > 0).all()
@@ -101,12 +101,12 @@ def test_rotations_of_looks_that_disagree_are_averaged_to_a_rotation() -> None:
     )
 
 
-def test_three_looks_err_less_than_one() -> None:
+def test_three_crops_err_less_than_one() -> None:
     """With the bundled weights, over the first 40 pictures of synth-bench: not for each hand, but in the mean."""
     data, means = open_data("synth-bench", 40), []
     samples = [data.load(index) for index in range(40)]
-    for looks in (1, 3):
-        model, errors = lgnet.load(device="cpu", looks=looks), []
+    for tta in (1, 3):
+        model, errors = lgnet.load(device="cpu", tta=tta), []
         for sample in samples:
             hands = predict_sample(model, sample, "truth")
             for side, hand in enumerate((hands.right, hands.left)):

@@ -1,8 +1,8 @@
-"""Several looks at one hand: crops rolled this way and that, and the mean of what the network says of them.
+"""Test-time augmentation: crops of one hand, rolled this way and that, and the mean of what the network says of them.
 
 A network's errors differ from one roll of the crop's camera to the next, the hand does not: turned back and averaged, some
-of them cancel (test-time augmentation; rolled rather than flipped, since a flip would make the other hand of it). It costs
-a run of the network for each look.
+of them cancel. Rolled rather than flipped, since a flip would make the other hand of it. It costs a run of the network for
+each crop.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor
 from .model.records import Output
 
 WIDEST = 25.0
-"""Degrees, of the outermost looks either way. Chosen on scenes of the seed of the finder's thresholds, see docs/results.md."""
+"""Degrees, of the outermost crops either way. Chosen on scenes of the seed of the finder's thresholds, see docs/results.md."""
 
 
 def rolls(count: int) -> Float[Tensor, " L"]:
-    """Radians by which the crops of `count` looks are rolled, evenly about 0; one look is not rolled.
+    """Radians by which so many crops are rolled, evenly about 0; one is not rolled.
 
     Raises:
         ValueError: fewer than one.
@@ -30,13 +30,13 @@ def rolls(count: int) -> Float[Tensor, " L"]:
     return torch.deg2rad(torch.linspace(-WIDEST, WIDEST, count)) if count > 1 else torch.zeros(1)
 
 
-def mean_of_looks(output: Output, angles: Float[Tensor, " L"], mirrored: bool) -> Output:
-    """What L looks at each of B pictures say together, in the frame of a crop that is not rolled.
+def mean_of_rolls(output: Output, angles: Float[Tensor, " L"], mirrored: bool) -> Output:
+    """What L crops of each hand of B pictures say together, in the frame of a crop that is not rolled.
 
-    Features and tokens, of which there is no mean, are those of the first look; attention and maps of parts are left out.
+    Features and tokens, of which there is no mean, are those of the first; attention and maps of parts are left out.
 
     Args:
-        output: of B * L rows, a picture's looks side by side.
+        output: of B * L rows, a picture's crops side by side.
         angles: by which the crops were rolled, radians (`crop.crop_for_box`).
         mirrored: the left hand has a mirrored crop of its own (separation by crops).
     """
