@@ -232,7 +232,7 @@ def test_without_mediapipe_it_is_said_how_to_install_it(module, monkeypatch, tmp
 
 
 def reconstruct(monkeypatch, model, *words):
-    monkeypatch.setattr(predict, "load", lambda weights="lgnet-mobile", device="auto": model)
+    monkeypatch.setattr(predict, "load", lambda weights="lgnet-mobile", device="auto", tta=1: model)
     return cli.main(["reconstruct", *map(str, words)])
 
 

@@ -174,7 +174,7 @@ def test_in_real_time_frames_are_passed_over(tmp_path):
 @pytest.fixture
 def fake(monkeypatch):
     model = Fake()
-    monkeypatch.setattr(predict, "load", lambda weights="lgnet-mobile", device="auto": model)
+    monkeypatch.setattr(predict, "load", lambda weights="lgnet-mobile", device="auto", tta=1: model)
     return model
 
 
@@ -229,7 +229,7 @@ def test_a_socket_open_to_the_network_is_said(tmp_path, fake, capsys):
 
 def test_events_are_written_into_a_videos_lines_where_asked(tmp_path, monkeypatch):
     model = Posed(scene(right=posed_hand(LIBRARY["thumb_up"], "right")))
-    monkeypatch.setattr(predict, "load", lambda weights="lgnet-mobile", device="auto": model)
+    monkeypatch.setattr(predict, "load", lambda weights="lgnet-mobile", device="auto", tta=1: model)
     path = write_film(tmp_path / "a.mp4", 5, size=(640, 480))
     words = ("--save", "json", "--smooth", "offline")
     assert run("reconstruct", path, "--out", tmp_path / "with", "--gestures", "paper", *words) == 0

@@ -96,7 +96,7 @@ def evaluate(
             write_prediction(hands, sample, Path(out) / "predictions")
         return hands
 
-    told = {"tta": getattr(predictor, "tta", 1)}
+    told = {"tta": getattr(predictor, "tta", None)}
     return _evaluate(answer, data, Path(out), boxes, limit, quiet, None, root_depth, 1, shards, told)
 
 
@@ -128,7 +128,7 @@ def evaluate_files(
         ValueError: as `evaluate`; or there is no prediction at all, or two samples have one name.
     """
     reader = open_predictions(predictions)
-    return _evaluate(reader.read, data, Path(out), boxes, limit, quiet, reader, root_depth, jobs, shards, {})
+    return _evaluate(reader.read, data, Path(out), boxes, limit, quiet, reader, root_depth, jobs, shards, {"tta": None})
 
 
 def _evaluate(
