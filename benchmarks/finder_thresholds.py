@@ -30,7 +30,7 @@ from lgnet.synth.generate import BENCH_CONFIG, make_sample, training_rng
 SEED = 777
 KINDS = ("interacting", "interacting", "interacting", "separate", "single")
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
-WEIGHTS = (0.15, 0.3, 0.6, 1.0)
+WEIGHTS = (0.15, 0.3, 0.45, 0.6)
 
 Seen = tuple[Sample, list[Place], np.ndarray]
 

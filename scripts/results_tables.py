@@ -1,10 +1,12 @@
 """Put the figures of four evaluations into the two tables of the bundled weights in docs/results.md.
 
     lgnet evaluate --data synth-bench --boxes truth --out eval-truth                      # and the other three, as there
-    python scripts/results_tables.py eval-truth eval-own eval-real-truth eval-real-own --key-points own.md truth.md
+    python scripts/results_tables.py eval-truth eval-own eval-real-truth eval-real-own --key-points own.md truth.md \
+        --tta eval-truth-3 eval-own-3 eval-real-truth-3 eval-real-own-3
 
-and what `benchmarks/evidence.py` printed of the photographs (own boxes, then true ones) into the two tables of key points.
-Prints what README's table says as well. The words around the tables are the writer's to change.
+with the same four of `--tta 3` beside them in a table of their own, and what `benchmarks/evidence.py` printed of the
+photographs (own boxes, then true ones) into the two tables of key points. Prints what README's table says as well. The words
+around the tables are the writer's to change.
 """
 
 from __future__ import annotations
@@ -68,6 +70,36 @@ def table(rows: tuple[tuple[str, str, str], ...], truth: dict[str, Any], own: di
     return "\n".join(lines) + "\n"
 
 
+AUGMENTED = (
+    ("synth-bench: MPJPE, C", False, "protocols.C.mpjpe", "{:.1f}"),
+    ("interacting", False, "by.interacting.protocols.C.mpjpe", "{:.1f}"),
+    ("separate", False, "by.separate.protocols.C.mpjpe", "{:.1f}"),
+    ("single", False, "by.single.protocols.C.mpjpe", "{:.1f}"),
+    ("PA-MPJPE", False, "pa_mpjpe", "{:.1f}"),
+    ("MRRPE", False, "mrrpe", "{:.1f}"),
+    ("2D PCK@0.2", False, "pck2d.0.2", "{:.3f}"),
+    ("AUC 0-50 mm, B", False, "auc_0_50", "{:.3f}"),
+    ("photographs: 2D PCK@0.2", True, "pck2d.0.2", "{:.3f}"),
+    ("2D PCK@0.1", True, "pck2d.0.1", "{:.3f}"),
+    ("MPJPE, C", True, "protocols.C.mpjpe", "{:.1f}"),
+    ("PA-MPJPE", True, "pa_mpjpe", "{:.1f}"),
+    ("handgraphcnn: 2D PCK@0.2", True, "groups.handgraphcnn_realworld.pck2d.0.2", "{:.3f}"),
+    ("2D PCK@0.1", True, "groups.handgraphcnn_realworld.pck2d.0.1", "{:.3f}"),
+    ("PA-MPJPE", True, "groups.handgraphcnn_realworld.pa_mpjpe", "{:.1f}"),
+    ("two hands: 2D PCK@0.2", True, "groups.two hands.pck2d.0.2", "{:.3f}"),
+)
+"""Rows of the table of test-time augmentation: name, whether of the photographs, key and form."""
+
+
+def augmented(bench: list[dict[str, Any]], photographs: list[dict[str, Any]]) -> str:
+    """The Markdown of that table, each of four evaluations: boxes truth with one crop, with three, boxes own alike."""
+    lines = ["| | boxes truth: 1 crop | 3 crops | boxes own: 1 crop | 3 crops |", "|---" * 5 + "|"]
+    for name, real, key, form in AUGMENTED:
+        found = [value(metrics, key) for metrics in (photographs if real else bench)]
+        lines.append(f"| {name} | " + " | ".join("" if v is None else form.format(v) for v in found) + " |")
+    return "\n".join(lines) + "\n"
+
+
 GROUPS = {
     "all": "all",
     "interacting": "interacting",
@@ -113,20 +145,32 @@ def fill_key_points(text: str, printed: list[str]) -> str:
     return text
 
 
+def read(folder: Path) -> dict[str, Any]:
+    """The figures of an evaluation."""
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
 def main() -> None:
     """Exchange the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs=4, type=Path, metavar="FOLDER")
     parser.add_argument("--key-points", nargs=2, type=Path, metavar="FILE", help="what benchmarks/evidence.py printed")
+    parser.add_argument(
+        "--tta", nargs=4, type=Path, metavar="FOLDER", help="the same four with three crops of each hand"
+    )
     options = parser.parse_args()
-    folders = options.folders
-    truth, own, real_truth, real_own = (json.loads((f / "metrics.json").read_text(encoding="utf-8")) for f in folders)
+    truth, own, real_truth, real_own = (read(folder) for folder in options.folders)
     text = RESULTS.read_text(encoding="utf-8")
-    for heading, made in (
+    tables = [
         ("## The bundled weights on synth-bench\n", table(BENCH, truth, own)),
         ("## The bundled weights on photographs\n", table(PHOTOGRAPHS, real_truth, real_own)),
-    ):
-        begin = text.index("| | boxes truth: all", text.index(heading))
+    ]
+    if options.tta:
+        truth3, own3, real_truth3, real_own3 = (read(folder) for folder in options.tta)
+        made = augmented([truth, truth3, own, own3], [real_truth, real_truth3, real_own, real_own3])
+        tables.append(("### Test-time augmentation\n", made))
+    for heading, made in tables:
+        begin = text.index("| | boxes truth: ", text.index(heading))
         end = text.index("\n\n", begin) + 1
         text = text[:begin] + made + text[end:]
     if options.key_points:

@@ -28,13 +28,14 @@ PLACE_THRESHOLD = 0.1
 """The detector's score from which a place is looked at more closely."""
 STRONG = 0.3
 """The detector's score from which a place is worth a second look around and may hide another hand."""
-HAND_THRESHOLD = 0.5
+HAND_THRESHOLD = 0.4
 """The detector's score from which a place counts as a hand, where the side network has no opinion. Like HAND_WEIGHT,
 SIDE_WEIGHT and OTHER_THRESHOLD chosen on 400 synthetic pictures of a seed that neither training nor synth-bench uses, as
-what gets most sides' presence right with a second hand invented in one of twenty (benchmarks/finder_thresholds.py)."""
+what gets most sides' presence right with a second hand invented in one of twenty (benchmarks/finder_thresholds.py); among
+equals, by photographs."""
 HAND_WEIGHT = 0.2
 """How much the side network's belief in a hand, as log odds, counts against the log of the detector's score."""
-SIDE_WEIGHT = 0.6
+SIDE_WEIGHT = 0.45
 """How much the side counts against that: the side network is surer of itself than it is right."""
 SAME_PLACE = 0.5
 """Places that overlap (IoU) more than this are one, unless the side network sees two hands there."""

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-SIDE_NET, PRESENCE, ERROR_3D, ERROR_2D = 0.42, 0.26, 0.20, 0.74
-"""What counts towards the log odds of right against left: the side network's own; the difference of the presence that the
-hand network sees with either side, as logits; and of the logs of its mean expected errors. By logistic regression over
+PRESENCE, ERROR_3D, ERROR_2D = 0.17, 0.70, 0.24
+"""What the hand network adds to the log odds that the side network gives of right against left: the difference of the
+presence that it sees with either side, as logits, and of the logs of its mean expected errors. By logistic regression over
 places found in synthetic pictures of a seed that neither training nor synth-bench uses (benchmarks/side_opinions.py)."""
 
 Seen = Callable[[np.ndarray, Sequence[np.ndarray], np.ndarray], tuple[np.ndarray, np.ndarray | None]]
@@ -21,7 +21,7 @@ Seen = Callable[[np.ndarray, Sequence[np.ndarray], np.ndarray], tuple[np.ndarray
 
 
 def signs(sides: np.ndarray, presence: np.ndarray, errors: np.ndarray | None) -> np.ndarray:
-    """(P, 4) what speaks for right rather than left, in the order of the weights above.
+    """(P, 4) what speaks for right rather than left, the side network's log odds, then in the order of the weights above.
 
     Args:
         sides: (P, 3) from `side.look_at_places`: right, left, none.
@@ -42,7 +42,7 @@ def signs(sides: np.ndarray, presence: np.ndarray, errors: np.ndarray | None) ->
 
 def agreed(sides: np.ndarray, presence: np.ndarray, errors: np.ndarray | None) -> np.ndarray:
     """(P, 3) `sides` with what the hand network makes of it; how likely each place is no hand stays as it is."""
-    odds = signs(sides, presence, errors) @ np.array([SIDE_NET, PRESENCE, ERROR_3D, ERROR_2D])
+    odds = signs(sides, presence, errors) @ np.array([1.0, PRESENCE, ERROR_3D, ERROR_2D])
     right = 1 / (1 + np.exp(-odds))
     hand = sides[:, :2].sum(1)
     return np.stack([hand * right, hand * (1 - right), sides[:, 2]], 1)
