@@ -16,7 +16,7 @@ from torch import Tensor
 from .model.records import Output
 
 WIDEST = 25.0
-"""Degrees, of the outermost crops either way. Chosen on scenes of the seed of the finder's thresholds, see docs/results.md."""
+"""Degrees, of the outermost crops either way (benchmarks/tta.py)."""
 
 
 def rolls(count: int) -> Float[Tensor, " L"]:
@@ -26,7 +26,7 @@ def rolls(count: int) -> Float[Tensor, " L"]:
         ValueError: fewer than one.
     """
     if count < 1:
-        raise ValueError(f"a picture is looked at once at least, not {count} times")
+        raise ValueError(f"tta is the number of crops of each hand, 1 or more, not {count}")
     return torch.deg2rad(torch.linspace(-WIDEST, WIDEST, count)) if count > 1 else torch.zeros(1)
 
 
