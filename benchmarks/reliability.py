@@ -84,13 +84,14 @@ def main() -> None:
     parser.add_argument("--data", default="synth-bench")
     parser.add_argument("--boxes", choices=["own", "truth"], default="truth")
     parser.add_argument("--weights", default="lgnet-mobile")
+    parser.add_argument("--tta", type=int, default=1)
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--out", default=None, help="a PNG: the reliability plot")
     options = parser.parse_args()
     data = open_data(options.data)
     if options.limit is not None and options.limit < len(data):
         data = spread(data, options.limit)
-    found = gather(lgnet.load(options.weights), data, options.boxes)
+    found = gather(lgnet.load(options.weights, tta=options.tta), data, options.boxes)
     curves = {}
     for what in ("joint", "hand"):
         expected, actual = found[what], found[f"{what}_true"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +101,13 @@ def test_rotations_that_disagree_are_averaged_to_a_rotation() -> None:
     torch.testing.assert_close(  # as far from the one as from the other
         (mean - a.mesh.rotations).square().sum((-1, -2)), (mean - b.mesh.rotations).square().sum((-1, -2))
     )
+
+
+def test_a_hand_seen_in_one_crop_is_there() -> None:
+    a, b = (said("crops", 0.0, np.random.default_rng(1))[0] for _ in range(2))
+    seen = replace(b, joint=replace(b.joint, presence_logit=torch.tensor([[3.0, -2.0]], dtype=torch.float64)))
+    mean = mean_of_rolls(stacked([a, seen]), torch.zeros(2, dtype=torch.float64), True)
+    assert mean.joint.presence_logit.tolist() == [[3.0, 0.0]]
 
 
 def test_three_crops_err_less_than_one() -> None:

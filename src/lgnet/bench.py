@@ -12,7 +12,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,7 @@ def measure(model: Model, path: str | Path, repeats: int = 20) -> Figures:
     hands = timed("predict, boxes given", lambda: model.predict(image, camera, boxes, given))
     if model.finder is not None:
         timed("predict, own boxes", lambda: model.predict(image, camera))
+        timed("the same, --tta 3", lambda: replace(model, tta=3).predict(image, camera))
     timed("overlay", lambda: overlay(image, hands))
     return Figures(
         milliseconds={name: round(value, 4) for name, value in milliseconds.items()},

@@ -33,7 +33,7 @@ def rolls(count: int) -> Float[Tensor, " L"]:
 def mean_of_rolls(output: Output, angles: Float[Tensor, " L"], mirrored: bool) -> Output:
     """What L crops of each hand of B pictures say together, in the frame of a crop that is not rolled.
 
-    Features and tokens, of which there is no mean, are those of the first; attention and maps of parts are left out.
+    A hand is as surely there as in the crop that shows it best. Features and tokens, of which there is no mean, are those of the first; attention and maps of parts are left out.
 
     Args:
         output: of B * L rows, a picture's crops side by side.
@@ -64,7 +64,7 @@ def mean_of_rolls(output: Output, angles: Float[Tensor, " L"], mirrored: bool) -
             joint,
             joints25d=turned(joint.joints25d),
             spread=mean(joint.spread),
-            presence_logit=mean(joint.presence_logit),
+            presence_logit=joint.presence_logit.unflatten(0, (-1, count)).amax(1),
             features=joint.features[::count],
             interaction=joint.interaction[::count],
             tokens=joint.tokens[::count],
