@@ -33,7 +33,8 @@ def rolls(count: int) -> Float[Tensor, " L"]:
 def mean_of_rolls(output: Output, angles: Float[Tensor, " L"], mirrored: bool) -> Output:
     """What L crops of each hand of B pictures say together, in the frame of a crop that is not rolled.
 
-    A hand is as surely there as in the crop that shows it best. Features and tokens, of which there is no mean, are those of the first; attention and maps of parts are left out.
+    A hand is as surely there as in the crop that shows it best. Features and tokens, of which there is no mean, are those of
+    the first; attention and maps of parts are left out.
 
     Args:
         output: of B * L rows, a picture's crops side by side.
