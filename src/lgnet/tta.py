@@ -19,6 +19,11 @@ WIDEST = 25.0
 """Degrees, of the outermost crops either way (benchmarks/tta.py)."""
 
 
+AGREE = 0.04
+"""Metres, the mean over joints: a crop whose hand lies farther than this from the middle one's does not count. Between 0.015
+and 0.06 it makes no difference (docs/results.md); the mean of all errs less in MPJPE, but may be no hand."""
+
+
 def rolls(count: int) -> Float[Tensor, " L"]:
     """Radians by which so many crops are rolled, evenly about 0; one is not rolled.
 
@@ -46,19 +51,25 @@ def mean_of_rolls(output: Output, angles: Float[Tensor, " L"], mirrored: bool) -
     back = spin.transpose(-1, -2)
     slots = torch.stack([spin, back if mirrored else spin], 1)  # a mirrored crop turns the other way round
 
-    def mean(x: Tensor) -> Tensor:
-        return x.unflatten(0, (-1, count)).mean(1)
-
-    def turned(x: Float[Tensor, "BL 2 n k"]) -> Float[Tensor, "B 2 n k"]:
+    def back_turned(x: Float[Tensor, "BL 2 n k"]) -> Float[Tensor, "B L 2 n k"]:
         """Points of each slot's crop, normalised or in metres: z stays."""
-        size = x.shape[-1]
-        xy = torch.einsum("lhij,blhnj->bhni", slots[..., :2, :2], x[..., :2].unflatten(0, (-1, count))) / count
-        return xy if size == 2 else torch.cat([xy, mean(x[..., 2:])], -1)
+        x = x.unflatten(0, (-1, count))
+        return torch.cat([torch.einsum("lhij,blhnj->blhni", slots[..., :2, :2], x[..., :2]), x[..., 2:]], -1)
 
     joint, mesh, refine = output.joint, output.mesh, output.refine
-    root = torch.einsum("lhij,blhjk->bhik", slots, mesh.rotations[:, :, 0].unflatten(0, (-1, count)))
-    rotations = _nearest_rotation(torch.cat([root[:, :, None] / count, mean(mesh.rotations[:, :, 1:])], 2))
+    share = _shares(back_turned(refine.joints))
+
+    def mean(x: Float[Tensor, "BL 2 *rest"]) -> Float[Tensor, "B 2 *rest"]:
+        return torch.einsum("blh,blh...->bh...", share, x.unflatten(0, (-1, count)))
+
+    def turned(x: Float[Tensor, "BL 2 n k"]) -> Float[Tensor, "B 2 n k"]:
+        return torch.einsum("blh,blhnk->bhnk", share, back_turned(x))
+
+    root = torch.einsum("lhij,blhjk->blhik", slots, mesh.rotations[:, :, 0].unflatten(0, (-1, count)))
+    root = torch.einsum("blh,blhik->bhik", share, root)
+    rotations = _nearest_rotation(torch.cat([root[:, :, None], mean(mesh.rotations[:, :, 1:])], 2))
     middle = turned(mesh.camera[:, :, None, 1:])[:, :, 0]
+    relative = torch.einsum("lij,blj->bli", spin, mesh.relative.unflatten(0, (-1, count)))
     return replace(
         output,
         joint=replace(
@@ -76,7 +87,7 @@ def mean_of_rolls(output: Output, angles: Float[Tensor, " L"], mirrored: bool) -
             rotations=rotations,
             betas=mean(mesh.betas),
             camera=torch.cat([mean(mesh.camera[..., :1]), middle], -1),
-            relative=torch.einsum("lij,blj->bi", spin, mesh.relative.unflatten(0, (-1, count))) / count,
+            relative=torch.einsum("bl,bli->bi", share.mean(2), relative),
             vertices=turned(mesh.vertices),
             joints=turned(mesh.joints),
         ),
@@ -89,6 +100,17 @@ def mean_of_rolls(output: Output, angles: Float[Tensor, " L"], mirrored: bool) -
         parts_logit=None,
         surface=None,
     )
+
+
+def _shares(joints: Float[Tensor, "B L 2 21 3"]) -> Float[Tensor, "B L 2"]:
+    """What each crop counts, 1 together: those whose joints (metres, turned back) lie near the crop that is nearest to all.
+
+    Where crops disagree on how the hand is turned, their mean would be no hand but a small ball.
+    """
+    apart = (joints[:, :, None] - joints[:, None]).norm(dim=-1).mean(-1)  # (B, L, L, 2)
+    middle = apart.sum(2).argmin(1)  # (B, 2)
+    near = apart.gather(1, middle[:, None, None].expand(-1, 1, apart.shape[2], -1))[:, 0] <= AGREE
+    return near.to(joints) / near.sum(1, keepdim=True)
 
 
 def _turns(angles: Float[Tensor, " L"]) -> Float[Tensor, "L 3 3"]:
