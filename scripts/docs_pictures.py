@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 
 import lgnet
+from lgnet.commands import TTA
 from lgnet.config import PRESETS
 from lgnet.image_io import read_image
 from lgnet.plots import plot_learning_curves
@@ -22,7 +23,7 @@ EXAMPLES = ROOT / "src" / "lgnet" / "examples"
 
 def demo() -> None:
     """Each example above its overlay."""
-    model = lgnet.load()
+    model = lgnet.load(tta=TTA)
     paths = sorted(EXAMPLES.glob("*.jpg"))
     images = [read_image(path).pixels for path in paths]
     overlays = [overlay(image, model(path)) for image, path in zip(images, paths)]
