@@ -166,12 +166,16 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
 
 
 def backbone_of(weights: str, folder: Path) -> str:
-    """Weights of which only the backbone's are left, as a file in the folder."""
-    with safe_open(weights, "pt") as file:
-        kept = {name: file.get_tensor(name) for name in file.keys() if name.startswith("backbone.")}  # noqa: SIM118
-    folder.mkdir(parents=True, exist_ok=True)
-    write_aside(folder / "backbone.safetensors", save(kept))
-    return str(folder / "backbone.safetensors")
+    """Weights of which only the backbone's are left, as a file in the folder; one that is there already stays, so that all
+    rows of a folder begin alike whatever became of `weights` since.
+    """
+    path = folder / "backbone.safetensors"
+    if not path.exists():
+        with safe_open(weights, "pt") as file:
+            kept = {name: file.get_tensor(name) for name in file.keys() if name.startswith("backbone.")}  # noqa: SIM118
+        folder.mkdir(parents=True, exist_ok=True)
+        write_aside(path, save(kept))
+    return str(path)
 
 
 def last(out: Path) -> dict[str, float]:
