@@ -111,13 +111,13 @@ class _Readers:
     """What the server's own thread alone reads and writes."""
 
     content: bytes | str = b""
-    number: int = 0
     waiting: set[asyncio.Event] = field(default_factory=set)
     dropped: int = 0
 
     def put(self, content: bytes | str) -> None:
-        self.content, self.number = content, self.number + 1
+        self.content = content
         for event in self.waiting:
+            self.dropped += event.is_set()  # the packet before was not taken yet
             event.set()
 
 
@@ -152,11 +152,18 @@ def _websocket(address: str, host: str, port: int, text: bool, origins: Sequence
     def send(content: bytes) -> None:
         loop.call_soon_threadsafe(readers.put, content.decode() if text else content)
 
+    async def count() -> int:
+        return readers.dropped
+
+    def dropped() -> int:
+        """Asked in the server's thread, after all that was put before: else the last ones would not be in it."""
+        return asyncio.run_coroutine_threadsafe(count(), loop).result(timeout=5)
+
     name, used = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     local = name.startswith("127.") or name == "::1"
     try:
-        yield Publisher(f"ws://{shown}:{used}", send, lambda: readers.dropped, not local)
+        yield Publisher(f"ws://{shown}:{used}", send, dropped, not local)
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join(timeout=5)
@@ -170,7 +177,6 @@ async def _serve_reader(reader: Any, readers: _Readers) -> None:
 
     event = asyncio.Event()
     readers.waiting.add(event)
-    had = readers.number
     listening = asyncio.ensure_future(_forget(reader))  # what a reader says is nothing to us; it ends with the reader
     listening.add_done_callback(lambda _: event.set())
     try:
@@ -179,8 +185,6 @@ async def _serve_reader(reader: Any, readers: _Readers) -> None:
             event.clear()
             if listening.done():
                 return
-            readers.dropped += readers.number - had - 1
-            had = readers.number
             await reader.send(readers.content)
     except ConnectionClosed:
         pass
