@@ -228,6 +228,8 @@ def main() -> None:
     done: dict[str, list[dict[str, float]]] = {}
     only = options.only or list(TABLES[options.table])
     jobs = [(name, seed) for name in only for seed in range(options.seeds if name in (WHOLE, AS_IS) else 1)]
+    if options.backbone_only and options.init is None:
+        parser.error("--backbone-only takes the backbone of --init WEIGHTS, which is missing")
     if options.backbone_only:
         options.init = backbone_of(options.init, Path(options.out))
     for name, seed in jobs:

@@ -28,8 +28,8 @@ def test_rolls_lie_evenly_about_no_roll() -> None:
         rolls(0)
 
 
-def said(separation: str, roll: float, rng: np.random.Generator) -> tuple[Output, dict[str, np.ndarray]]:
-    """What a network that makes no mistake says of two hands seen in crops rolled so; and the hands, camera frame."""
+def said(separation: str, roll: float, rng: np.random.Generator) -> Output:
+    """What a network that makes no mistake says of two hands seen in crops rolled so."""
     points = rng.normal(0, 0.05, (2, 21, 3)) + np.array([[[-0.1, 0, 0.5]], [[0.1, 0, 0.6]]])
     turns = rotvec_to_matrix(torch.from_numpy(rng.normal(0, 0.7, (2, 16, 3)))).numpy()
     crops = hand_crops(BOXES, np.ones(2, bool), K, 128, 1.25, separation, roll)
@@ -56,7 +56,7 @@ def said(separation: str, roll: float, rng: np.random.Generator) -> tuple[Output
         row(own3),
         row(own3),
     )
-    return Output(joint, mesh, RefineOutput(row(np.zeros_like(own3)), row(own3), row(own3))), {"points": points}
+    return Output(joint, mesh, RefineOutput(row(np.zeros_like(own3)), row(own3), row(own3)))
 
 
 def stacked(outputs: list[Output]) -> Output:
@@ -79,8 +79,8 @@ def test_a_network_without_error_says_the_same_after_any_number_of_crops(separat
     angles = rolls(4).double()
     rows, wanted = [], []
     for picture in (1, 2):
-        rows += [said(separation, float(a), np.random.default_rng(picture))[0] for a in angles]
-        wanted.append(said(separation, 0.0, np.random.default_rng(picture))[0])
+        rows += [said(separation, float(a), np.random.default_rng(picture)) for a in angles]
+        wanted.append(said(separation, 0.0, np.random.default_rng(picture)))
     mean, truth = mean_of_rolls(stacked(rows), angles, separation == "crops"), stacked(wanted)
     for stage, names in {
         "joint": ("joints25d", "presence_logit"),
@@ -95,7 +95,7 @@ def test_a_network_without_error_says_the_same_after_any_number_of_crops(separat
 def test_a_crop_that_says_something_else_does_not_count() -> None:
     """Their mean would be a small ball: two crops that agree are the answer, whatever the third says."""
     rng = np.random.default_rng
-    one, other = said("crops", 0.0, rng(1))[0], said("crops", 0.0, rng(2))[0]
+    one, other = said("crops", 0.0, rng(1)), said("crops", 0.0, rng(2))
     near = replace(one, refine=replace(one.refine, joints=one.refine.joints + 0.002))
     assert (one.refine.joints - other.refine.joints).norm(dim=-1).mean() > AGREE
     for order in ([one, near, other], [other, one, near], [near, other, one]):
@@ -105,7 +105,7 @@ def test_a_crop_that_says_something_else_does_not_count() -> None:
 
 
 def test_rotations_are_averaged_to_a_rotation() -> None:
-    a, b = (said("crops", 0.0, np.random.default_rng(seed))[0] for seed in (1, 2))
+    a, b = (said("crops", 0.0, np.random.default_rng(seed)) for seed in (1, 2))
     b = replace(a, mesh=replace(a.mesh, rotations=b.mesh.rotations))  # joints agree, so both count
     mean = mean_of_rolls(stacked([a, b]), torch.zeros(2, dtype=torch.float64), True).mesh.rotations
     eye = torch.eye(3, dtype=torch.float64)
@@ -117,7 +117,7 @@ def test_rotations_are_averaged_to_a_rotation() -> None:
 
 
 def test_a_hand_seen_in_one_crop_is_there() -> None:
-    a, b = (said("crops", 0.0, np.random.default_rng(1))[0] for _ in range(2))
+    a, b = (said("crops", 0.0, np.random.default_rng(1)) for _ in range(2))
     seen = replace(b, joint=replace(b.joint, presence_logit=torch.tensor([[3.0, -2.0]], dtype=torch.float64)))
     mean = mean_of_rolls(stacked([a, seen]), torch.zeros(2, dtype=torch.float64), True)
     assert mean.joint.presence_logit.tolist() == [[3.0, 0.0]]
