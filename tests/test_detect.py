@@ -35,7 +35,8 @@ class _Says(torch.nn.Module):
 def test_decode_inverts_encode():
     boxes = torch.tensor([[[30.0, 40, 50, 60], [120.0, 20, 33, 28]], [[5.0, 150, 70, 40], [100.0, 100, 90, 90]]])
     present = torch.tensor([[True, True], [False, True]])
-    heat, values, _ = encode_targets(boxes, present, 28)
+    mirrored = torch.cat([223 - boxes[..., :1] - boxes[..., 2:3], boxes[..., 1:]], -1)  # pixel centres 0..223
+    heat, values, _ = (torch.cat(parts) for parts in zip(*(encode_targets(b, present, 28) for b in (boxes, mirrored))))
     out = torch.cat([torch.logit(heat.clamp(1e-4, 1 - 1e-4))[:, None], values], 1)
     for row, candidates in enumerate(decode(_Says(out), torch.zeros(2, 3, 224, 224))):
         strong = sorted((c.box for c in candidates if c.score > 0.9), key=lambda box: box[0])
