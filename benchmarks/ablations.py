@@ -39,6 +39,9 @@ from lgnet.synth.generate import bench_sample
 
 WHOLE = "LGNet, whole"
 HEADS = "hands separated by two heads, as in the paper"
+BY_HEADS: dict[str, Any] = {
+    name: getattr(MODELS["lgnet-mobile-heads"], name) for name in ("separation", "crop_size", "grid", "heatmap_size")
+}
 PARTS: dict[str, dict[str, Any]] = {
     WHOLE: {},
     "without joint stage": {"model": {"joint_stage": False}},
@@ -54,10 +57,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "baseline: without LGBlock and refine stage": {"model": {"lgblock": False, "refine_stage": False}},
     "EANet's block in place of LGBlock": {"model": {"block": "eanet", "lgfa_depth": 4, "lgfa_heads": 4}},
     "LGBlock as deep as EANet's block": {"model": {"lgfa_depth": 4, "lgfa_heads": 4}},
-    HEADS: {"model": {"separation": "heads", "crop_size": MODELS["lgnet-mobile-heads"].crop_size}},
-    "the same, hands not separated": {
-        "model": {"separation": "heads", "crop_size": MODELS["lgnet-mobile-heads"].crop_size, "separate": False}
-    },
+    HEADS: {"model": BY_HEADS},
+    "the same, hands not separated": {"model": {**BY_HEADS, "separate": False}},
 }
 """What each row changes of the preset `lgnet-mobile`. With crops the hands are separate by themselves, so the ablation
 "hands not separated" is one of the paper's separation by heads and to be compared with that row."""
@@ -73,8 +74,8 @@ TRAINING: dict[str, dict[str, Any]] = {
     "no pairs of the bank": {"synth": {"bank": 0.0}},
     "each picture used once": {"train": {"reuse": 1, "renderers": 2}},
     "crops half as far off": {"train": {"jitter": 0.5}},
-    "heat maps of 8 x 8": {"model": {"heatmap_size": 8}},
-    "heat maps of 32 x 32": {"model": {"heatmap_size": 32}},
+    "heat maps of 10 x 10": {"model": {"heatmap_size": 10}},
+    "heat maps of 40 x 40": {"model": {"heatmap_size": 40}},
     "z of the 2.5D joints over 0.1 m": {"model": {"depth_range": 0.1}},
     "z of the 2.5D joints over 0.25 m": {"model": {"depth_range": 0.25}},
     "parts of hands segmented besides": {"model": {"dense_head": True}},

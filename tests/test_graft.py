@@ -11,7 +11,7 @@ from lgnet.config import MODELS
 from lgnet.model.network import build_network
 from lgnet.model.records import Inputs
 
-SMALL = {"crop_size": 64, "channels": 32, "joint_channels": 32, "heatmap_size": 8}
+SMALL = {"crop_size": 64, "grid": 8, "channels": 32, "joint_channels": 32, "heatmap_size": 8}
 SAID = {
     "joint": ("joints25d", "presence_logit"),
     "mesh": ("rotations", "betas", "camera", "relative"),
@@ -83,3 +83,51 @@ def test_a_deeper_backbone_begins_as_the_shallower_one(tmp_path):
         for before, after in zip(one.eval().backbone(images), deep.eval().backbone(images)):
             assert before.std() > 1e-3
             torch.testing.assert_close(before, after)
+
+
+@pytest.mark.parametrize("block", ["lgnet", "eanet"])
+def test_crops_of_another_size_keep_what_was_learnt_of_each_cell(block, tmp_path):
+    torch.manual_seed(1)
+    config = replace(MODELS["lgnet-mobile"], **SMALL, block=block)
+    larger = replace(config, crop_size=96, grid=12, heatmap_size=12)
+    one, other = build_network(config), build_network(larger)
+
+    def ramp(side):  # falls and rises steadily over the crop, whatever the number of cells
+        steps = (torch.arange(side) + 0.5) / side
+        return (steps[:, None] - 2 * steps[None])[None]
+
+    codes = [
+        name
+        for name, _ in one.named_parameters()
+        if name.endswith((".code", ".position", ".empty")) and "joint" in name
+    ]
+    with torch.no_grad():
+        for name in codes:
+            weight = one.get_parameter(name)
+            if weight.dim() == 3:
+                weight.copy_(ramp(8).expand_as(weight))
+            else:
+                sets = len(weight) // 64
+                weight[-64 * sets :] = ramp(8).flatten()[:, None].repeat(sets, weight.shape[1])
+    save_weights(tmp_path / "one.safetensors", one, config, {})
+    assert init_from(other, tmp_path / "one.safetensors").unfit == []
+    assert len(codes) == (6 if block == "lgnet" else 4)
+    inside = torch.zeros(12, 12, dtype=torch.bool)
+    inside[3:9, 3:9] = True  # away from the border, beyond which there is nothing to draw on
+    for name in codes:
+        before, after = one.get_parameter(name), other.get_parameter(name)
+        if after.dim() == 3:
+            torch.testing.assert_close(after[:, inside], ramp(12)[:, inside].expand(len(after), -1))
+            continue
+        sets = len(after) // 144
+        torch.testing.assert_close(after[: len(after) % 144], before[: len(before) % 64])  # the class token
+        for cells in after[-144 * sets :].chunk(sets):
+            torch.testing.assert_close(cells[inside.flatten()], ramp(12)[0, inside][:, None].expand(-1, cells.shape[1]))
+
+
+def test_a_grid_of_as_many_cells_is_not_enough_where_the_width_differs(tmp_path):
+    torch.manual_seed(1)
+    config = replace(MODELS["lgnet-mobile"], **SMALL)
+    save_weights(tmp_path / "one.safetensors", build_network(config), config, {})
+    wider = build_network(replace(config, crop_size=96, grid=12, heatmap_size=12, channels=48))
+    assert "joint_stage.separation.position" in init_from(wider, tmp_path / "one.safetensors").unfit

@@ -158,12 +158,13 @@ def network():
 
 
 def some_inputs(rows: int) -> Inputs:
-    return Inputs(torch.rand(rows, 2, 3, 128, 128), torch.ones(rows, 2, dtype=torch.bool), torch.zeros(rows, 2, 5))
+    size = TINY.crop_size
+    return Inputs(torch.rand(rows, 2, 3, size, size), torch.ones(rows, 2, dtype=torch.bool), torch.zeros(rows, 2, 5))
 
 
 def test_nothing_known_is_exactly_zero(network):
     network.zero_grad()
-    loss, terms = total_loss(network(some_inputs(2)), unknown(2, 16), LossConfig(), network)
+    loss, terms = total_loss(network(some_inputs(2)), unknown(2, TINY.crop_size // 8), LossConfig(), network)
     assert loss.item() == 0
     assert set(terms) == {f.name for f in dataclasses.fields(LossConfig)}
     assert all(term.item() == 0 for term in terms.values())
@@ -180,7 +181,8 @@ def perfect(network, rows: int) -> tuple[Output, Targets]:
     joint = dataclasses.replace(
         out.joint, joints25d=torch.cat([flat, mesh.joints[..., 2:]], -1), presence_logit=torch.full((rows, 2), 50.0)
     )
-    parts = torch.randint(0, 17, (rows, 2, 16, 16))
+    cells = TINY.crop_size // 8
+    parts = torch.randint(0, 17, (rows, 2, cells, cells))
     logit = 100 * torch.nn.functional.one_hot(parts, 17).movedim(-1, 2).float()
     targets = Targets(
         present=yes,

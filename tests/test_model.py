@@ -109,8 +109,8 @@ def test_presets(name, capsys):
     assert {k: tuple(t.shape) for k, t in tensors(out).items() if k != "parts_logit"} == {
         "joint.joints25d": (1, 2, 21, 3),
         "joint.spread": (1, 2, 21, 3),
-        "joint.features": (1, 2, c, 8, 8),
-        "joint.interaction": (1, 2, c + c // 4, 8, 8),
+        "joint.features": (1, 2, c, config.grid, config.grid),
+        "joint.interaction": (1, 2, c + c // 4, config.grid, config.grid),
         "joint.tokens": (1, 2, 21, config.joint_channels),
         "joint.presence_logit": (1, 2),
         "mesh.rotations": (1, 2, 16, 3, 3),
@@ -129,8 +129,9 @@ def test_presets(name, capsys):
     if config.lgblock:
         assert out.joint.attention.keys() == {"local", "right", "left", "global"}
         for attention in out.joint.attention.values():
-            assert attention.shape == (1, config.lgfa_heads, 64, 129)
-            torch.testing.assert_close(attention.sum(-1), torch.ones(1, config.lgfa_heads, 64))
+            tokens = config.grid**2
+            assert attention.shape == (1, config.lgfa_heads, tokens, 2 * tokens + 1)
+            torch.testing.assert_close(attention.sum(-1), torch.ones(1, config.lgfa_heads, tokens))
         with torch.inference_mode():
             assert network(make_inputs(config, 1)).joint.attention == {}
     # hands start upright, of mean shape, about as large as their crop

@@ -74,7 +74,7 @@ def test_damaged_state_is_one_sentence(tmp_path):
 
 TINY = replace(
     PRESETS["hands"],
-    model=replace(MODELS["lgnet-mobile"], crop_size=64, channels=32, joint_channels=32),
+    model=replace(MODELS["lgnet-mobile"], crop_size=64, grid=8, heatmap_size=16, channels=32, joint_channels=32),
     synth=SynthConfig(size=64),
     samples=24,
     batch_size=2,

@@ -36,7 +36,7 @@ if __name__ == "__main__":
 
 CONFIG = replace(
     PRESETS["hands"],
-    model=replace(MODELS["lgnet-mobile"], crop_size=64, channels=32, joint_channels=32),
+    model=replace(MODELS["lgnet-mobile"], crop_size=64, grid=8, heatmap_size=16, channels=32, joint_channels=32),
     synth=SynthConfig(size=64),
     samples=240,
     batch_size=4,

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .config import ModelConfig, model_config, to_dict
-from .model.graft import lacks_block, with_silent_block
+from .model.graft import lacks_block, on_grid, with_silent_block
 from .model.network import LGNet, build_network
 
 FORMAT = "lgnet-weights/1"
@@ -176,7 +176,8 @@ def init_from(network: nn.Module, path: str | Path) -> Taken:
 
     Besides lgnet's own checkpoints, any safetensors file with a backbone's weights by their published names serves
     (torchvision's or timm's ResNet-50): a name is also tried with "backbone." before it. Weights without an LGBlock begin a
-    network that has one so that it says what they said (`model.graft`).
+    network that has one so that it says what they said, and what was learnt of each cell of the grid is resized where crops
+    have another size (`model.graft`).
 
     Raises:
         ValueError: there is no such file, it is damaged, or nothing in it fits.
@@ -186,6 +187,10 @@ def init_from(network: nn.Module, path: str | Path) -> Taken:
     if lacks_block(tensors) and not lacks_block(own):
         tensors = with_silent_block(tensors)
     named = {name if name in own else f"backbone.{name}": tensor for name, tensor in tensors.items()}
+    for name, tensor in named.items():
+        if name in own and own[name].shape != tensor.shape:
+            resized = on_grid(name, tensor, own[name].shape)
+            named[name] = tensor if resized is None else resized
     taken = [name for name, tensor in named.items() if name in own and own[name].shape == tensor.shape]
     if not taken:
         raise ValueError(f"nothing in {path} fits this network by name and shape")

@@ -225,9 +225,10 @@ _MOBILE = ModelConfig(
     backbone="mobile",
     mobile_depths=(2, 4, 6, 2),
     separation="crops",
-    crop_size=128,
+    crop_size=160,
+    grid=10,
     channels=128,
-    heatmap_size=16,
+    heatmap_size=20,
     joint_channels=128,
     sjt_depth=2,
     sjt_heads=4,
@@ -238,7 +239,7 @@ MODELS: dict[str, ModelConfig] = {
     "lgnet": ModelConfig(),
     "lgnet-light": ModelConfig(channels=256),
     "lgnet-mobile": _MOBILE,
-    "lgnet-mobile-heads": replace(_MOBILE, separation="heads", crop_size=256),
+    "lgnet-mobile-heads": replace(_MOBILE, separation="heads", crop_size=256, grid=8, heatmap_size=16),
     "hands": replace(_MOBILE, lgblock=False, refine_stage=False, dense_head=True),
 }
 """`hands` is what most of the training is done with: the crops network without its LGBlock and refine stage, which is

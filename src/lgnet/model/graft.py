@@ -1,4 +1,6 @@
-"""Give an LGBlock to weights that were trained without one, so that the network says what it said before."""
+"""Weights of one network as the beginning of another: one with an LGBlock, whose block then says nothing yet, or with crops
+of another size, where what was learnt of each cell is drawn anew from the cells about its place.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 FC = "joint_stage.fc.weight"
 _READERS = re.compile(
@@ -46,3 +49,28 @@ def with_silent_block(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         out[name] = changed
     out[FC] = torch.zeros_like(fc)
     return out
+
+
+_PLACES = re.compile(r"joint_stage\.(separation\.(position|empty)|lgblock\..*\.(position|code))")
+"""Learned of each cell of the grid: maps (c, s, s), codes (s^2, c), or positions (1 + 2 s^2, c), the class token's first."""
+
+
+def on_grid(name: str, weight: Tensor, shape: torch.Size) -> Tensor | None:
+    """What was learnt of the cells of one grid, for a grid of another size, as vision transformers do (Dosovitskiy et al.,
+    2021); None where this weight is none of those, or differs in more.
+    """
+    if not _PLACES.fullmatch(name) or weight.dim() != len(shape):
+        return None
+    if weight.dim() == 3:
+        return _resized(weight, shape[-1]) if len(weight) == shape[0] else None
+    sets = 1 if name.endswith("code") else 2
+    head, (old, new) = sets - 1, (round((count / sets) ** 0.5) for count in (len(weight), shape[0]))
+    if (len(weight), shape) != (head + sets * old * old, (head + sets * new * new, weight.shape[1])):
+        return None
+    maps = weight[head:].unflatten(0, (sets, old, old)).permute(0, 3, 1, 2)
+    tokens = torch.stack([_resized(x, new) for x in maps]).flatten(2).transpose(1, 2).flatten(0, 1)
+    return torch.cat([weight[:head], tokens])
+
+
+def _resized(maps: Tensor, side: int) -> Tensor:
+    return F.interpolate(maps[None], size=(side, side), mode="bilinear", align_corners=False)[0]
