@@ -9,7 +9,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ class SideConfig:
     """How much wider than the hand's box it looks."""
     grid: int = 4
     """Side of the backbone's last map; crop_size over 8, 16 or 32."""
+    depths: tuple[int, int, int, int] = (2, 2, 2, 2)
+    """Blocks of each of the backbone's stages; see `ModelConfig.mobile_depths`."""
     other: bool = False
     """Whether it also says where another hand lies over this one, for hands whose boxes nearly coincide."""
 
@@ -303,6 +305,18 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+Kind = TypeVar("Kind")
+
+
+def from_dict(kind: type[Kind], values: dict[str, Any]) -> Kind:
+    """A configuration of this kind from plain values, lists as the tuples they were.
+
+    Raises:
+        TypeError: a name there is no field for.
+    """
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
 def train_config(values: dict[str, Any]) -> TrainConfig:
     """The inverse of `to_dict` for a TrainConfig; what an older version did not know yet has its default.
 
@@ -317,11 +331,8 @@ def train_config(values: dict[str, Any]) -> TrainConfig:
         "synth": SynthConfig,
     }
     try:
-        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        for key, kind in kinds.items():
-            own = plain.get(key, {})
-            plain[key] = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in own.items()})
-        return TrainConfig(**plain)
+        parts = {key: from_dict(kind, values.get(key, {})) for key, kind in kinds.items()}
+        return from_dict(TrainConfig, {**values, **parts})
     except (TypeError, AttributeError) as error:
         raise ValueError(f"this is no training configuration of this version of lgnet: {error}") from error
 
@@ -357,5 +368,4 @@ def model_config(values: dict[str, Any]) -> ModelConfig:
         raise ValueError(
             f"the model configuration has fields this version of lgnet does not know: {', '.join(unknown)}"
         )
-    plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return ModelConfig(**plain)
+    return from_dict(ModelConfig, values)

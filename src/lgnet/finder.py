@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .checkpoint import load_state, load_weights
-from .config import DetectorConfig, SideConfig
+from .config import DetectorConfig, SideConfig, from_dict
 from .detect import Detection, Detector, Place, Tiles, build_detector, find_places, hidden_places
 from .opinion import Seen, agreed
 from .people import MOST, group, nearest_pair
@@ -83,10 +83,10 @@ def load_finder(
     if not (detector_path.is_file() and side_path.is_file()):
         return None
     values, state, _ = load_weights(detector_path, kind="detector")
-    detector_net = build_detector(DetectorConfig(**{**values, "widths": tuple(values["widths"])}))
+    detector_net = build_detector(from_dict(DetectorConfig, values))
     load_state(detector_net, state, detector_path)
     values, state, _ = load_weights(side_path, kind="sides")
-    side_net = build_side_net(SideConfig(**values))
+    side_net = build_side_net(from_dict(SideConfig, values))
     load_state(side_net, state, side_path)
     return Finder(detector_net.to(device).eval(), side_net.to(device).eval())
 
