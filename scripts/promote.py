@@ -15,7 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from lgnet.checkpoint import load_weights, save_weights
-from lgnet.config import DetectorConfig, ModelConfig, SideConfig
+from lgnet.config import DetectorConfig, ModelConfig, SideConfig, from_dict
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "lgnet" / "weights"
 CONFIGS = {"hands": ModelConfig, "detector": DetectorConfig, "sides": SideConfig}
@@ -26,8 +26,7 @@ def read(source: str) -> tuple[dict[str, Tensor], Any, dict[str, Any], Any]:
     with safe_open(source, framework="pt") as file:
         kind = file.metadata()["kind"]
     values, state, meta = load_weights(source, kind=kind)
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-    return state, CONFIGS[kind](**values), meta, kind
+    return state, from_dict(CONFIGS[kind], values), meta, kind
 
 
 def main(source: str, name: str) -> None:

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from lgnet.anatomy import rotations_from_angles
-from lgnet.config import SideConfig, SynthConfig
+from lgnet.checkpoint import save_weights
+from lgnet.config import SideConfig, SynthConfig, to_dict
 from lgnet.data.sample import FACE, empty_sample
+from lgnet.finder import load_finder
 from lgnet.geometry import iou
 from lgnet.hand_model import load_hand_model, pose_hand
 from lgnet.hands import LEFT, RIGHT
@@ -151,3 +153,15 @@ def test_mirroring_a_hand_mirrors_its_axes():
     joints = np.random.default_rng(0).normal(size=(21, 3))
     mirror = np.array([-1.0, 1, 1])
     np.testing.assert_allclose(hand_axes(joints * mirror, LEFT), hand_axes(joints, RIGHT) * mirror)
+
+
+def test_a_file_carries_the_depth_of_its_backbone_and_one_of_another_version_is_refused(tmp_path, monkeypatch):
+    config = SideConfig(crop_size=64, depths=(1, 2, 1, 1), other=True)
+    save_weights(tmp_path / "deep", build_side_net(config), config, {}, kind="sides")
+    finder = load_finder(torch.device("cpu"), sides=tmp_path / "deep")
+    assert finder is not None
+    assert finder.side_net.config == config
+    monkeypatch.setattr("lgnet.checkpoint.to_dict", lambda c: {**to_dict(c), "novelty": 1})
+    save_weights(tmp_path / "new", build_side_net(config), config, {}, kind="sides")
+    with pytest.raises(ValueError, match=r"new: the SideConfig .*does not know: novelty"):
+        load_finder(torch.device("cpu"), sides=tmp_path / "new")

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .config import ModelConfig, model_config, to_dict
+from .config import ModelConfig, from_dict, to_dict
 from .model.graft import lacks_block, on_grid, with_silent_block
 from .model.network import LGNet, build_network
 
@@ -147,7 +147,7 @@ def load_network(path: str | Path, device: torch.device | str = "cpu") -> Loaded
     """
     config_values, state, meta = load_weights(path)
     try:
-        config = model_config(config_values)
+        config = from_dict(ModelConfig, config_values)
         network = build_network(config)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error

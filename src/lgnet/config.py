@@ -309,11 +309,15 @@ Kind = TypeVar("Kind")
 
 
 def from_dict(kind: type[Kind], values: dict[str, Any]) -> Kind:
-    """A configuration of this kind from plain values, lists as the tuples they were.
+    """A configuration of this kind from plain values: the inverse of `to_dict`, but for configurations within one. What an older
+    version did not know yet has its default.
 
     Raises:
-        TypeError: a name there is no field for.
+        ValueError: a name there is no field for, which means that another version of lgnet wrote it.
     """
+    unknown = sorted(set(values) - {f.name for f in dataclasses.fields(kind)})  # type: ignore[arg-type]
+    if unknown:
+        raise ValueError(f"the {kind.__name__} has fields this version of lgnet does not know: {', '.join(unknown)}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
@@ -333,7 +337,7 @@ def train_config(values: dict[str, Any]) -> TrainConfig:
     try:
         parts = {key: from_dict(kind, values.get(key, {})) for key, kind in kinds.items()}
         return from_dict(TrainConfig, {**values, **parts})
-    except (TypeError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"this is no training configuration of this version of lgnet: {error}") from error
 
 
@@ -355,17 +359,3 @@ RESUMABLE = (
     *("compile", "real_data", "evaluate_every", "checkpoint_every"),
 )
 """What may be changed when a run goes on; all else is the run's own."""
-
-
-def model_config(values: dict[str, Any]) -> ModelConfig:
-    """The inverse of `to_dict` for a ModelConfig.
-
-    Raises:
-        ValueError: a name there is no field for, which means that another version of lgnet wrote it.
-    """
-    unknown = sorted(set(values) - {f.name for f in dataclasses.fields(ModelConfig)})
-    if unknown:
-        raise ValueError(
-            f"the model configuration has fields this version of lgnet does not know: {', '.join(unknown)}"
-        )
-    return from_dict(ModelConfig, values)

@@ -6,13 +6,15 @@ places of a picture together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from .checkpoint import load_state, load_weights
 from .config import DetectorConfig, SideConfig, from_dict
@@ -20,6 +22,8 @@ from .detect import Detection, Detector, Place, Tiles, build_detector, find_plac
 from .opinion import Seen, agreed
 from .people import MOST, group, nearest_pair
 from .side import SideNet, build_side_net, look_at_places
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,19 @@ def load_finder(
     detector_path, side_path = Path(detector or bundled_file("detector")), Path(sides or bundled_file("sides"))
     if not (detector_path.is_file() and side_path.is_file()):
         return None
-    values, state, _ = load_weights(detector_path, kind="detector")
-    detector_net = build_detector(from_dict(DetectorConfig, values))
-    load_state(detector_net, state, detector_path)
-    values, state, _ = load_weights(side_path, kind="sides")
-    side_net = build_side_net(from_dict(SideConfig, values))
-    load_state(side_net, state, side_path)
-    return Finder(detector_net.to(device).eval(), side_net.to(device).eval())
+    detector_net = _network(detector_path, "detector", lambda values: build_detector(from_dict(DetectorConfig, values)))
+    side_net = _network(side_path, "sides", lambda values: build_side_net(from_dict(SideConfig, values)))
+    return Finder(detector_net.to(device), side_net.to(device))
+
+
+def _network(path: Path, kind: Literal["detector", "sides"], build: Callable[[dict[str, Any]], Net]) -> Net:
+    values, state, _ = load_weights(path, kind=kind)
+    try:
+        network = build(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    load_state(network, state, path)
+    return network.eval()
 
 
 def bundled(name: str) -> str:

@@ -47,7 +47,7 @@ class SideOutput(NamedTuple):
 
 
 class SideNet(nn.Module):
-    """Backbone to 1/16 of the crop, then a small convolution that keeps places apart, and two linear layers.
+    """Backbone, then a small convolution that keeps places apart, and two linear layers.
 
     Each crop is looked at twice, once mirrored, so that by construction a mirrored crop gets the mirrored answer: nothing
     that looks the same in a mirror can lean it to a side.
@@ -56,7 +56,9 @@ class SideNet(nn.Module):
     def __init__(self, config: SideConfig):
         super().__init__()
         self.config = config
-        shape = ModelConfig(backbone="mobile", mobile_depths=config.depths, crop_size=config.crop_size, grid=config.grid)
+        shape = ModelConfig(
+            backbone="mobile", mobile_depths=config.depths, crop_size=config.crop_size, grid=config.grid
+        )
         self.backbone = build_backbone(shape)
         self.squeeze = nn.Sequential(
             nn.Conv2d(self.backbone.channels[-1], 64, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)
