@@ -111,8 +111,8 @@ def test_a_picture_gives_what_lgnet_gives(server, done, model):
         status, headers, content = ask(server, "GET", done["views"][view])
         assert status == 200 and headers["Content-Type"] == "image/jpeg" and headers["Content-Disposition"] is None
         assert cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR).shape == (480, 480, 3)
-    share = done["attention"]["global"]
-    assert share["even"] == pytest.approx(100 / 129) and 0 <= share["least"] < share["even"] < share["most"] < 100
+    share, even = done["attention"]["global"], 100 / (2 * model.config.grid**2 + 1)
+    assert share["even"] == pytest.approx(even) and 0 <= share["least"] < even < share["most"] < 100
 
 
 def test_angles_are_those_of_the_pose():
