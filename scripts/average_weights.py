@@ -17,6 +17,8 @@ from lgnet.model.network import build_network
 def main(start: str, end: str, share: float, out: str) -> None:
     """Write the mean, with what the later file says of itself but its figures."""
     (first, config, before, kind), (last, other, meta, what) = read(start), read(end)
+    if kind == what == "hands" and config.grid != other.grid:  # --init would resize what belongs to each cell
+        raise ValueError(f"{start} and {end} are weights of networks for crops of different sizes")
     if config != other and kind == what == "hands":
         network = build_network(other)
         load_state(network, last, end)

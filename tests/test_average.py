@@ -1,0 +1,55 @@
+"""scripts/average_weights.py."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+import average_weights
+
+from lgnet.checkpoint import load_network, save_weights
+from lgnet.config import MODELS
+from lgnet.model.network import build_network
+from lgnet.model.records import Inputs
+
+WHOLE = replace(MODELS["lgnet-mobile"], crop_size=64, grid=8, heatmap_size=8, channels=32, joint_channels=32)
+PART = replace(WHOLE, lgblock=False, refine_stage=False)
+
+
+def saved(folder, name, config, seed):
+    torch.manual_seed(seed)
+    save_weights(folder / name, build_network(config), config, {"samples": seed, "figures": {"mpjpe": 1.0}})
+    return str(folder / name)
+
+
+def test_the_mean_lies_between_both_and_says_of_what_it_is(tmp_path):
+    start, end = saved(tmp_path, "a", WHOLE, 1), saved(tmp_path, "b", WHOLE, 2)
+    average_weights.main(start, end, 0.25, str(tmp_path / "mean"))
+    (a, b, mean) = (load_network(path).network.state_dict() for path in (start, end, tmp_path / "mean"))
+    for name, value in mean.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, 0.75 * a[name] + 0.25 * b[name])
+    meta = load_network(tmp_path / "mean").meta
+    assert meta["averaged"] == "0.75 of weights of 1 samples, 0.25 of these"
+    assert "figures" not in meta
+
+
+def test_with_all_of_a_part_the_whole_network_says_what_the_part_said(tmp_path):
+    start, end = saved(tmp_path, "part", PART, 1), saved(tmp_path, "whole", WHOLE, 2)
+    average_weights.main(start, end, 0.0, str(tmp_path / "mean"))
+    inputs = Inputs(torch.rand(2, 2, 3, 64, 64), torch.ones(2, 2, dtype=torch.bool), torch.rand(2, 2, 5) + 0.5)
+    with torch.no_grad():
+        part, mean = (load_network(path).network(inputs) for path in (start, tmp_path / "mean"))
+    torch.testing.assert_close(mean.mesh.joints, part.mesh.joints, atol=1e-4, rtol=1e-3)
+
+
+def test_crops_of_different_sizes_have_no_mean(tmp_path):
+    larger = replace(WHOLE, crop_size=96, grid=12, heatmap_size=12)
+    start, end = saved(tmp_path, "a", WHOLE, 1), saved(tmp_path, "b", larger, 2)
+    with pytest.raises(ValueError, match="crops of different sizes"):
+        average_weights.main(start, end, 0.5, str(tmp_path / "mean"))
+    assert not (tmp_path / "mean").exists()
