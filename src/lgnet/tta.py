@@ -21,7 +21,7 @@ WIDEST = 25.0
 
 AGREE = 0.04
 """Metres, the mean over joints: a crop whose hand lies farther than this from the middle one's does not count. Between 0.015
-and 0.06 it makes no difference (docs/results.md); the mean of all errs less in MPJPE, but may be no hand."""
+and 0.06 it makes no difference (docs/trials.md); the mean of all errs less in MPJPE, but may be no hand."""
 
 
 def rolls(count: int) -> Float[Tensor, " L"]:
