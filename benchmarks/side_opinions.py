@@ -37,7 +37,7 @@ def collect(model: lgnet.Model, samples: Iterable[Sample]) -> tuple[np.ndarray, 
         places, sides = find_sides(alone, sample.image, K)
         if not places:
             continue
-        rows = opinion.signs(sides, *model.finder.seen(sample.image, [place.box for place in places], K))
+        rows = opinion.signs(sides, model.finder.seen(sample.image, [place.box for place in places], K))
         for place, row in zip(places, rows):
             overlap = [iou(place.box, sample.box[s].astype(float)) * sample.present[s] for s in (0, 1)]
             if max(overlap) > 0.35:

@@ -8,15 +8,19 @@ import numpy as np
 import pytest
 
 import lgnet
+from lgnet.detect import as_hand
 from lgnet.finder import find_sides
-from lgnet.opinion import agreed
+from lgnet.geometry import iou
+from lgnet.hands import LEFT, RIGHT
+from lgnet.opinion import Opinion, agreed
 from lgnet.synth.generate import bench_sample
 
 UNSURE = np.array([[0.45, 0.45, 0.1]])
+BOXES = np.zeros((1, 2, 4))
 
 
 def test_a_presence_on_one_side_leans_an_unsure_place_to_it() -> None:
-    sides = agreed(UNSURE, np.array([[3.0, -3.0]]), None)
+    sides = agreed(UNSURE, Opinion(np.array([[3.0, -3.0]]), None, BOXES))
     assert sides[0, 0] > 0.6 and sides[0, 1] < 0.3
     np.testing.assert_allclose(sides.sum(), 1)
     assert sides[0, 2] == 0.1  # whether it is a hand at all is not asked
@@ -24,14 +28,15 @@ def test_a_presence_on_one_side_leans_an_unsure_place_to_it() -> None:
 
 def test_smaller_expected_errors_speak_for_a_side() -> None:
     errors = np.array([[[0.03, 0.4], [0.01, 0.1]]])
-    assert agreed(UNSURE, np.zeros((1, 2)), errors)[0, 1] > 0.6
-    np.testing.assert_allclose(agreed(UNSURE, np.zeros((1, 2)), np.ones((1, 2, 2))), UNSURE)
+    assert agreed(UNSURE, Opinion(np.zeros((1, 2)), errors, BOXES))[0, 1] > 0.6
+    np.testing.assert_allclose(agreed(UNSURE, Opinion(np.zeros((1, 2)), np.ones((1, 2, 2)), BOXES)), UNSURE)
 
 
 def test_exchanging_the_sides_exchanges_the_answer() -> None:
     rng = np.random.default_rng(0)
     sides, presence, errors = rng.dirichlet(np.ones(3), 5), rng.normal(0, 3, (5, 2)), rng.uniform(0.01, 0.1, (5, 2, 2))
-    there, back = agreed(sides, presence, errors), agreed(sides[:, [1, 0, 2]], presence[:, ::-1], errors[:, ::-1])
+    there = agreed(sides, Opinion(presence, errors, BOXES))
+    back = agreed(sides[:, [1, 0, 2]], Opinion(presence[:, ::-1], errors[:, ::-1], BOXES))
     np.testing.assert_allclose(there, back[:, [1, 0, 2]])
 
 
@@ -45,14 +50,15 @@ def test_a_mirrored_picture_gets_the_mirrored_opinion() -> None:
     flipped = np.array([width - 1 - box[0] - box[2], *box[1:]])
     K = np.asarray(sample.K, np.float64)
     K_flipped = np.array([K[0], K[1], width - 1 - K[2], K[3]])
-    presence, errors = model.either_side(sample.image, [box], K)
-    presence2, errors2 = model.either_side(np.ascontiguousarray(sample.image[:, ::-1]), [flipped], K_flipped)
+    presence, errors, seen = model.either_side(sample.image, [box], K)
+    presence2, errors2, _ = model.either_side(np.ascontiguousarray(sample.image[:, ::-1]), [flipped], K_flipped)
     assert errors is not None and errors2 is not None
     assert errors.shape == (1, 2, 2)
     # the LGBlock tells its two slots apart, so what it adds to both need not be the same: their difference is
     assert presence[0, 0] - presence[0, 1] == pytest.approx(presence2[0, 1] - presence2[0, 0], abs=0.2)
     np.testing.assert_allclose(errors, errors2[:, ::-1], rtol=0.1)
     assert presence.argmax() == side
+    assert iou(seen[0, side], box) > 0.5  # the mesh of the true side is where the hand is
 
 
 def test_the_finder_asks_and_heeds_it() -> None:
@@ -63,11 +69,15 @@ def test_the_finder_asks_and_heeds_it() -> None:
 
     def right(image, boxes, K):
         asked.append(len(boxes))
-        return np.tile([[40.0, -40.0]], (len(boxes), 1)), None
+        wide = [[box, box + [-8, 0, 16, 0]] for box in boxes]  # a left hand would be sixteen pixels wider
+        return Opinion(np.tile([[40.0, -40.0]], (len(boxes), 1)), None, np.array(wide))
 
     places, sides = find_sides(replace(finder, seen=right), sample.image, sample.K)
     assert asked == [len(places)] and len(places) > 0
     assert (sides[:, 0] >= sides[:, 1]).all()
+    # hands are cropped halfway to the box that is seen of their side
+    assert all(as_hand(p, RIGHT, 1.0).box == pytest.approx(p.box) for p in places)
+    assert all(as_hand(p, LEFT, 1.0).box == pytest.approx(p.box + [-4, 0, 8, 0]) for p in places)
     alone_places, alone = find_sides(replace(finder, seen=None), sample.image, sample.K)
     assert [p.box.tolist() for p in alone_places] == [p.box.tolist() for p in places]
     assert alone[:, 2] == pytest.approx(sides[:, 2])

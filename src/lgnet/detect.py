@@ -52,6 +52,8 @@ class Place:
 
     score: float  # 0..1
     box: np.ndarray  # (4,) x, y, w, h, pixels
+    closer: np.ndarray | None = None
+    """(2, 4) what to crop by if it is a right hand, a left hand, where the hand network had a look; None: `box`."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class Detection:
     side: int  # 0 right, 1 left
     score: float  # 0..1
     box: np.ndarray  # (4,) x, y, w, h, pixels
+
+
+def as_hand(place: Place, side: int, score: float) -> Detection:
+    """The place taken for a hand of this side."""
+    return Detection(side, float(score), place.box if place.closer is None else place.closer[side])
 
 
 class Detector(nn.Module):
@@ -339,7 +346,7 @@ def choose_sides(
     options += [(evidence[p, side], [(p, side)]) for p in rows for side in (0, 1)]
     options += [(evidence[r, 0] + evidence[left, 1], [(r, 0), (left, 1)]) for r in rows for left in rows if r != left]
     best = max(options, key=lambda option: option[0])[1]
-    return [Detection(side, float(confidence[p, side]), places[p].box) for p, side in best]
+    return [as_hand(places[p], side, confidence[p, side]) for p, side in best]
 
 
 def side_evidence(

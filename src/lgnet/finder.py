@@ -7,7 +7,7 @@ places of a picture together.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -19,7 +19,7 @@ from torch import nn
 from .checkpoint import load_state, load_weights
 from .config import DetectorConfig, SideConfig, from_dict
 from .detect import Detection, Detector, Place, Tiles, build_detector, find_places, hidden_places
-from .opinion import Seen, agreed
+from .opinion import Seen, agreed, closer
 from .people import MOST, group, nearest_pair
 from .side import SideNet, build_side_net, look_at_places
 
@@ -71,7 +71,9 @@ def find_sides(
         more, _ = look_at_places(finder.side_net, image, [place.box for place in hidden], K)
         places, sides = [*places, *hidden], np.concatenate([sides, more])
     if finder.seen is not None:
-        sides = agreed(sides, *finder.seen(image, [place.box for place in places], K))
+        opinion = finder.seen(image, [place.box for place in places], K)
+        sides = agreed(sides, opinion)
+        places = [replace(place, closer=closer(place.box, boxes)) for place, boxes in zip(places, opinion.boxes)]
     return places, sides
 
 

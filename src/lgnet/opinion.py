@@ -1,12 +1,14 @@
-"""Which hand is it, by the hand network: told that a place is a right hand, and that it is a left one, which does it believe?
+"""What the hand network makes of a place: told that it is a right hand, and that it is a left one, which does it believe, and
+where does it see the hand?
 
-It is no judge by training, as it is told the side, but it learns to say when there is no such hand in a crop, and is unsure
-where it does not fit; it has seen more pictures than the side network, and errs at others. So what both say counts.
+It is no judge of sides by training, as it is told the side, but it learns to say when there is no such hand in a crop, and is
+unsure where it does not fit; it has seen more pictures than the side network, and errs at others. So what both say counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,24 +17,32 @@ PRESENCE, ERROR_3D, ERROR_2D = 0.22, 0.01, 1.0
 presence that it sees with either side, as logits, and of the logs of its mean expected errors. By logistic regression over
 places found in synthetic pictures of a seed that neither training nor synth-bench uses (benchmarks/side_opinions.py)."""
 
-Seen = Callable[[np.ndarray, Sequence[np.ndarray], np.ndarray], tuple[np.ndarray, np.ndarray | None]]
-"""Picture, P boxes (4,), camera (4,) -> (P, 2) presence as logit of the box taken for a right and for a left hand, and (P,
-2, 2) mean expected errors so, in 3D and in the crop; None where nobody calibrated the network."""
+
+class Opinion(NamedTuple):
+    """Of P boxes, each taken for a right and for a left hand."""
+
+    presence: np.ndarray  # (P, 2) logits
+    errors: (
+        np.ndarray | None
+    )  # (P, 2, 2) mean expected errors in 3D and in the crop; None: nobody calibrated the network
+    boxes: np.ndarray  # (P, 2, 4) x, y, w, h of the mesh it sees, pixels
 
 
-def signs(sides: np.ndarray, presence: np.ndarray, errors: np.ndarray | None) -> np.ndarray:
+Seen = Callable[[np.ndarray, Sequence[np.ndarray], np.ndarray], Opinion]
+"""Picture (H, W, 3) uint8 RGB, P boxes (4,), camera (4,) -> what the network makes of them."""
+
+
+def signs(sides: np.ndarray, opinion: Opinion) -> np.ndarray:
     """(P, 4) what speaks for right rather than left, the side network's log odds, then in the order of the weights above.
 
-    Args:
-        sides: (P, 3) from `side.look_at_places`: right, left, none.
-        presence, errors: see `Seen`.
+    `sides` (P, 3) are those of `side.look_at_places`: right, left, none.
     """
     told = np.log(np.maximum(sides[:, :2], 1e-4))
-    doubt = np.zeros((len(sides), 2, 2)) if errors is None else np.log(errors)
+    doubt = np.zeros((len(sides), 2, 2)) if opinion.errors is None else np.log(opinion.errors)
     return np.stack(
         [
             told[:, 0] - told[:, 1],
-            presence[:, 0] - presence[:, 1],
+            opinion.presence[:, 0] - opinion.presence[:, 1],
             doubt[:, 1, 0] - doubt[:, 0, 0],
             doubt[:, 1, 1] - doubt[:, 0, 1],
         ],
@@ -40,9 +50,17 @@ def signs(sides: np.ndarray, presence: np.ndarray, errors: np.ndarray | None) ->
     )
 
 
-def agreed(sides: np.ndarray, presence: np.ndarray, errors: np.ndarray | None) -> np.ndarray:
+def agreed(sides: np.ndarray, opinion: Opinion) -> np.ndarray:
     """(P, 3) `sides` with what the hand network makes of it; how likely each place is no hand stays as it is."""
-    odds = signs(sides, presence, errors) @ np.array([1.0, PRESENCE, ERROR_3D, ERROR_2D])
+    odds = signs(sides, opinion) @ np.array([1.0, PRESENCE, ERROR_3D, ERROR_2D])
     right = 1 / (1 + np.exp(-odds))
     hand = sides[:, :2].sum(1)
     return np.stack([hand * right, hand * (1 - right), sides[:, 2]], 1)
+
+
+def closer(box: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(..., 4) what to crop by: halfway from the box of whoever found the hand to that of the mesh that was seen in it.
+
+    Only halfway, because an unsure network draws hands too small, and a crop that followed it would lose them.
+    """
+    return (box + seen) / 2

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from .detect import HAND_THRESHOLD, SIDE_WEIGHT, Detection, Place, choose_sides, side_evidence
+from .detect import HAND_THRESHOLD, SIDE_WEIGHT, Detection, Place, as_hand, choose_sides, side_evidence
 
 TOGETHER = 1.0
 """What two hands of a pair gain by being one, against log odds of the places' evidence."""
@@ -41,7 +41,19 @@ def group(places: Sequence[Place], sides: np.ndarray, hand_threshold: float = HA
     """
     if not places:
         return []
-    evidence, confidence = side_evidence(places, sides, hand_threshold, SIDE_WEIGHT)
+    _, confidence = side_evidence(places, sides, hand_threshold, SIDE_WEIGHT)
+
+    def hand(index: int | None, side: int) -> Detection | None:
+        return None if index is None else as_hand(places[index], side, confidence[index, side])
+
+    return [(hand(right, 0), hand(left, 1)) for right, left in _pairs(places, sides, hand_threshold)]
+
+
+def _pairs(
+    places: Sequence[Place], sides: np.ndarray, hand_threshold: float = HAND_THRESHOLD
+) -> list[tuple[int | None, int | None]]:
+    """As `group`, by the places' indices."""
+    evidence, _ = side_evidence(places, sides, hand_threshold, SIDE_WEIGHT)
     order = [int(i) for i in np.argsort(-evidence.max(1), kind="stable") if evidence[i].max() > 0][:MOST]
     boxes = np.array([places[i].box for i in order]).reshape(-1, 4)
     middle, size = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:].max(1, initial=1.0)
@@ -69,15 +81,12 @@ def group(places: Sequence[Place], sides: np.ndarray, hand_threshold: float = HA
                     options.append((pair(right, left) + rest[0], ((right, left), *rest[1])))
         return max(options, key=lambda option: option[0])
 
-    def hand(index: int, side: int) -> Detection | None:
-        return None if index < 0 else Detection(side, float(confidence[order[index], side]), places[order[index]].box)
-
-    people = [(hand(right, 0), hand(left, 1)) for right, left in best(0)[1]]
-    return sorted(people, key=_size, reverse=True)
+    people = [(order[a] if a >= 0 else None, order[b] if b >= 0 else None) for a, b in best(0)[1]]
+    return sorted(people, key=lambda person: _size(places, person), reverse=True)
 
 
-def _size(person: Person) -> float:
-    return max(float(hand.box[2:].max()) for hand in person if hand is not None)
+def _size(places: Sequence[Place], person: tuple[int | None, int | None]) -> float:
+    return max(float(places[i].box[2:].max()) for i in person if i is not None)
 
 
 def nearest_pair(places: Sequence[Place], sides: np.ndarray) -> list[Detection]:
@@ -85,10 +94,10 @@ def nearest_pair(places: Sequence[Place], sides: np.ndarray) -> list[Detection]:
 
     Only where the largest hands are a pair are smaller ones others': a single one's fellow may look small.
     """
-    people = group(places, sides)
+    people = _pairs(places, sides) if places else []
     if len(people) < 2 or None in people[0]:
         return choose_sides(places, sides)
-    least = FARTHER * _size(people[0])
-    far = [hand.box for person in people[1:] if _size(person) < least for hand in person if hand is not None]
-    keep = [i for i, place in enumerate(places) if not any(place.box is box for box in far)]
+    least = FARTHER * _size(places, people[0])
+    far = {i for person in people[1:] if _size(places, person) < least for i in person}
+    keep = [i for i in range(len(places)) if i not in far]
     return choose_sides([places[i] for i in keep], sides[keep])

@@ -23,8 +23,10 @@ from .detect import Detection
 from .finder import Finder, FindsHands, bundled, load_finder
 from .hand_model import HandModel, hand_length, load_hand_model
 from .hands import SIDES, WRIST, Camera, Hand, TwoHands
+from .model.mesh_stage import project_weak
 from .model.network import LGNet
 from .model.records import Inputs, Output
+from .opinion import Opinion, closer
 from .place import place_hands
 from .tta import mean_of_rolls, rolls
 
@@ -79,7 +81,7 @@ class Model:
         """The same for many pictures at once, which is faster on a GPU."""
         opened = [_open(image) for image in images]
         views = [self.find(pixels, camera or assumed_camera(*_size(pixels))) for pixels, camera, _ in opened]
-        results = self._look_twice(views)
+        results = self._run(views, True, self.tta)
         return [_named(result, file) for result, (_, _, file) in zip(results, opened)]
 
     def predict(
@@ -130,45 +132,29 @@ class Model:
 
     def look(self, view: View, file: str | None = None) -> TwoHands:
         """The hands of a picture in which `find` found them."""
-        return _named(self._look_twice([view])[0], file)
+        return _named(self._run([view], True, self.tta)[0], file)
 
     def find(self, image: np.ndarray, camera: Camera) -> View:
         """Where the hands are and which side each is."""
         if self.finder is None:
             raise ValueError("there are no weights to find hands with, so boxes must be given")
-        return _as_view(image, camera, self.finder.detections(image, camera.K))
+        found = self.finder.detections(image, camera.K)
+        if found and not (isinstance(self.finder, Finder) and self.finder.seen):  # which has asked the network already
+            seen = self.either_side(image, [hand.box for hand in found], camera.K).boxes
+            found = [replace(hand, box=closer(hand.box, boxes[hand.side])) for hand, boxes in zip(found, seen)]
+        return _as_view(image, camera, found)
 
     def _everyone(self, image: np.ndarray, camera: Camera) -> TwoHands:
         """The nearest pair, with all people's in `people`."""
         if not isinstance(self.finder, Finder):
             raise ValueError("all people's hands are found by lgnet's own finder only")
         views = [_as_view(image, camera, person) for person in self.finder.everyone(image, camera.K)]
-        people = [hands for hands in self._look_twice(views) if hands.hands]
+        people = [hands for hands in self._run(views, True, self.tta) if hands.hands]
         sure = [max(hand.score for hand in hands.hands) for hands in people]
         people = [hands for hands, score in zip(people, sure) if score >= min(PERSON_SCORE, max(sure))]
         people.sort(key=lambda hands: min(float(hand.translation[2]) for hand in hands.hands))
         nothing = TwoHands(None, None, *_size(image), camera, model=self._says())
         return replace(people[0] if people else nothing, people=tuple(people))
-
-    def _look_twice(self, views: list[View]) -> list[TwoHands]:
-        """Crop by the found boxes, then once more halfway to the boxes of the meshes that were seen.
-
-        Only halfway, because an unsure network draws hands too small, and a crop that followed it would lose them.
-        """
-        first = self._run(views, drop=True)
-        again = [
-            _as_view(
-                view.image,
-                view.camera,
-                [
-                    Detection(side, float(view.scores[side]), (view.boxes[side] + _mesh_box(hand, view.camera)) / 2)
-                    for side, hand in enumerate((hands.right, hands.left))
-                    if hand is not None
-                ],
-            )
-            for view, hands in zip(views, first)
-        ]
-        return self._run(again, True, self.tta)
 
     def _run(self, views: list[View], drop: bool, tta: int = 1) -> list[TwoHands]:
         """The network over those views that have a box; with `drop`, hands it does not see are left out."""
@@ -193,18 +179,21 @@ class Model:
         inputs, crops = self._inputs(views, [0.0])
         return self._forward(inputs, keep_attention), crops
 
-    def either_side(
-        self, image: np.ndarray, boxes: Sequence[np.ndarray], K: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def either_side(self, image: np.ndarray, boxes: Sequence[np.ndarray], K: np.ndarray) -> Opinion:
         """What the network makes of boxes as right and as left hands, see `opinion.Seen`."""
         fx, fy, cx, cy = (float(k) for k in K)
         camera = Camera(fx, fy, cx, cy)
         views = [View(image, camera, np.stack([box, box]), np.ones(2, bool), np.ones(2)) for box in boxes]
-        inputs, _ = self._inputs(views, [0.0])
+        inputs, crops = self._inputs(views, [0.0])
         output = self._forward(inputs)
         errors = self._errors(inputs, output)
         presence = output.joint.presence_logit.double().cpu().numpy()
-        return presence, None if errors is None else errors[:, :, 1:].mean(2)
+        outlines = project_weak(output.refine.vertices, output.mesh.camera).double().cpu().numpy()
+        seen = [
+            [_box_of(hand.crop_to_image(points)) for hand, points in zip(crop.hands, uv) if hand is not None]
+            for crop, uv in zip(crops, outlines)
+        ]
+        return Opinion(presence, None if errors is None else errors[:, :, 1:].mean(2), np.array(seen))
 
     def _inputs(self, views: Sequence[View], angles: Sequence[float]) -> tuple[Inputs, list[HandCrops]]:
         """What the network is shown of views that each have a box, rolled by each angle; and their crops, not rolled."""
@@ -339,10 +328,9 @@ def _as_view(image: np.ndarray, camera: Camera, found: Sequence[Detection]) -> V
     return View(image, camera, boxes, given, scores)
 
 
-def _mesh_box(hand: Hand, camera: Camera) -> np.ndarray:
-    """(4,) x, y, w, h of the mesh in the picture."""
-    uv = project(hand.vertices, camera.K)
-    low, high = uv.min(0), uv.max(0)
+def _box_of(points: np.ndarray) -> np.ndarray:
+    """(4,) x, y, w, h that holds all points (N, 2)."""
+    low, high = points.min(0), points.max(0)
     return np.concatenate([low, high - low])
 
 
