@@ -1,0 +1,48 @@
+"""Give weights that were trained without LGBlock and refine stage those of other weights, to train on as a whole.
+
+    python scripts/graft_stages.py TRUNK.safetensors WHOLE.safetensors OUT.safetensors
+
+The block is not listened to at first (`lgnet.model.graft`), so the network says what TRUNK said; but unlike a fresh one it
+already attends to something. The backbone may be deeper than WHOLE's, nothing else may differ.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import torch
+
+from lgnet.checkpoint import init_from, load_weights, save_weights
+from lgnet.config import ModelConfig, from_dict
+from lgnet.model.network import build_network
+
+STAGES = ("joint_stage.lgblock.", "refine_stage.")
+
+
+def main(trunk: str, whole: str, out: str) -> None:
+    """Write the grafted weights, with what is known of the trunk.
+
+    Raises:
+        ValueError: there is nothing to graft, or it does not fit.
+    """
+    values, _, meta = load_weights(trunk)
+    given, state, _ = load_weights(whole)
+    config, other = from_dict(ModelConfig, values), from_dict(ModelConfig, given)
+    full = replace(other, mobile_depths=config.mobile_depths)
+    if replace(config, lgblock=other.lgblock, refine_stage=other.refine_stage, dense_head=other.dense_head) != full:
+        raise ValueError(f"{trunk} and {whole} differ in more than LGBlock, refine stage and the backbone's depth")
+    network = build_network(full)
+    init_from(network, trunk)
+    own = network.state_dict()
+    grafted = [name for name in state if name.startswith(STAGES)]
+    if config.lgblock or not grafted:
+        raise ValueError(f"{trunk} has an LGBlock already, or {whole} has none")
+    with torch.no_grad():
+        for name in grafted:
+            own[name].copy_(state[name])
+    save_weights(out, own, full, {**meta, "grafted": f"{len(grafted)} tensors of LGBlock and refine stage"})
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])
