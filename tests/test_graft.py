@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lgnet.checkpoint import init_from, save_weights
+from lgnet.checkpoint import init_from, load_network, save_weights
 from lgnet.config import MODELS
 from lgnet.model.network import build_network
 from lgnet.model.records import Inputs
@@ -131,3 +131,27 @@ def test_a_grid_of_as_many_cells_is_not_enough_where_the_width_differs(tmp_path)
     save_weights(tmp_path / "one.safetensors", build_network(config), config, {})
     wider = build_network(replace(config, crop_size=96, grid=12, heatmap_size=12, channels=48))
     assert "joint_stage.separation.position" in init_from(wider, tmp_path / "one.safetensors").unfit
+
+
+def test_weights_from_before_the_refine_stage_was_told_of_joints_say_what_they_said(tmp_path):
+    torch.manual_seed(4)
+    config = replace(MODELS["lgnet-mobile"], **SMALL)
+    network = build_network(config).eval()
+    stage = network.refine_stage
+    with torch.no_grad():
+        for net in stage.net.hands:
+            nn.init.normal_(net.out.weight[:3], std=0.1)
+        stage.way.weight.zero_()
+        stage.way.bias.zero_()
+    state = {k: v.clone() for k, v in network.state_dict().items() if not k.startswith("refine_stage.way.")}
+    for name in ("refine_stage.net.hands.0.out.weight", "refine_stage.net.hands.0.out.bias"):
+        state[name] = state[name][:3].clone()
+    save_weights(tmp_path / "old.safetensors", state, config, {})
+    loaded, fresh = load_network(tmp_path / "old.safetensors").network, build_network(config).eval()
+    assert not init_from(fresh, tmp_path / "old.safetensors").fresh
+    inputs = Inputs(torch.rand(2, 2, 3, 64, 64), torch.ones(2, 2, dtype=torch.bool), torch.rand(2, 2, 5) + 0.5)
+    with torch.no_grad():
+        said = network(inputs)
+        assert said.refine.offsets.abs().max() > 1e-4
+        for other in (loaded, fresh):
+            torch.testing.assert_close(other(inputs).refine.vertices, said.refine.vertices)

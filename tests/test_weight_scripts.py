@@ -1,4 +1,4 @@
-"""scripts/average_weights.py and scripts/graft_stages.py."""
+"""scripts/average_weights.py and scripts/graft_block.py."""
 
 import sys
 from dataclasses import replace
@@ -10,7 +10,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import average_weights
-import graft_stages
+import graft_block
 
 from lgnet.checkpoint import load_network, save_weights
 from lgnet.config import MODELS
@@ -59,17 +59,17 @@ def test_crops_of_different_sizes_have_no_mean(tmp_path):
 def test_a_grafted_network_says_what_the_trunk_said_and_has_the_others_block(tmp_path):
     deeper = replace(PART, mobile_depths=(1, 2, 3, 2))
     trunk, whole = saved(tmp_path, "trunk", deeper, 1), saved(tmp_path, "whole", WHOLE, 2)
-    graft_stages.main(trunk, whole, str(tmp_path / "out"))
+    graft_block.main(trunk, whole, str(tmp_path / "out"))
     inputs = Inputs(torch.rand(2, 2, 3, 64, 64), torch.ones(2, 2, dtype=torch.bool), torch.rand(2, 2, 5) + 0.5)
     with torch.no_grad():
         said, grafted = (load_network(path).network(inputs) for path in (trunk, tmp_path / "out"))
     torch.testing.assert_close(grafted.mesh.joints, said.mesh.joints, atol=1e-4, rtol=1e-3)
     own, given = (load_network(path).network.state_dict() for path in (tmp_path / "out", whole))
     for name in given:
-        if name.startswith(graft_stages.STAGES):
+        if name.startswith(graft_block.BLOCK):
             torch.testing.assert_close(own[name], given[name])
     with pytest.raises(ValueError, match="an LGBlock already"):
-        graft_stages.main(whole, whole, str(tmp_path / "no"))
+        graft_block.main(whole, whole, str(tmp_path / "no"))
     with pytest.raises(ValueError, match="differ in more"):
-        graft_stages.main(trunk, saved(tmp_path, "wide", replace(WHOLE, channels=48), 3), str(tmp_path / "no"))
+        graft_block.main(trunk, saved(tmp_path, "wide", replace(WHOLE, channels=48), 3), str(tmp_path / "no"))
     assert not (tmp_path / "no").exists()

@@ -102,7 +102,7 @@ def measure(model: Model, path: str | Path, repeats: int = 20) -> Figures:
         maps = timed("  backbone", lambda: network.features(inputs))
         joint = timed("  joint stage", lambda: network.joint_stage(maps[-1], inputs.given, inputs.geometry, False))
         mesh = timed("  mesh stage", lambda: network.mesh_stage(joint, inputs.geometry))
-        timed("  refine stage", lambda: network.refine_stage(maps[:-1], joint, mesh))
+        timed("  refine stage", lambda: network.refine_stage(maps[:-1], joint, mesh, inputs.geometry[..., 4]))
 
         def numpy(tensor: torch.Tensor) -> np.ndarray:
             return tensor[0].double().cpu().numpy()

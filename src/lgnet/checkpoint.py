@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .config import ModelConfig, from_dict, to_dict
-from .model.graft import lacks_block, on_grid, with_silent_block
+from .model.graft import lacks_block, on_grid, with_shares, with_silent_block
 from .model.network import LGNet, build_network
 
 FORMAT = "lgnet-weights/1"
@@ -106,7 +106,7 @@ def load_weights(path: str | Path, kind: Kind = "hands") -> Weights:
     if metadata.get("kind") != kind:
         raise ValueError(f"{path} holds weights of kind {metadata.get('kind')!r}, not {kind!r}")
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-    return Weights(config, state, meta)
+    return Weights(config, with_shares(state), meta)
 
 
 def _read(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -183,7 +183,7 @@ def init_from(network: nn.Module, path: str | Path) -> Taken:
         ValueError: there is no such file, it is damaged, or nothing in it fits.
     """
     _, tensors = _read(path)
-    own = network.state_dict()
+    tensors, own = with_shares(tensors), network.state_dict()
     if lacks_block(tensors) and not lacks_block(own):
         tensors = with_silent_block(tensors)
     named = {name if name in own else f"backbone.{name}": tensor for name, tensor in tensors.items()}

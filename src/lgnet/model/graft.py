@@ -1,5 +1,5 @@
-"""Weights of one network as the beginning of another: one with an LGBlock, whose block then says nothing yet, or with crops
-of another size, where what was learnt of each cell is drawn anew from the cells about its place.
+"""Weights of one network as the beginning of another: one with an LGBlock, whose block then says nothing yet, one with crops of
+another size, where what was learnt of each cell is drawn anew from the cells about its place, or one of a later version.
 """
 
 from __future__ import annotations
@@ -48,6 +48,22 @@ def with_silent_block(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             rows[start:middle] += torch.tensordot(fc.T, rows[middle : middle + quarter], dims=1)
         out[name] = changed
     out[FC] = torch.zeros_like(fc)
+    return out
+
+
+_OFFSETS = re.compile(r"refine_stage\.net\.hands\.\d\.out\.(weight|bias)")
+
+
+def with_shares(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights from before the refine stage was told the way from M_r to J: it goes no share of it, and nothing changes."""
+    out = dict(state)
+    old = [name for name, weight in state.items() if _OFFSETS.fullmatch(name) and len(weight) == 3]
+    for name in old:
+        out[name] = torch.cat([state[name], torch.zeros_like(state[name])])
+    if old:
+        width = len(state["refine_stage.place.bias"])
+        out["refine_stage.way.weight"] = state["refine_stage.place.weight"].new_zeros(width, 6)
+        out["refine_stage.way.bias"] = torch.zeros_like(state["refine_stage.place.bias"])
     return out
 
 

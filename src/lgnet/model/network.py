@@ -43,7 +43,7 @@ class LGNet(nn.Module):
         maps = self.features(inputs)
         joint = self.joint_stage(maps[-1], inputs.given, inputs.geometry, keep_attention)
         mesh = self.mesh_stage(joint, inputs.geometry)
-        refine = self.refine_stage(maps[:-1], joint, mesh)
+        refine = self.refine_stage(maps[:-1], joint, mesh, inputs.geometry[..., 4])
         parts, surface = (None, None) if self.dense_head is None else self.dense_head(maps)
         return Output(joint=joint, mesh=mesh, refine=refine, parts_logit=parts, surface=surface)
 

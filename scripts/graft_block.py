@@ -1,9 +1,9 @@
-"""Give weights that were trained without LGBlock and refine stage those of other weights, to train on as a whole.
+"""Give weights that were trained without LGBlock and refine stage the block of other weights, to train on as a whole.
 
-    python scripts/graft_stages.py TRUNK.safetensors WHOLE.safetensors OUT.safetensors
+    python scripts/graft_block.py TRUNK.safetensors WHOLE.safetensors OUT.safetensors
 
 The block is not listened to at first (`lgnet.model.graft`), so the network says what TRUNK said; but unlike a fresh one it
-already attends to something. The backbone may be deeper than WHOLE's, nothing else may differ.
+already attends to something. The refine stage begins anew. The backbone may be deeper than WHOLE's, nothing else may differ.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lgnet.checkpoint import init_from, load_weights, save_weights
 from lgnet.config import ModelConfig, from_dict
 from lgnet.model.network import build_network
 
-STAGES = ("joint_stage.lgblock.", "refine_stage.")
+BLOCK = "joint_stage.lgblock."
 
 
 def main(trunk: str, whole: str, out: str) -> None:
@@ -35,13 +35,13 @@ def main(trunk: str, whole: str, out: str) -> None:
     network = build_network(full)
     init_from(network, trunk)
     own = network.state_dict()
-    grafted = [name for name in state if name.startswith(STAGES)]
+    grafted = [name for name in state if name.startswith(BLOCK)]
     if config.lgblock or not grafted:
         raise ValueError(f"{trunk} has an LGBlock already, or {whole} has none")
     with torch.no_grad():
         for name in grafted:
             own[name].copy_(state[name])
-    save_weights(out, own, full, {**meta, "grafted": f"{len(grafted)} tensors of LGBlock and refine stage"})
+    save_weights(out, own, full, {**meta, "grafted": f"{len(grafted)} tensors of the LGBlock"})
 
 
 if __name__ == "__main__":
