@@ -153,6 +153,24 @@ def train_pictures(count):
     return [make_sample(training_rng(1, 1, i), TINY.synth, "separate") for i in range(count)]
 
 
+def test_only_the_named_parts_are_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "_held_out", lambda config: {"bench": train_pictures(3)})
+    whole = replace(TINY, model=replace(TINY.model, refine_stage=True), out=str(tmp_path / "whole"), samples=8)
+    main(whole)
+    start = tmp_path / "whole" / "last.safetensors"
+    only = replace(
+        whole, out=str(tmp_path / "only"), init=str(start), only=("refine_stage",), learning_rate=1e-2, decay=0
+    )
+    main(only)
+    before, after = (
+        load_network(folder / "last.safetensors").network.state_dict() for folder in (start.parent, tmp_path / "only")
+    )
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"refine_stage"}
+    with pytest.raises(ValueError, match="--only names 'refine', but the network's parts are backbone, joint_stage"):
+        main(replace(only, out=str(tmp_path / "none"), only=("refine",)))
+
+
 def test_configurations_go_round_and_nonsense_is_refused():
     config = replace(TINY, data=("freihand-training:x=0.5",))
     assert train_config(json.loads(json.dumps(to_dict(config)))) == config

@@ -173,6 +173,9 @@ class TrainConfig:
     out: str = "runs/lgnet"
     init: str | None = None
     """Weights to start from (what fits by name and shape is taken, the rest is reported)."""
+    only: tuple[str, ...] = ()
+    """Parts of the network that are trained, as refine_stage; the others stay as --init has them, their BatchNorm too. None
+    named: all are."""
     data: tuple[str, ...] = ()
     """Real data to mix in, each NAME:ROOT=SHARE of all pictures, as interhand26m-train:ROOT=0.5; the rest is synthetic."""
     teacher: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ from .data.feed import open_mix
 from .data.ring import plan_ring, sample_dtype
 from .synth.generate import make_sample, training_rng
 from .tasks import build_task
-from .train import prepare, start_fabric
+from .train import prepare, start_fabric, train_mode
 
 STEPS = 3
 """Timed steps, after one that is not; at most `_LONGEST` seconds of them."""
@@ -120,7 +120,7 @@ def _measure(fabric: Any, config: TrainConfig, task: Any) -> tuple[float, float,
     samples = [make_sample(rng, config.synth) for _ in range(8)]
     pictures = len(samples) / (time.monotonic() - begin)
     net, optimiser, average = prepare(fabric, dataclasses.replace(config, compile=False), task)
-    net.train()
+    train_mode(net, task, config)
     chosen = [samples[i % len(samples)] for i in range(config.batch_size)]
     data = {key: value.to(fabric.device) for key, value in task.batch(chosen, np.random.default_rng(0)).items()}
     times = []

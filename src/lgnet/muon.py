@@ -98,11 +98,11 @@ def _adamw_step(weight: Tensor, slope: Tensor, state: dict[str, Any], group: dic
 
 
 def groups(network: nn.Module, weight_decay: float, muon: bool) -> list[dict[str, Any]]:
-    """The network's parameters as either optimiser wants them: matrices, and the rest, which does not decay.
+    """The network's parameters that are trained, as either optimiser wants them: matrices, and the rest, which does not decay.
 
     With `muon` the matrices of hidden layers are a group of their own.
     """
-    every = list(network.parameters())
+    every = [p for p in network.parameters() if p.requires_grad]
     hidden = {
         layer.weight
         for layer in network.modules()

@@ -92,7 +92,15 @@ def start_fabric(config: TrainConfig) -> Any:
 
 
 def prepare(fabric: Any, config: TrainConfig, task: Task) -> tuple[Any, Any, Average]:
-    """The network with its loss as Fabric runs it, the optimiser, and the averaged weights."""
+    """The network with its loss as Fabric runs it, the optimiser, and the averaged weights.
+
+    Raises:
+        ValueError: `config.only` names a part that the network does not have.
+    """
+    if config.only:
+        task.network.requires_grad_(False)
+        for part in _parts(task.network, config.only):
+            part.requires_grad_(True)
     task.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters = groups(task.network, config.weight_decay, config.optimiser == "muon")
     if config.optimiser == "muon":
@@ -107,6 +115,23 @@ def prepare(fabric: Any, config: TrainConfig, task: Task) -> tuple[Any, Any, Ave
     return net, optimiser, Average(task.network, config.ema)
 
 
+def train_mode(net: nn.Module, task: Task, config: TrainConfig) -> None:
+    """BatchNorm and dropout as training has them, in the parts that are trained."""
+    net.train()
+    if config.only:
+        task.network.eval()
+        for part in _parts(task.network, config.only):
+            part.train()
+
+
+def _parts(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
+    there = dict(network.named_children())
+    for name in names:
+        if name not in there:
+            raise ValueError(f"--only names {name!r}, but the network's parts are {', '.join(there)}")
+    return [there[name] for name in names]
+
+
 def _loop(fabric, config: TrainConfig, task: Task, net, optimiser, average: Average, state: dict, out: Path) -> None:
     rank, world = fabric.global_rank, fabric.world_size
     step_size = config.batch_size * config.accumulate * world
@@ -118,7 +143,7 @@ def _loop(fabric, config: TrainConfig, task: Task, net, optimiser, average: Aver
         marked, sums, steps = begin, {}, 0
         if rank == 0 and state["samples"] == 0:
             _evaluate(config, task, average, held_out, state, out, writer, [])
-        net.train()
+        train_mode(net, task, config)
         while state["samples"] < config.samples:
             torch.manual_seed(_step_seed(config.seed, rank, state["samples"]))
             learning_rate = rate(config, state["samples"])
@@ -153,7 +178,7 @@ def _loop(fabric, config: TrainConfig, task: Task, net, optimiser, average: Aver
                 now = time.monotonic()
                 state["seconds"] += now - marked
                 _evaluate(config, task, average, held_out, state, out, writer, feed.seen)
-                net.train()
+                train_mode(net, task, config)
                 marked = time.monotonic()  # an evaluation's time is not training's
                 begin += marked - now
             if finished or _due(state["samples"], step_size, config.checkpoint_every):
