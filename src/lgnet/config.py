@@ -86,8 +86,6 @@ class SideConfig:
     """Blocks of each of the backbone's stages; see `ModelConfig.mobile_depths`."""
     other: bool = False
     """Whether it also says where another hand lies over this one, for hands whose boxes nearly coincide."""
-    box: bool = False
-    """Whether it also says where the hand really lies, for boxes that fit badly."""
 
 
 @dataclass(frozen=True)
@@ -298,7 +296,7 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     "sides": TrainConfig(
         task="sides",
-        side=SideConfig(other=True, box=True),
+        side=SideConfig(other=True),
         out="runs/sides",
         synth=replace(_PEOPLE, kinds=(0.38, 0.2, 0.39, 0.03), signs=0.35, fill=(0.3, 0.95)),
     ),

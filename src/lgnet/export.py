@@ -24,7 +24,6 @@ from .config import to_dict
 from .finder import bundled, load_finder
 from .model.network import LGNet
 from .model.records import Inputs
-from .side import SideNet
 
 OPSET = 20
 TOLERANCE = 1e-3
@@ -69,18 +68,16 @@ class Detector(nn.Module):
 class Sides(nn.Module):
     """The side network: see `side.SideOutput`."""
 
-    inputs = ("images",)
+    inputs, outputs = ("images",), ("side", "axes", "other")
 
-    def __init__(self, network: SideNet) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        learnt = {"other": network.other, "box": network.box}
-        self.outputs = ("side", "axes", *(name for name, layer in learnt.items() if layer is not None))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, S, S) in 0..1 -> probabilities (B, 3), axes (B, 3, 3), another hand (B, 4), the box's fit (B, 3)."""
+        """(B, 3, S, S) in 0..1 -> probabilities (B, 3), axes (B, 3, 3), another hand (B, 4)."""
         out = self.network(images)
-        return tuple(x for x in (out.logits.softmax(-1), out.axes, out.other, out.box) if x is not None)
+        return tuple(x for x in (out.logits.softmax(-1), out.axes, out.other) if x is not None)
 
 
 @dataclass(frozen=True)
@@ -170,11 +167,10 @@ def _load(weights: str) -> tuple[HandNetwork | Detector | Sides, Callable[..., t
         finder = load_finder(torch.device("cpu"))
         if finder is None:
             raise ValueError(f"there are no bundled weights {weights!r}")
-        if weights == "detector":
-            wrapped, config, size = Detector(finder.detector), finder.detector.config, finder.detector.config.size
-        else:
-            wrapped, config, size = Sides(finder.side_net), finder.side_net.config, finder.side_net.config.crop_size
-        return wrapped.eval(), lambda n, rng: (torch.rand(n, 3, size, size, generator=rng),), to_dict(config)
+        network = finder.detector if weights == "detector" else finder.side_net
+        size = network.config.size if weights == "detector" else network.config.crop_size  # pyright: ignore
+        wrapped = Detector(network) if weights == "detector" else Sides(network)
+        return wrapped.eval(), lambda n, rng: (torch.rand(n, 3, size, size, generator=rng),), to_dict(network.config)
     path = weights if weights.endswith(".safetensors") or "/" in weights else bundled(weights)
     network, config, _ = load_network(path)
     crops, size = (2 if config.separation == "crops" else 1), config.crop_size

@@ -65,12 +65,11 @@ def find_sides(
     places = find_places(finder.detector, image, most, tiles)
     if not places:
         return [], np.zeros((0, 3))
-    sides, others, boxes = look_at_places(finder.side_net, image, [place.box for place in places], K)
+    sides, others = look_at_places(finder.side_net, image, [place.box for place in places], K)
     hidden = hidden_places(places, others)
     if hidden:
-        more = look_at_places(finder.side_net, image, [place.box for place in hidden], K)
-        places, sides, boxes = [*places, *hidden], np.concatenate([sides, more.sides]), [*boxes, *more.boxes]
-    places = [replace(place, box=box) for place, box in zip(places, boxes)]
+        more, _ = look_at_places(finder.side_net, image, [place.box for place in hidden], K)
+        places, sides = [*places, *hidden], np.concatenate([sides, more])
     if finder.seen is not None:
         opinion = finder.seen(image, [place.box for place in places], K)
         sides = agreed(sides, opinion)

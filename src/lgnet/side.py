@@ -1,4 +1,4 @@
-"""Which hand is it: a place in a picture -> right hand, left hand or none; is there another hand over it, and does the box fit?
+"""Which hand is it: a place in a picture -> right hand, left hand or none; and is there another hand over it?
 
 A hand tells its side by three directions together: where its fingers point, where its thumb is, and whether palm or back
 is seen; the hand network, told the side, needs only two of them. So this network looks at a natural, unmirrored crop,
@@ -30,12 +30,6 @@ NO_HAND = 2
 PALM = (WRIST, 5, MIDDLE_MCP, 17)
 """Wrist and the knuckles of index, middle and little finger, among the 21 joints."""
 AUGMENT = Augment(centre=0.12, scale=0.25, roll=0.25, colour=0.25)
-FAR = Augment(centre=0.3, scale=0.5)
-"""How badly a detector's worse boxes fit."""
-FAR_SHARE = 0.3
-"""Of the training crops of hands."""
-LEAST_FIT = 0.35
-"""IoU with the hand's own box: one that fits worse is a place of no hand."""
 NO_HAND_SHARE = 0.25
 """Training crops of places without a hand, per picture, as many of places about parts of hands: a detector's score
 tells these apart from whole hands badly where two hands overlap."""
@@ -50,8 +44,6 @@ class SideOutput(NamedTuple):
     axes: Float[Tensor, "n 3 3"]  # the hand's axes in the crop's frame (`hand_axes`), which training asks for
     other: Float[Tensor, "n 4"] | None
     """Logit of another hand in view, its middle in the crop, log of its relative size."""
-    box: Float[Tensor, "n 3"] | None = None
-    """The hand's own middle in the crop, log of its size over the box's that the crop was cut by."""
 
 
 class SideNet(nn.Module):
@@ -74,7 +66,6 @@ class SideNet(nn.Module):
         self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(64 * config.grid**2, 256), nn.ReLU(), nn.Dropout(0.2))
         self.side, self.axes = nn.Linear(256, 3), nn.Linear(256, 9)
         self.other = nn.Linear(256, 4) if config.other else None
-        self.box = nn.Linear(256, 3) if config.box else None
 
     def forward(self, crops: Float[Tensor, "n 3 S S"]) -> SideOutput:
         """Crops (RGB, 0..1) -> side, axes and the other hand."""
@@ -85,16 +76,10 @@ class SideNet(nn.Module):
         logits = (plain + mirrored[:, [LEFT, RIGHT, NO_HAND]]) / 2
         plain, mirrored = self.axes(both).unflatten(-1, (3, 3))
         axes = (plain + mirrored * mirrored.new_tensor([-1.0, 1.0, 1.0])) / 2
-        other, box = self._placed(self.other, both, 1), self._placed(self.box, both, 0)
-        return SideOutput(logits, axes, other, box)
-
-    @staticmethod
-    def _placed(layer: nn.Linear | None, both: Float[Tensor, "2 n c"], x: int) -> Tensor | None:
-        """What a layer says of both looks, together; entry `x` is an x coordinate, which the mirror negates."""
-        if layer is None:
-            return None
-        plain, mirrored = layer(both)
-        return (plain + torch.cat([mirrored[:, :x], -mirrored[:, x : x + 1], mirrored[:, x + 1 :]], 1)) / 2
+        if self.other is None:
+            return SideOutput(logits, axes, None)
+        plain, mirrored = self.other(both)
+        return SideOutput(logits, axes, (plain + mirrored * mirrored.new_tensor([1.0, -1.0, 1.0, 1.0])) / 2)
 
 
 def build_side_net(config: SideConfig | None = None) -> SideNet:
@@ -118,44 +103,33 @@ def place_crop(box: np.ndarray, K: np.ndarray, config: SideConfig, roll: float =
     return crop_for_box(box, K, config.crop_size, config.crop_enlarge, mirrored=False, roll=roll)
 
 
-class Looked(NamedTuple):
-    """What the network says of P boxes of a picture."""
-
-    sides: np.ndarray  # (P, 3) how likely each shows a right hand, a left hand, none
-    others: list[tuple[float, np.ndarray] | None]
-    """For each how likely another hand lies within its crop, and that hand's square box; None where the network has not learnt
-    to say so."""
-    boxes: list[np.ndarray]
-    """The boxes as they should be, (4,), pixels; as they were where the network has not learnt that."""
-
-
 @torch.no_grad()
-def look_at_places(net: SideNet, image: np.ndarray, boxes: Sequence[np.ndarray], K: np.ndarray) -> Looked:
-    """What the network says of places that may hold a hand.
+def look_at_places(
+    net: SideNet, image: np.ndarray, boxes: Sequence[np.ndarray], K: np.ndarray
+) -> tuple[np.ndarray, list[tuple[float, np.ndarray] | None]]:
+    """How likely each box shows a right hand, a left hand, none: (P, 3); and the other hand over each.
 
     Args:
         net: in eval mode.
         image: (H, W, 3) uint8 RGB.
         boxes: P times (4,) x, y, w, h, pixels; at least one.
         K: (4,) the picture's camera.
+
+    Returns:
+        The probabilities, and for each box how likely another hand lies within its crop and that hand's square box;
+        None where the network has not learnt to say so.
     """
     places = [place_crop(np.asarray(box, np.float64), K, net.config) for box in boxes]
     crops = as_input(np.stack([place.cut(image) for place in places])).to(next(net.parameters()).device)
     output = net(crops)
     sides = output.logits.double().softmax(-1).cpu().numpy()
-    others: list[tuple[float, np.ndarray] | None] = [None] * len(boxes)
-    if output.other is not None:
-        for p, (crop, box) in enumerate(zip(places, boxes)):
-            logit, x, y, size = output.other[p].double().cpu().numpy()
-            centre = crop.crop_to_image(np.array([x, y]))
-            others[p] = 1 / (1 + np.exp(-logit)), _square(centre, float(np.exp(min(size, 2)) * max(box[2:])))
-    fitted = list(boxes)
-    if output.box is not None:
-        for p, (crop, box) in enumerate(zip(places, boxes)):
-            x, y, size = output.box[p].double().cpu().numpy()
-            wide = box[2:] * np.exp(np.clip(size, -1, 1))
-            fitted[p] = np.concatenate([crop.crop_to_image(np.array([x, y])) - wide / 2, wide])
-    return Looked(sides, others, fitted)
+    if output.other is None:
+        return sides, [None] * len(boxes)
+    others: list[tuple[float, np.ndarray] | None] = []
+    for crop, box, (logit, x, y, size) in zip(places, boxes, output.other.double().cpu().numpy()):
+        centre = crop.crop_to_image(np.array([x, y]))
+        others.append((float(1 / (1 + np.exp(-logit))), _square(centre, float(np.exp(min(size, 2)) * max(box[2:])))))
+    return sides, others
 
 
 def as_input(crops: np.ndarray) -> Float[Tensor, "n 3 S S"]:
@@ -172,8 +146,6 @@ class SideBatch(NamedTuple):
     rows: Int[Tensor, " n"]  # which sample it is of
     other: Float[Tensor, "n 4"]
     """1 or 0 whether another hand's middle is in view, -1 where no hand is; where, how large."""
-    box: Float[Tensor, "n 3"]
-    """As `SideOutput.box`; looked at only where a hand is."""
 
 
 def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Generator | None) -> SideBatch:
@@ -182,12 +154,12 @@ def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Gen
     With a generator crops are jittered, rolled and coloured (not mirrored: the network does that); without, every sample
     gives one place of either kind, always the same.
     """
-    crops, labels, axes, rows, others, fits = [], [], [], [], [], []
+    crops, labels, axes, rows, others = [], [], [], [], []
     for row, sample in enumerate(samples):
         require_side(sample)
         places = [(sample.box[side].astype(np.float64), side) for side in (RIGHT, LEFT) if sample.present[side]]
         if rng is not None:
-            places = [(_as_found(box, [b for b, s in places if s != side], rng), side) for box, side in places]
+            places = [(jitter_box(box, rng, AUGMENT), side) for box, side in places]
         for draw, share in ((_empty_place, NO_HAND_SHARE), (_wrong_place, NO_HAND_SHARE), (_face, FACE_SHARE)):
             if rng is None or rng.random() < share or not places:
                 box = draw(sample, np.random.default_rng(row) if rng is None else rng)
@@ -202,34 +174,13 @@ def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Gen
             labels.append(label)
             rows.append(row)
             others.append(_other_hand(sample, box, label, crop))
-            fits.append(_fit(sample, box, label, crop))
     return SideBatch(
         as_input(np.stack(crops)),
         torch.tensor(labels),
         torch.from_numpy(np.stack(axes).astype(np.float32)),
         torch.tensor(rows),
         torch.from_numpy(np.stack(others).astype(np.float32)),
-        torch.from_numpy(np.stack(fits).astype(np.float32)),
     )
-
-
-def _as_found(box: np.ndarray, others: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """The box of a hand as a detector might have it: now and then fitting badly, but this hand best."""
-    if rng.random() < FAR_SHARE:
-        for _ in range(5):
-            found = jitter_box(box, rng, FAR)
-            fit = iou(found, box)
-            if fit > LEAST_FIT and all(iou(found, other) < fit for other in others):
-                return found
-    return jitter_box(box, rng, AUGMENT)
-
-
-def _fit(sample: Sample, box: np.ndarray, label: int, crop: Crop) -> np.ndarray:
-    """(3,) see `SideBatch.box`."""
-    if label == NO_HAND:
-        return np.zeros(3)
-    own = sample.box[label].astype(np.float64)
-    return np.array([*crop.image_to_crop(own[:2] + own[2:] / 2), np.log(own[2:].max() / box[2:].max())])
 
 
 def _other_hand(sample: Sample, box: np.ndarray, label: int, crop: Crop) -> np.ndarray:
@@ -246,7 +197,7 @@ def _other_hand(sample: Sample, box: np.ndarray, label: int, crop: Crop) -> np.n
 
 
 def side_loss(output: SideOutput, truth: SideBatch) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy of the side (labels smoothed by 0.05), L1 of the axes where they are known, the other hand, the box."""
+    """Cross-entropy of the side (labels smoothed by 0.05), L1 of the axes where they are known, and the other hand."""
     entropy = F.cross_entropy(output.logits.float(), truth.labels, label_smoothing=0.05)
     known = truth.axes.abs().sum((1, 2)) > 0
     error = ((output.axes.float() - truth.axes).abs().mean((1, 2)) * known).sum() / known.sum().clamp_min(1)
@@ -260,11 +211,6 @@ def side_loss(output: SideOutput, truth: SideBatch) -> tuple[Tensor, dict[str, T
         off = (other[:, 1:] - truth.other[:, 1:]).abs().mean(1)
         terms["other_place"] = (off * there).sum() / there.sum().clamp_min(1)
         total = total + 0.5 * terms["other"] + 2 * terms["other_place"]
-    if output.box is not None:
-        hand = truth.labels != NO_HAND
-        off = (output.box.float() - truth.box).abs().mean(1)
-        terms["box"] = (off * hand).sum() / hand.sum().clamp_min(1)
-        total = total + 4 * terms["box"]
     return total, terms
 
 

@@ -245,8 +245,7 @@ def _sides(config: TrainConfig) -> Task:
         hand: list[bool] = []
         other: list[bool] = []
         for start in range(0, len(samples), 32):
-            truths = side_batch(samples[start : start + 32], config.side, None)
-            images, labels, rows, others = truths.images, truths.labels, truths.rows, truths.other
+            images, labels, _, rows, others = side_batch(samples[start : start + 32], config.side, None)
             output = net(images.to(_device(net)))
             p = output.logits.softmax(-1).cpu()
             if output.other is not None:
@@ -269,7 +268,7 @@ def _sides(config: TrainConfig) -> Task:
     @torch.no_grad()
     def sheet(net: nn.Module, samples: Sequence[Sample], rng: np.random.Generator) -> np.ndarray:
         net.eval()
-        images, labels = side_batch(samples, config.side, rng)[:2]
+        images, labels, _, _, _ = side_batch(samples, config.side, rng)
         said = net(images.to(_device(net))).logits.argmax(1).cpu()
         tiles = []
         for image, label, answer in zip(images, labels, said):
