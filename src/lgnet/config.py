@@ -107,10 +107,12 @@ class LossConfig:
     relative: float = 10.0
     vertices_rough: float = 10.0
     vertices: float = 10.0
-    normal: float = 0.1
+    normal: float = 0.02
     """|cosine|."""
-    edge: float = 100.0
-    laplacian: float = 100.0
+    edge: float = 2.0
+    """With 100 here, 0.1 above and 100 below any offset costs more than it can gain: the refine stage then learns none at all
+    (docs/trials.md)."""
+    laplacian: float = 5.0
     presence: float = 0.3
     """Nats."""
     parts: float = 0.2
@@ -228,7 +230,7 @@ class TrainConfig:
 
 _MOBILE = ModelConfig(
     backbone="mobile",
-    mobile_depths=(2, 4, 6, 2),
+    mobile_depths=(2, 4, 10, 3),
     separation="crops",
     crop_size=160,
     grid=10,

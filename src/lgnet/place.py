@@ -12,7 +12,7 @@ SIGMA_2D = 0.06
 """How far off a 2D joint is thought to be, in normalised crop coordinates."""
 USUAL_2D = 0.18
 """The expected 2D error, in the same, of a joint that counts as one of which nothing is known: the mean on scenes."""
-SIGMA_RELATIVE = 0.01
+SIGMA_RELATIVE = 0.005
 """How far off the network's relative translation is thought to be, metres. It is off by more; but all rays of a hand err
 together, which their sigma does not say. docs/confidence.md tells how both were chosen."""
 NEAREST = 0.05
