@@ -72,7 +72,8 @@ def test_weights_with_a_block_are_taken_as_they_are(tmp_path):
 def test_a_deeper_backbone_begins_as_the_shallower_one(tmp_path):
     torch.manual_seed(1)
     config = replace(MODELS["lgnet-mobile"], **SMALL)
-    one, deep = build_network(config), build_network(replace(config, mobile_depths=(3, 5, 7, 4)))
+    more = tuple(depth + 1 for depth in config.mobile_depths)
+    one, deep = build_network(config), build_network(replace(config, mobile_depths=more))
     for layer in one.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.5, 1.5)
