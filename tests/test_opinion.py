@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import lgnet
-from lgnet.detect import as_hand
+from lgnet.detect import Detection, as_hand
 from lgnet.finder import find_sides
 from lgnet.geometry import iou
-from lgnet.hands import LEFT, RIGHT
+from lgnet.hands import LEFT, RIGHT, Camera
 from lgnet.opinion import Opinion, agreed
 from lgnet.synth.generate import bench_sample
 
@@ -81,3 +81,23 @@ def test_the_finder_asks_and_heeds_it() -> None:
     alone_places, alone = find_sides(replace(finder, seen=None), sample.image, sample.K)
     assert [p.box.tolist() for p in alone_places] == [p.box.tolist() for p in places]
     assert alone[:, 2] == pytest.approx(sides[:, 2])
+
+
+def test_boxes_of_another_finder_are_looked_at_by_the_network_too() -> None:
+    sample = bench_sample(4)
+    side = int(np.flatnonzero(sample.present)[0])
+    true = sample.box[side].astype(np.float64)
+    box = np.concatenate([true[:2] - 0.15 * true[2:], 1.3 * true[2:]])
+
+    class Elsewhere:
+        def detections(self, image, K):
+            return [Detection(side, 0.9, box)]
+
+    model = replace(lgnet.load(device="cpu"), finder=Elsewhere())
+    assert sample.K is not None
+    camera = Camera(*(float(k) for k in sample.K))
+    view = model.find(sample.image, camera)
+    seen = model.either_side(sample.image, [box], camera.K).boxes[0, side]
+    assert view.given.tolist() == [side == 0, side == 1]
+    np.testing.assert_allclose(view.boxes[side], (box + seen) / 2)
+    assert iou(view.boxes[side], true) > iou(box, true)

@@ -24,7 +24,7 @@ class Opinion(NamedTuple):
     presence: np.ndarray  # (P, 2) logits
     errors: (
         np.ndarray | None
-    )  # (P, 2, 2) mean expected errors in 3D and in the crop; None: nobody calibrated the network
+    )  # (P, 2, 2) mean expected ones, in 3D and in the crop; None: the network is not calibrated
     boxes: np.ndarray  # (P, 2, 4) x, y, w, h of the mesh it sees, pixels
 
 
