@@ -22,9 +22,8 @@ class Opinion(NamedTuple):
     """Of P boxes, each taken for a right and for a left hand."""
 
     presence: np.ndarray  # (P, 2) logits
-    errors: (
-        np.ndarray | None
-    )  # (P, 2, 2) mean expected ones, in 3D and in the crop; None: the network is not calibrated
+    errors: np.ndarray | None
+    """(P, 2, 2) mean expected errors, in 3D and in the crop; None: nobody calibrated the network."""
     boxes: np.ndarray  # (P, 2, 4) x, y, w, h of the mesh it sees, pixels
 
 
