@@ -169,6 +169,7 @@ def test_only_the_named_parts_are_trained(tmp_path, monkeypatch):
     assert changed == {"refine_stage"}
     with pytest.raises(ValueError, match="--only names 'refine', but the network's parts are backbone, joint_stage"):
         main(replace(only, out=str(tmp_path / "none"), only=("refine",)))
+    assert not (tmp_path / "none").exists()
 
 
 def test_configurations_go_round_and_nonsense_is_refused():

@@ -42,8 +42,8 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
         resume: a run's folder to go on with.
 
     Raises:
-        ValueError: the configuration cannot be trained, the folder to resume holds no run, or the new run's folder already
-            holds one.
+        ValueError: the configuration cannot be trained or names parts that the network does not have, the folder to resume
+            holds no run, or the new run's folder already holds one.
     """
     if resume is not None:
         config = dataclasses.replace(read_run(resume), **{name: getattr(config, name) for name in RESUMABLE})
@@ -52,11 +52,12 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
     if resume is None and (out / "state.safetensors").exists():
         raise ValueError(f"{out} already holds a run; go on with it by --resume {out}, or choose another --out")
     fabric = start_fabric(config)
+    torch.manual_seed(config.seed + fabric.global_rank)
+    task = build_task(config)
+    _parts(task.network, config.only)  # says what is wrong before anything is written
     out.mkdir(parents=True, exist_ok=True)
     if fabric.global_rank == 0:
         _write_text(out / "config.json", json.dumps(to_dict(config), indent=1))
-    torch.manual_seed(config.seed + fabric.global_rank)
-    task = build_task(config)
     going_on = (out / "state.safetensors").exists()  # a run may have been killed before its first
     if config.init and not going_on:
         fabric.print(str(init_from(task.network, config.init)))
@@ -92,11 +93,7 @@ def start_fabric(config: TrainConfig) -> Any:
 
 
 def prepare(fabric: Any, config: TrainConfig, task: Task) -> tuple[Any, Any, Average]:
-    """The network with its loss as Fabric runs it, the optimiser, and the averaged weights.
-
-    Raises:
-        ValueError: `config.only` names a part that the network does not have.
-    """
+    """The network with its loss as Fabric runs it, the optimiser, and the averaged weights."""
     if config.only:
         task.network.requires_grad_(False)
         for part in _parts(task.network, config.only):
