@@ -3,7 +3,8 @@
     python scripts/graft_block.py TRUNK.safetensors WHOLE.safetensors OUT.safetensors
 
 The block is not listened to at first (`lgnet.model.graft`), so the network says what TRUNK said; but unlike a fresh one it
-already attends to something. The refine stage begins anew. The backbone may be deeper than WHOLE's, nothing else may differ.
+already attends to something. The refine stage begins anew. Backbone and crops are TRUNK's: what the block has learnt of each
+cell is drawn anew where the grid is another.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import torch
 
 from lgnet.checkpoint import init_from, load_weights, save_weights
 from lgnet.config import ModelConfig, from_dict
+from lgnet.model.graft import on_grid
 from lgnet.model.network import build_network
 
 BLOCK = "joint_stage.lgblock."
+OWN = ("mobile_depths", "crop_size", "crop_enlarge", "grid", "heatmap_size")
+"""In these TRUNK may differ."""
 
 
 def main(trunk: str, whole: str, out: str) -> None:
@@ -29,9 +33,9 @@ def main(trunk: str, whole: str, out: str) -> None:
     values, _, meta = load_weights(trunk)
     given, state, _ = load_weights(whole)
     config, other = from_dict(ModelConfig, values), from_dict(ModelConfig, given)
-    full = replace(other, mobile_depths=config.mobile_depths)
+    full = replace(other, **{name: getattr(config, name) for name in OWN})
     if replace(config, lgblock=other.lgblock, refine_stage=other.refine_stage, dense_head=other.dense_head) != full:
-        raise ValueError(f"{trunk} and {whole} differ in more than LGBlock, refine stage and the backbone's depth")
+        raise ValueError(f"{trunk} and {whole} differ in more than LGBlock, refine stage, {', '.join(OWN)}")
     network = build_network(full)
     init_from(network, trunk)
     own = network.state_dict()
@@ -40,7 +44,10 @@ def main(trunk: str, whole: str, out: str) -> None:
         raise ValueError(f"{trunk} has an LGBlock already, or {whole} has none")
     with torch.no_grad():
         for name in grafted:
-            own[name].copy_(state[name])
+            fitting = state[name] if state[name].shape == own[name].shape else on_grid(name, state[name], own[name].shape)
+            if fitting is None:
+                raise ValueError(f"{whole}: {name} does not fit {trunk}")
+            own[name].copy_(fitting)
     save_weights(out, own, full, {**meta, "grafted": f"{len(grafted)} tensors of the LGBlock"})
 
 

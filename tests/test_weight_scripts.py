@@ -68,6 +68,12 @@ def test_a_grafted_network_says_what_the_trunk_said_and_has_the_others_block(tmp
     for name in given:
         if name.startswith(graft_block.BLOCK):
             torch.testing.assert_close(own[name], given[name])
+    larger = saved(tmp_path, "larger", replace(deeper, crop_size=96, grid=12, heatmap_size=12), 4)
+    graft_block.main(larger, whole, str(tmp_path / "on a larger grid"))
+    inputs = replace(inputs, images=torch.rand(2, 2, 3, 96, 96))
+    with torch.no_grad():
+        said, grafted = (load_network(path).network(inputs) for path in (larger, tmp_path / "on a larger grid"))
+    torch.testing.assert_close(grafted.mesh.joints, said.mesh.joints, atol=1e-4, rtol=1e-3)
     with pytest.raises(ValueError, match="an LGBlock already"):
         graft_block.main(whole, whole, str(tmp_path / "no"))
     with pytest.raises(ValueError, match="differ in more"):
