@@ -27,8 +27,7 @@ from rich.table import Table
 
 from lgnet.config import PRESETS
 from lgnet.data.sample import Sample
-from lgnet.detect import STRONG, find_places
-from lgnet.detector import Detector
+from lgnet.detect import STRONG, Detector, find_places
 from lgnet.finder import Finder, find_sides, load_finder
 from lgnet.geometry import iou
 from lgnet.people import nearest_pair

@@ -338,7 +338,7 @@ def test_data_check_counts_faults(monkeypatch, capsys):
 
 def test_bench_times_every_stage(photo, tmp_path, monkeypatch, capsys):
     from lgnet.config import MODELS
-    from lgnet.detector import build_detector
+    from lgnet.detect import build_detector
     from lgnet.hand_model import load_hand_model
     from lgnet.model.network import build_network
     from lgnet.side import build_side_net

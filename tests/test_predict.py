@@ -8,7 +8,7 @@ import torch
 
 from lgnet.checkpoint import save_weights
 from lgnet.config import MODELS
-from lgnet.detector import build_detector
+from lgnet.detect import build_detector
 from lgnet.finder import Finder, bundled
 from lgnet.hand_model import hand_length, load_hand_model
 from lgnet.hands import Camera, TwoHands

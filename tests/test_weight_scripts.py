@@ -11,12 +11,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import average_weights
 import graft_block
-import join_detectors
 
 from lgnet.checkpoint import load_network, save_weights
-from lgnet.config import MODELS, DetectorConfig
-from lgnet.detector import build_detector
-from lgnet.finder import load_detector
+from lgnet.config import MODELS
 from lgnet.model.network import build_network
 from lgnet.model.records import Inputs
 
@@ -81,22 +78,4 @@ def test_a_grafted_network_says_what_the_trunk_said_and_has_the_others_block(tmp
         graft_block.main(whole, whole, str(tmp_path / "no"))
     with pytest.raises(ValueError, match="differ in more"):
         graft_block.main(trunk, saved(tmp_path, "wide", replace(WHOLE, channels=48), 3), str(tmp_path / "no"))
-    assert not (tmp_path / "no").exists()
-
-
-def test_joined_detectors_say_the_mean_and_a_plain_one_of_before_is_read(tmp_path):
-    small = DetectorConfig(size=64, widths=(4, 8, 8, 8, 8))
-    configs = {"plain": small, "deep": replace(small, widths=(), depths=(1, 1, 1, 1))}
-    for name, config in configs.items():
-        state = build_detector(config).state_dict()
-        if name == "plain":  # as they were named when there was no other column
-            state = {key.removeprefix("plain."): value for key, value in state.items()}
-        save_weights(tmp_path / name, state, config, {"samples": 5, "figures": {"found": 1.0}}, kind="detector")
-    join_detectors.main(*(str(tmp_path / name) for name in ("plain", "deep", "both")))
-    images = torch.rand(2, 3, 64, 64)
-    with torch.no_grad():
-        plain, deep, both = (load_detector(tmp_path / name)(images) for name in ("plain", "deep", "both"))
-    torch.testing.assert_close(both, (plain + deep) / 2)
-    with pytest.raises(ValueError, match="no deep column"):
-        join_detectors.main(*(str(tmp_path / name) for name in ("plain", "plain", "no")))
     assert not (tmp_path / "no").exists()

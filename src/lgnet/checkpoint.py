@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .config import ModelConfig, from_dict, to_dict
-from .model.graft import lacks_block, on_grid, with_column, with_shares, with_silent_block
+from .model.graft import lacks_block, on_grid, with_shares, with_silent_block
 from .model.network import LGNet, build_network
 
 FORMAT = "lgnet-weights/1"
@@ -106,7 +106,7 @@ def load_weights(path: str | Path, kind: Kind = "hands") -> Weights:
     if metadata.get("kind") != kind:
         raise ValueError(f"{path} holds weights of kind {metadata.get('kind')!r}, not {kind!r}")
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-    return Weights(config, with_column(with_shares(state)), meta)
+    return Weights(config, with_shares(state), meta)
 
 
 def _read(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -175,9 +175,9 @@ def init_from(network: nn.Module, path: str | Path) -> Taken:
     """Start a network from whatever in a file fits by name and shape.
 
     Besides lgnet's own checkpoints, any safetensors file with a backbone's weights by their published names serves
-    (torchvision's or timm's ResNet-50): a name is also tried with "backbone." before it, in a detector with "deep." too.
-    Weights without an LGBlock begin a network that has one so that it says what they said, and what was learnt of each cell
-    of the grid is resized where crops have another size (`model.graft`).
+    (torchvision's or timm's ResNet-50): a name is also tried with "backbone." before it. Weights without an LGBlock begin a
+    network that has one so that it says what they said, and what was learnt of each cell of the grid is resized where crops
+    have another size (`model.graft`).
 
     Raises:
         ValueError: there is no such file, it is damaged, or nothing in it fits.
@@ -186,10 +186,7 @@ def init_from(network: nn.Module, path: str | Path) -> Taken:
     tensors, own = with_shares(tensors), network.state_dict()
     if lacks_block(tensors) and not lacks_block(own):
         tensors = with_silent_block(tensors)
-    named = {}
-    for name, tensor in with_column(tensors).items():
-        known = (name, f"deep.{name}", f"backbone.{name}", f"deep.backbone.{name}")
-        named[next((other for other in known if other in own), f"backbone.{name}")] = tensor
+    named = {name if name in own else f"backbone.{name}": tensor for name, tensor in tensors.items()}
     for name, tensor in named.items():
         if name in own and own[name].shape != tensor.shape:
             resized = on_grid(name, tensor, own[name].shape)

@@ -69,10 +69,8 @@ class DetectorConfig:
 
     size: int = 224
     """Side of the letterboxed picture it looks at, pixels; a multiple of 32."""
-    widths: tuple[int, ...] = (16, 32, 48, 96, 128)
-    """Channels of the plain column at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture; none: no such column (detector.py)."""
-    depths: tuple[int, ...] = ()
-    """Blocks of each stage of a column with the mobile backbone; none: no such column. See `ModelConfig.mobile_depths`."""
+    widths: tuple[int, int, int, int, int] = (16, 32, 48, 96, 128)
+    """Channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the picture."""
 
 
 @dataclass(frozen=True)
@@ -281,10 +279,7 @@ PRESETS: dict[str, TrainConfig] = {
     "hands": TrainConfig(model=MODELS["hands"], out="runs/hands", synth=_PEOPLE, optimiser="muon", learning_rate=7e-4),
     "detector": TrainConfig(
         task="detector",
-        detector=DetectorConfig(depths=(2, 4, 6, 2)),
         out="runs/detector",
-        optimiser="muon",
-        learning_rate=5e-4,
         synth=SynthConfig(
             size=224,
             kinds=(0.42, 0.2, 0.28, 0.1),

@@ -1,7 +1,8 @@
-"""Image -> where the hands are: a centre-point detector on the whole picture.
+"""Image -> where the hands are: a small centre-point detector on the whole picture.
 
-The network (detector.py) looks at the picture letterboxed to 224 x 224, then closer. Which hand it is is asked of each
-place afterwards (side.py), and decided for all places of a picture together (`choose_sides`).
+One network looks at a letterboxed 224 x 224 picture and says for each cell of a 28 x 28 grid how likely a hand has its
+middle there, and how large it is (Zhou et al., "Objects as Points", 2019). Which hand it is is asked of each place
+afterwards (side.py), and decided for all places of a picture together (`choose_sides`).
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .detector import STRIDE, Detector
+from .config import DetectorConfig
 from .geometry import iou
 
 Tiles = Literal["auto", "off", "all"]
 
+STRIDE = 8
 PLACE_THRESHOLD = 0.1
 """The detector's score from which a place is looked at more closely."""
 STRONG = 0.3
@@ -68,10 +70,101 @@ def as_hand(place: Place, side: int, score: float) -> Detection:
     return Detection(side, float(score), place.box if place.closer is None else place.closer[side])
 
 
+class Detector(nn.Module):
+    """Convolutions to 1/32 of the picture, a look at the whole, and back up to 1/8."""
+
+    def __init__(self, config: DetectorConfig):
+        super().__init__()
+        self.config = config
+        a, b, c, d, e = config.widths
+        self.stem = nn.Sequential(_conv(3, a, 2), _conv(a, b, 2), _conv(b, b))
+        self.eighth = nn.Sequential(_conv(b, c, 2), _conv(c, c), _conv(c, c))
+        self.sixteenth = nn.Sequential(_conv(c, d, 2), _conv(d, d), _conv(d, d))
+        self.thirtysecond = nn.Sequential(_conv(d, e, 2), _conv(e, e), _conv(e, e), _conv(e, e))
+        self.whole = nn.Linear(e, e)
+        self.lateral16, self.lateral32 = nn.Conv2d(d, c, 1), nn.Conv2d(e, c, 1)
+        self.merge = nn.Sequential(_conv(c, c), _conv(c, c))
+        self.out = nn.Conv2d(c, 5, 1)
+        with torch.no_grad():
+            self.out.weight.mul_(0.1)
+            # hands are rare: one cell in some four hundred
+            self.out.bias = nn.Parameter(torch.tensor([-4.0, *[0.0] * 4]))
+
+    def forward(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 5 h w"]:
+        """Heat logit, then x and y of the middle from the cell's corner, log width and log height, all in cells."""
+        x8 = self.eighth(self.stem((images - 0.45) * 4))
+        x16 = self.sixteenth(x8)
+        x32 = self.thirtysecond(x16)
+        x32 = F.relu(x32 + self.whole(x32.mean((2, 3)))[..., None, None])
+        up = self.lateral16(x16) + F.interpolate(self.lateral32(x32), scale_factor=2.0, mode="nearest")
+        x = F.relu(x8 + F.interpolate(up, scale_factor=2.0, mode="nearest"))
+        return self.out(self.merge(x))
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )
+
+
+def build_detector(config: DetectorConfig | None = None) -> Detector:
+    """A detector with fresh weights."""
+    return Detector(config or DetectorConfig())
+
+
+def encode_targets(
+    boxes: Float[Tensor, "B 2 4"], present: Bool[Tensor, "B 2"], grid: int
+) -> tuple[Float[Tensor, "B h w"], Float[Tensor, "B 4 h w"], Bool[Tensor, "B h w"]]:
+    """Heat (a Gaussian about each hand's middle, 1 at its cell), regression targets and where they hold.
+
+    Boxes are x, y, w, h in pixels of the network's input. A middle outside the picture is taken at its border. Where the
+    surroundings of two middles meet, a cell tells of the nearer.
+    """
+    middle = boxes[..., :2] + boxes[..., 2:] / 2 + 0.5  # in the frame where the picture spans 0..size
+    place = (middle / STRIDE).clamp(0, grid - 1e-3)
+    cell = place.floor()
+    steps = torch.arange(grid, dtype=boxes.dtype, device=boxes.device)
+    sigma = (boxes[..., 2:].amax(-1) / STRIDE / 8).clamp(0.7, 3.0)[..., None, None]
+    dx = (steps[None, None, None, :] - cell[..., 0, None, None]).expand(-1, -1, grid, grid)
+    dy = (steps[None, None, :, None] - cell[..., 1, None, None]).expand(-1, -1, grid, grid)
+    there = present[..., None, None]
+    heat = (torch.exp(-(dx * dx + dy * dy) / (2 * sigma * sigma)) * there).amax(1)
+    values = torch.cat([place - cell, torch.log(boxes[..., 2:].clamp_min(2) / STRIDE)], -1)[..., None, None]
+    sizes = values[:, :, 2:].expand(-1, -1, -1, grid, grid)
+    regression = torch.cat([values[:, :, :1] - dx[:, :, None], values[:, :, 1:2] - dy[:, :, None], sizes], 2)
+    far = torch.maximum(dx.abs(), dy.abs()) + (dx * dx + dy * dy) * 1e-3 + torch.where(there, 0.0, 1e3)
+    nearest = far.argmin(1, keepdim=True)
+    regression = regression.gather(1, nearest[:, :, None].expand(-1, -1, 4, -1, -1))[:, 0]
+    return heat, regression, far.amin(1) < 1.5
+
+
+def detector_loss(
+    detector: nn.Module,
+    images: Float[Tensor, "B 3 S S"],
+    boxes: Float[Tensor, "B 2 4"],
+    present: Bool[Tensor, "B 2"],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Focal loss of the heat (CenterNet, equation 1: alpha 2, beta 4) and L1 of place and size about the middles."""
+    out = detector(images).float()
+    heat, regression, near = encode_targets(boxes, present, out.shape[-1])
+    probability = torch.sigmoid(out[:, 0]).clamp(1e-5, 1 - 1e-5)
+    peak = heat >= 0.9999
+    positive = torch.log(probability) * (1 - probability) ** 2
+    negative = torch.log(1 - probability) * probability**2 * (1 - heat) ** 4
+    focal = -torch.where(peak, positive, negative).sum() / peak.sum().clamp_min(1)
+    error = (out[:, 1:] - regression).abs() * near[:, None]
+    count = near.sum().clamp_min(1)
+    offset, size = error[:, :2].sum() / count, error[:, 2:].sum() / count
+    return focal + 0.5 * offset + size, {"focal": focal, "offset": offset, "size": size}
+
+
 @torch.no_grad()
 def decode(detector: nn.Module, images: Float[Tensor, "B 3 S S"], most: int = 6) -> list[list[Place]]:
-    """Candidates of each picture, best first, boxes in input pixels; of places that overlap much the best is kept."""
-    out = detector(images).float()
+    """Candidates of each picture, best first, boxes in input pixels; of places that overlap much the best is kept.
+
+    A picture is looked at as it is and mirrored: hands are found a little better so, and fewer invented.
+    """
+    out = _both_ways(detector, images)
     score = torch.sigmoid(out[:, 0])
     score = torch.where(score == F.max_pool2d(score[:, None], 3, 1, 1)[:, 0], score, torch.zeros_like(score))
     grid = out.shape[-1]
@@ -89,6 +182,13 @@ def decode(detector: nn.Module, images: Float[Tensor, "B 3 S S"], most: int = 6)
                 found.append(Place(value, box))
         results.append(found[:most])
     return results
+
+
+def _both_ways(detector: nn.Module, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 5 h w"]:
+    """The mean of what the detector says of the pictures and of their mirror images, turned back."""
+    out, mirrored = detector(torch.cat([images, images.flip(-1)])).float().chunk(2)
+    heat, x, others = mirrored.flip(-1).split([1, 1, 3], 1)
+    return (out + torch.cat([heat, 1 - x, others], 1)) / 2
 
 
 def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, float, np.ndarray]:

@@ -18,8 +18,7 @@ from torch import nn
 
 from .checkpoint import load_state, load_weights
 from .config import DetectorConfig, SideConfig, from_dict
-from .detect import Detection, Place, Tiles, find_places, hidden_places
-from .detector import Detector, build_detector
+from .detect import Detection, Detector, Place, Tiles, build_detector, find_places, hidden_places
 from .opinion import Seen, agreed, closer
 from .people import MOST, group, nearest_pair
 from .side import SideNet, build_side_net, look_at_places
@@ -89,18 +88,9 @@ def load_finder(
     detector_path, side_path = Path(detector or bundled_file("detector")), Path(sides or bundled_file("sides"))
     if not (detector_path.is_file() and side_path.is_file()):
         return None
-    detector_net = load_detector(detector_path)
+    detector_net = _network(detector_path, "detector", lambda values: build_detector(from_dict(DetectorConfig, values)))
     side_net = _network(side_path, "sides", lambda values: build_side_net(from_dict(SideConfig, values)))
     return Finder(detector_net.to(device), side_net.to(device))
-
-
-def load_detector(path: Path) -> Detector:
-    """The detector of a file, in eval mode.
-
-    Raises:
-        ValueError: it is damaged or of another architecture.
-    """
-    return _network(path, "detector", lambda values: build_detector(from_dict(DetectorConfig, values)))
 
 
 def _network(path: Path, kind: Literal["detector", "sides"], build: Callable[[dict[str, Any]], Net]) -> Net:

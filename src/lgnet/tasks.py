@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from .config import TrainConfig
 from .data.batch import NO_AUGMENT, TRAIN_AUGMENT, make_batch
 from .data.sample import Sample
-from .detect import decode, letterbox_boxes
-from .detector import build_detector, detector_loss
+from .detect import build_detector, decode, detector_loss, letterbox_boxes
 from .geometry import iou
 from .hands import BONES, LEFT, RIGHT
 from .losses import total_loss

@@ -67,11 +67,6 @@ def with_shares(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def with_column(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a detector from before it could have two columns: they are those of the plain one."""
-    return {f"plain.{name}": weight for name, weight in state.items()} if "stem.0.0.weight" in state else dict(state)
-
-
 _PLACES = re.compile(r"joint_stage\.(separation\.(position|empty)|lgblock\..*\.(position|code))")
 """Learned of each cell of the grid: maps (c, s, s), codes (s^2, c), or positions (1 + 2 s^2, c), the class token's first."""
 
