@@ -44,9 +44,8 @@ def main(trunk: str, whole: str, out: str) -> None:
         raise ValueError(f"{trunk} has an LGBlock already, or {whole} has none")
     with torch.no_grad():
         for name in grafted:
-            fitting = (
-                state[name] if state[name].shape == own[name].shape else on_grid(name, state[name], own[name].shape)
-            )
+            shape = own[name].shape
+            fitting = state[name] if state[name].shape == shape else on_grid(name, state[name], shape)
             if fitting is None:
                 raise ValueError(f"{whole}: {name} does not fit {trunk}")
             own[name].copy_(fitting)

@@ -74,6 +74,12 @@ def test_a_grafted_network_says_what_the_trunk_said_and_has_the_others_block(tmp
     with torch.no_grad():
         said, grafted = (load_network(path).network(inputs) for path in (larger, tmp_path / "on a larger grid"))
     torch.testing.assert_close(grafted.mesh.joints, said.mesh.joints, atol=1e-4, rtol=1e-3)
+    larger_own = load_network(tmp_path / "on a larger grid").network.state_dict()
+    resized = [name for name in given if graft_block.BLOCK in name and larger_own[name].shape != given[name].shape]
+    assert resized
+    for name in given:
+        if graft_block.BLOCK in name and name not in resized:
+            torch.testing.assert_close(larger_own[name], given[name])
     with pytest.raises(ValueError, match="an LGBlock already"):
         graft_block.main(whole, whole, str(tmp_path / "no"))
     with pytest.raises(ValueError, match="differ in more"):
