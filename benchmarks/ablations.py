@@ -63,17 +63,30 @@ PARTS: dict[str, dict[str, Any]] = {
 """What each row changes of the preset `lgnet-mobile`. With crops the hands are separate by themselves, so the ablation
 "hands not separated" is one of the paper's separation by heads and to be compared with that row."""
 AS_IS = "as it is, without LGBlock and refine stage"
+JOINTS_ONLY = dict.fromkeys(
+    ("pose", "shape", "joints3d", "projected", "relative", "vertices_rough", "vertices", "presence"), 0.0
+)
 TRAINING: dict[str, dict[str, Any]] = {
     AS_IS: {},
     "from random weights": {"train": {"init": None}},
-    "single hands first, a third of the pictures": {"first": {"kinds": (0.0, 0.0, 0.97, 0.03)}},
+    "from random weights, a third for joints in the crop only": {
+        "train": {"init": None},
+        "first": {"loss": JOINTS_ONLY},
+    },
+    "from random weights, a third for parts of hands only": {
+        "train": {"init": None},
+        "first": {"loss": {**JOINTS_ONLY, "joints25d": 0.0, "parts": 1.0}, "model": {"dense_head": True}},
+    },
+    "single hands first, a third of the pictures": {"first": {"synth": {"kinds": (0.0, 0.0, 0.97, 0.03)}}},
     "easy pictures first, a third": {
-        "first": {"difficulty": 0.0, "looks": 0.0, "held": 0.0, "people": 0.0, "places": 0.0}
+        "first": {"synth": {"difficulty": 0.0, "looks": 0.0, "held": 0.0, "people": 0.0, "places": 0.0}}
     },
     "half as many everyday poses": {"synth": {"everyday": 0.4}},
     "no pairs of the bank": {"synth": {"bank": 0.0}},
     "each picture used once": {"train": {"reuse": 1, "renderers": 2}},
     "crops half as far off": {"train": {"jitter": 0.5}},
+    "crops of 128 pixels": {"model": {"crop_size": 128, "grid": 8, "heatmap_size": 16}},
+    "crops of 192 pixels": {"model": {"crop_size": 192, "grid": 12, "heatmap_size": 24}},
     "heat maps of 10 x 10": {"model": {"heatmap_size": 10}},
     "heat maps of 40 x 40": {"model": {"heatmap_size": 40}},
     "z of the 2.5D joints over 0.1 m": {"model": {"depth_range": 0.1}},
@@ -88,7 +101,8 @@ TRAINING: dict[str, dict[str, Any]] = {
     "AdamW, no Muon": {"train": {"optimiser": "adamw"}},
     "taught by the bundled weights besides": {"train": {"teacher": (str(bundled("lgnet-mobile")),)}},
 }
-"""What each row trains otherwise. `first`: one in `FIRST` of the pictures is drawn so, and comes before the rest."""
+"""What each row trains otherwise. `first`: one in `FIRST` of the pictures comes before the rest and is drawn, or learnt from,
+so."""
 TABLES = {"parts": PARTS, "training": TRAINING}
 FIRST = 3
 """One in how many samples belongs to the first phase of rows that have one."""
@@ -143,8 +157,8 @@ def phases(name: str, seed: int, options: argparse.Namespace) -> list[TrainConfi
     first = TRAINING.get(name, {}).get("first")
     if first is None:
         return [config]
-    drawn = replace(config.synth, **first)
-    begin = replace(config, out=config.out + "-first", synth=drawn, samples=config.samples // FIRST, decay=0)
+    changed = {part: replace(getattr(config, part), **values) for part, values in first.items()}
+    begin = replace(config, out=config.out + "-first", samples=config.samples // FIRST, decay=0, **changed)
     rest = replace(config, init=str(Path(begin.out) / "last.safetensors"), samples=config.samples - begin.samples)
     return [begin, rest]
 
