@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .config import ModelConfig, from_dict, to_dict
-from .model.graft import lacks_block, on_grid, with_shares, with_silent_block
+from .model.graft import lacks_block, on_grid, with_finer_heat_maps, with_shares, with_silent_block
 from .model.network import LGNet, build_network
 
 FORMAT = "lgnet-weights/1"
@@ -176,8 +176,8 @@ def init_from(network: nn.Module, path: str | Path) -> Taken:
 
     Besides lgnet's own checkpoints, any safetensors file with a backbone's weights by their published names serves
     (torchvision's or timm's ResNet-50): a name is also tried with "backbone." before it. Weights without an LGBlock begin a
-    network that has one so that it says what they said, and what was learnt of each cell of the grid is resized where crops
-    have another size (`model.graft`).
+    network that has one so that it says what they said, what was learnt of each cell of the grid is resized where crops have
+    another size, and finer heat maps begin as interpolated ones (`model.graft`).
 
     Raises:
         ValueError: there is no such file, it is damaged, or nothing in it fits.
@@ -186,6 +186,7 @@ def init_from(network: nn.Module, path: str | Path) -> Taken:
     tensors, own = with_shares(tensors), network.state_dict()
     if lacks_block(tensors) and not lacks_block(own):
         tensors = with_silent_block(tensors)
+    tensors = with_finer_heat_maps(tensors, own)
     named = {name if name in own else f"backbone.{name}": tensor for name, tensor in tensors.items()}
     for name, tensor in named.items():
         if name in own and own[name].shape != tensor.shape:

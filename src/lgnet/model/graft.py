@@ -1,5 +1,6 @@
 """Weights of one network as the beginning of another: one with an LGBlock, whose block then says nothing yet, one with crops of
-another size, where what was learnt of each cell is drawn anew from the cells about its place, or one of a later version.
+another size, where what was learnt of each cell is drawn anew from the cells about its place, one with finer heat maps, or one of
+a later version.
 """
 
 from __future__ import annotations
@@ -64,6 +65,29 @@ def with_shares(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         width = len(state["refine_stage.place.bias"])
         out["refine_stage.way.weight"] = state["refine_stage.place.weight"].new_zeros(width, 6)
         out["refine_stage.way.bias"] = torch.zeros_like(state["refine_stage.place.bias"])
+    return out
+
+
+_FINER = re.compile(r"joint_stage\.extractor\.hands\.\d\.up\.([2-9]|\d\d)\.(weight|bias)")
+"""Of the heat maps' transposed convolutions all but the first, which as many channels go into as come out of."""
+
+
+def with_finer_heat_maps(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights for a network, with weights `own`, whose heat maps are finer: what is doubled further is interpolated
+    (bilinear, but for the outermost cells, beyond which are zeros), so joints stay nearly where they were.
+    """
+    out = dict(state)
+    for name, fresh in own.items():
+        if (
+            not _FINER.fullmatch(name)
+            or name in state
+            or not any(".extractor." in known and ".up.0." in known for known in state)
+        ):
+            continue
+        out[name] = torch.zeros_like(fresh)
+        if fresh.dim() == 4:
+            line = fresh.new_tensor([0.25, 0.75, 0.75, 0.25])
+            out[name][range(len(fresh)), range(len(fresh))] = line[:, None] * line
     return out
 
 
