@@ -177,7 +177,7 @@ def init_from(network: nn.Module, path: str | Path) -> Taken:
     Besides lgnet's own checkpoints, any safetensors file with a backbone's weights by their published names serves
     (torchvision's or timm's ResNet-50): a name is also tried with "backbone." before it. Weights without an LGBlock begin a
     network that has one so that it says what they said, what was learnt of each cell of the grid is resized where crops have
-    another size, and finer heat maps begin as interpolated ones (`model.graft`).
+    another size, and cells of finer heat maps begin as four like each (`model.graft`).
 
     Raises:
         ValueError: there is no such file, it is damaged, or nothing in it fits.

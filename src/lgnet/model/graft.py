@@ -73,8 +73,8 @@ _FINER = re.compile(r"joint_stage\.extractor\.hands\.\d\.up\.([2-9]|\d\d)\.(weig
 
 
 def with_finer_heat_maps(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights for a network, with weights `own`, whose heat maps are finer: what is doubled further is interpolated
-    (bilinear, but for the outermost cells, beyond which are zeros), so joints stay nearly where they were.
+    """The weights for a network, with weights `own`, whose heat maps are finer: each cell begins as four like it, so joints
+    stay where they were. Interpolated ones would be flatter, and so move joints towards the middle.
     """
     out = dict(state)
     for name, fresh in own.items():
@@ -86,7 +86,7 @@ def with_finer_heat_maps(state: Mapping[str, Tensor], own: Mapping[str, Tensor])
             continue
         out[name] = torch.zeros_like(fresh)
         if fresh.dim() == 4:
-            line = fresh.new_tensor([0.25, 0.75, 0.75, 0.25])
+            line = fresh.new_tensor([0, 1, 1, 0])
             out[name][range(len(fresh)), range(len(fresh))] = line[:, None] * line
     return out
 
