@@ -94,7 +94,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "parts of hands segmented besides": {"model": {"dense_head": True}},
     "and places on the hand told": {"model": {"dense_head": True, "surface_head": True}},
     "pose weighs four times as much": {"loss": {"pose": 8.0}},
-    "2.5D joints weigh four times as much": {"loss": {"joints25d": 4.0}},
+    "2.5D joints weigh a quarter": {"loss": {"joints25d": 1.0}},
     "no loss of shape": {"loss": {"shape": 0.0}},
     "no loss of vertices": {"loss": {"vertices": 0.0, "vertices_rough": 0.0}},
     "weights not averaged": {"train": {"ema": 0.0}},
