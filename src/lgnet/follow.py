@@ -42,9 +42,8 @@ JUMP = 1.0
 """A hand whose middle moved by more than this many boxes, or whose size changed by e to this power, was lost."""
 
 GROWTH = 1.2
-"""The next box over the mesh's. The bundled network draws hands 0.92 times as large as they are in a box that just
-holds them, 1.01 times in one a third too large, 0.73 times in one a quarter too small (medians of 26 pictures of
-synth-bench), so a box that was the mesh's own would shrink from frame to frame; with 1.2 it settles, from half the
+"""The next box over the mesh's. In a box that just holds a hand the bundled network draws it a little too small, in a smaller
+one more so (docs/video.md), so a box that was the mesh's own would shrink from frame to frame; with 1.2 it settles, from half the
 hand's size or twice, at about 1.2 times the hand."""
 
 
