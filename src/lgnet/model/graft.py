@@ -68,6 +68,7 @@ def with_shares(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
+_COARSEST = re.compile(r"joint_stage\.extractor\.hands\.\d\.up\.0\.weight")
 _FINER = re.compile(r"joint_stage\.extractor\.hands\.\d\.up\.([2-9]|\d\d)\.(weight|bias)")
 """Of the heat maps' transposed convolutions all but the first, which as many channels go into as come out of."""
 
@@ -77,13 +78,12 @@ def with_finer_heat_maps(state: Mapping[str, Tensor], own: Mapping[str, Tensor])
     stay where they were. Interpolated ones would be flatter, and so move joints towards the middle.
     """
     out = dict(state)
-    for name, fresh in own.items():
-        if (
-            not _FINER.fullmatch(name)
-            or name in state
-            or not any(".extractor." in known and ".up.0." in known for known in state)
-        ):
+    if not any(_COARSEST.fullmatch(name) for name in state):
+        return out  # heat maps of the grid's own size: their last layer reads something else
+    for name in own.keys() - state.keys():
+        if not _FINER.fullmatch(name):
             continue
+        fresh = own[name]
         out[name] = torch.zeros_like(fresh)
         if fresh.dim() == 4:
             line = fresh.new_tensor([0, 1, 1, 0])
