@@ -105,6 +105,9 @@ def test_usage_errors_of_the_parser(words):
         ("a.jpg --out o --intrinsics 500 500 nan 240", "--intrinsics takes FX FY CX CY"),
         ("a.jpg --out o --boxes missing.json", "missing.json cannot be read"),
         ("a.jpg b/a.png --out o", "would both be written"),
+        ("a.jpg --out o --intrinsics 1e-300 1e-300 0 0", "--intrinsics takes FX FY CX CY"),
+        ("a.jpg --out o --people all --boxes b.json", "--boxes says where one pair of hands is"),
+        ("a.jpg a.mp4 --out o --save json,glb", "would both be written to o/a.glb"),
         ("a.jpg --out o --frames 0", "--frames is at least 1"),
         ("a.jpg --out o --hand-length 0.18", "--hand-length is in millimetres"),
         ("camera:x --out o", "is no camera"),
@@ -126,6 +129,21 @@ def test_out_that_is_a_file_and_results_over_inputs(photo, tmp_path, fake, capsy
     Image.new("RGB", (8, 8)).save(tmp_path / "photo_overlay.png")
     assert run("reconstruct", tmp_path, "--out", tmp_path) == 2
     assert "would replace the input" in complaint(capsys)
+
+
+def test_a_folder_where_a_file_is_to_be_and_names_of_nothing(photo, tmp_path, fake, capsys):
+    out = tmp_path / "out"
+    (out / "photo.json").mkdir(parents=True)
+    assert run("reconstruct", photo, "--out", out) == 2
+    assert "photo.json is a folder, where a file of the results is to be" in complaint(capsys)
+    (out / "film_mask").touch()
+    assert run("reconstruct", tmp_path / "film.mp4", "--out", out, "--save", "mask") == 2
+    assert "film_mask is a file, where a folder of the results is to be" in complaint(capsys)
+    assert run("reconstruct", "", "--out", out) == 2
+    assert "an input has no name" in complaint(capsys)
+    assert run("reconstruct", photo, "--out", "") == 2
+    assert "--out has no name" in complaint(capsys)
+    assert not fake.calls
 
 
 def test_reconstruct_writes_what_is_asked_for(photo, tmp_path, fake, capsys):
@@ -212,12 +230,13 @@ def test_boxes(photo, tmp_path, fake):
         ('{"photo.jpg": {"left": [1, 2, "3", 4]}}', "photo.jpg, left"),
         ('{"photo.jpg": {"left": [1, 2, NaN, 4]}}', "photo.jpg, left"),
         ('{"else.jpg": {"left": [1, 2, 3, 4]}}', "names none of the inputs"),
+        ('{"film.mp4": {"left": [1, 2, 3, 4]}}', "film.mp4, but boxes are for pictures"),
     ],
 )
 def test_bad_boxes(content, said, photo, tmp_path, fake, capsys):
     file = tmp_path / "boxes.json"
     file.write_text(content)
-    assert run("reconstruct", photo, "--out", tmp_path / "out", "--boxes", file) == 2
+    assert run("reconstruct", photo, tmp_path / "film.mp4", "--out", tmp_path / "out", "--boxes", file) == 2
     assert said in complaint(capsys) and not fake.calls
 
 
@@ -301,6 +320,12 @@ def test_synth_evaluate_and_data_refuse_in_one_sentence(tmp_path, capsys):
             ("synth", "--out", tmp_path, "--jobs", "0"),
             "--shard-size, --jobs and --views are at least 1, not 500, 0 and 1",
         ),
+        (("synth", "--out", tmp_path, "--kinds", "0", "0", "0", "0"), "--kinds are four shares"),
+        (("synth", "--out", tmp_path, "--fill", "0.9", "0.1"), "--fill is the least and the greatest share"),
+        (("synth", "--out", tmp_path, "--wrist-bend", "-4"), "--wrist-bend is from 0 to 90"),
+        (("synth", "--out", tmp_path, "--lens", "nan"), "--lens is from 0 to 1, not nan"),
+        (("synth", "--out", tmp_path, "--everyday", "7"), "--everyday is from 0 to 1, not 7"),
+        (("synth", "--out", tmp_path, "--backgrounds", tmp_path / "no"), "--backgrounds names no folder"),
         (("data", "check", f"synth:{tmp_path}"), "holds no synthetic pictures"),
         (("evaluate", "--data", "nosuch", "--out", tmp_path), "there is no data set 'nosuch'"),
         (("data", "check", "nosuch:x"), "there is no data set 'nosuch'"),
@@ -309,6 +334,7 @@ def test_synth_evaluate_and_data_refuse_in_one_sentence(tmp_path, capsys):
     ):
         assert run(*words) == 2
         assert said in complaint(capsys)
+    assert not list(tmp_path.iterdir())
 
 
 def test_synth_preview_is_one_sheet(tmp_path, capsys):

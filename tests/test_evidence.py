@@ -43,12 +43,14 @@ class Fake(Scripted):
     found: TwoHands
     hand_length: float | None = None
     finder: object = None
+    everyone: bool = False
     calls: list = field(default_factory=list)
 
     def predict(self, image, camera=None, boxes=None, given=None, file=None, doubtful=False):
         self.calls.append((boxes, given))
         if boxes is None:
-            return replace(self.found, file=file)
+            people = (self.found, scene(left=LEFT)) if self.everyone else None
+            return replace(self.found, file=file, people=people)
         right, left = (
             replace(posed_hand(BENT, side, at=at), box=box, score=1.0) if there else None
             for side, there, at, box in zip(("right", "left"), given, ((-0.12, 0.05, 0.5), (0.12, 0.05, 0.5)), boxes)
@@ -261,6 +263,16 @@ def test_command_with_a_file_where_one_picture_is_wrong(monkeypatch, tmp_path, c
     assert np.linalg.norm(np.array(seen["a"]) - RIGHT.joints2d, axis=1).mean() < 2
     assert seen["c"] == MORE_BENT.joints2d.tolist()  # nothing is known of it
     assert reconstruct(monkeypatch, model, *words, "--evidence", tmp_path / "none.json") == 2
+
+
+def test_the_nearest_of_all_people_is_the_one_that_is_guided(mediapipe, monkeypatch, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), PICTURE)
+    words = (tmp_path / "a.png", "--out", tmp_path, "--save", "json", "--people", "all", "--evidence", "mediapipe")
+    assert reconstruct(monkeypatch, Fake(scene(right=MORE_BENT)), *words) == 0
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert result["people"][0]["hands"] == result["hands"] and len(result["people"]) == 2
+    away = np.array(result["hands"][0]["joints2d"]) - RIGHT.joints2d
+    assert np.linalg.norm(away, axis=1).mean() < 2
 
 
 def test_command_with_a_video(mediapipe, monkeypatch, tmp_path):

@@ -163,6 +163,13 @@ def test_command(tmp_path, capsys):
         ({"hands": [{"side": "left", "joints2d": pixels}]}, "has joints in pixels but no camera"),
         ({"hands": [{"side": "both", "joints3d": points}]}, "hand 1 has the side 'both'"),
         ({"hands": [{"side": "left", "joints3d": points[:4]}]}, "hand 1: joints3d is not 21 x 3"),
+        (
+            {"hands": [{"side": "left", "joints2d": pixels}], "camera": camera | {"fx": 0}},
+            "focal lengths of at least 1",
+        ),
+        ({"hands": [{"side": "left", "joints2d": pixels}], "camera": camera | {"fy": float("nan")}}, "finite"),
+        ({"hands": [{"side": "left", "joints2d": [[5, 5]] * 21}], "camera": camera}, "all lie in one place"),
+        ({"hands": [{"side": "left", "joints3d": [[1e30, 0, 0]] * 21}]}, "holds 1e+30; metres and pixels are wanted"),
         ({"hands": []}, "has no list of hands"),
         ([1], "has no list of hands"),
     ):
@@ -170,3 +177,5 @@ def test_command(tmp_path, capsys):
         assert main(["fit", str(file), "--out", str(out)]) == 2
         error = capsys.readouterr().err
         assert complaint in error and "mine.json" in error and error.count("\n") == 1
+    assert main(["fit", str(file), "--out", str(file)]) == 2
+    assert "would replace the key points" in capsys.readouterr().err and json.loads(file.read_text()) == [1]

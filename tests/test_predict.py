@@ -1,10 +1,13 @@
 """From pictures to hands with an untrained network: frames, sides and files; not accuracy."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from test_image_io import exif_block
 
 from lgnet.checkpoint import save_weights
 from lgnet.config import MODELS
@@ -106,15 +109,44 @@ def test_not_a_picture(model, bad):
         model.predict(bad)
 
 
+@pytest.mark.parametrize("bad", [None, [1, 2], torch.zeros(3, 5, 5)])
+def test_not_a_kind_of_picture(model, bad):
+    with pytest.raises(ValueError, match="a picture is a path, an"):
+        model(bad)
+
+
+def test_boxes_that_are_none(model, picture):
+    for boxes, given in ((np.ones(4), None), (np.ones((1, 4)), None), (BOXES, [True])):
+        with pytest.raises(ValueError, match=r"boxes are \(2, 4\) and given is \(2,\)"):
+            model.predict(picture, boxes=boxes, given=given)
+
+
+def test_a_pillow_image_is_read_as_its_file_is(model, tmp_path):
+    rng = np.random.default_rng(3)
+    turned, deep = tmp_path / "turned.png", tmp_path / "deep.png"
+    Image.fromarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(turned, exif=exif_block(6, 36))
+    Image.fromarray(rng.integers(0, 65535, (48, 64)).astype(np.uint16)).save(deep)
+    for path in (turned, deep):
+        with Image.open(path) as image:
+            by_image, by_path = model(image), model(path)
+        assert by_image.camera == by_path.camera
+        assert (by_image.width, by_image.height) == (by_path.width, by_path.height)
+        assert json.dumps(replace(by_image, file=None).to_dict()) == json.dumps(replace(by_path, file=None).to_dict())
+    assert (model(turned).width, model(turned).camera.assumed) == (48, False)
+
+
 def test_weights_by_path_and_by_name(tmp_path):
     config = MODELS["lgnet-mobile"]
     path = tmp_path / "mine.safetensors"
     save_weights(path, build_network(config), config, {"name": "mine"}, half=True)
-    assert load(str(path), "cpu").name == "mine"
+    assert load(str(path), "cpu").name == load(path, "cpu").name == "mine"
     with pytest.raises(ValueError, match="there are no weights 'nonsense'"):
         bundled("nonsense")
     with pytest.raises(ValueError, match="no device 'abacus'"):
         load(str(path), "abacus")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(ValueError, match="no Apple MPS device"):
+            load(path, "mps")
 
 
 def test_a_given_hand_length_sets_size_and_distance(model, picture):

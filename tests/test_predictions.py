@@ -1,5 +1,6 @@
 """Predictions as files: written, read back to the same figures, and told when they are not what they should be."""
 
+import io
 import json
 import re
 
@@ -136,13 +137,16 @@ def damage(**changes) -> dict:
         (damage(hands=3), 'no list "hands"'),
         (damage(side="both"), "at most one"),
         (damage(hands=good()["hands"] * 2), "at most one"),
-        (damage(joints3d=[[0, 0, 0.5]] * 20), '"joints3d" of the right hand has to be 21 x 3 finite numbers'),
-        (damage(joints2d=[[0, float("nan")]] * 21), '"joints2d" of the right hand has to be 21 x 2 finite numbers'),
-        (damage(joints3d="no"), "21 x 3 finite numbers"),
+        (damage(joints3d=[[0, 0, 0.5]] * 20), '"joints3d" of the right hand has to be 21 x 3 numbers, finite'),
+        (damage(joints2d=[[0, float("nan")]] * 21), '"joints2d" of the right hand has to be 21 x 2 numbers, finite'),
+        (damage(joints3d="no"), "21 x 3 numbers, finite"),
         (damage(pose=[0]), '"pose" of the right hand has to be 16 x 3'),
         (damage(score="high"), '"score" of the right hand is no number'),
         (damage(image={"width": 640, "height": 480}), "of a picture of 640 x 480 pixels, but set/0.png has 160 x 120"),
+        (damage(image=[1]), '"image" has to hold file, width and height'),
+        (damage(joints3d=[[1e300, 0, 0.5]] * 21), "21 x 3 numbers, finite and below 1e+07"),
         (damage(camera={"fx": 1}), "fx, fy, cx, cy"),
+        (damage(camera={"fx": 1e300, "fy": 1, "cx": 0, "cy": 0}), "fx, fy, cx, cy"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_told(tmp_path, content, told):
@@ -163,16 +167,30 @@ def test_meshes_beside_the_joints(tmp_path):
     assert hand.vertices.shape == (5, 3)
     assert hand.vertices_rough.shape == (0, 3)
     for wrong, told in (
-        ({"right_vertices": np.ones((5, 2))}, "N x 3 finite"),
-        ({"right_vertices": np.full((5, 3), np.inf)}, "N x 3 finite"),
+        ({"right_vertices": np.ones((5, 2))}, "N x 3 numbers, finite"),
+        ({"right_vertices": np.full((5, 3), np.inf)}, "N x 3 numbers, finite"),
         ({"right_vertices": np.ones((5, 3)), "right_faces": [[0, 1, 5]]}, "vertices it does not have"),
         ({"right_vertices": np.array([[1, None, object()]])}, "without pickles"),
     ):
         np.savez(mesh, **wrong)
         with pytest.raises(ValueError, match=told):
             read_prediction(path, make(0))
-    mesh.write_bytes(b"PK")
-    with pytest.raises(ValueError, match="damaged"):
+    array, packed = io.BytesIO(), io.BytesIO()
+    np.save(array, np.ones((5, 3)))
+    np.savez_compressed(packed, right_vertices=np.random.default_rng(0).random((50, 3)))
+    half = bytearray(packed.getvalue())
+    half[200:400] = bytes(200)
+    for content in (b"PK", array.getvalue(), bytes(half)):
+        mesh.write_bytes(content)
+        with pytest.raises(ValueError, match="damaged"):
+            read_prediction(path, make(0))
+    mesh.unlink()
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="no JSON"):
+        read_prediction(path, make(0))
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match="cannot be read"):
         read_prediction(path, make(0))
 
 

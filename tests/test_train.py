@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("numba", reason="training needs the extra lgnet[train]")
 pytest.importorskip("lightning_fabric", reason="training needs the extra lgnet[train]")
 
-from lgnet import train
+from lgnet import dry_run, train
 from lgnet.checkpoint import load_network
 from lgnet.config import MODELS, PRESETS, SynthConfig, to_dict, train_config
 from lgnet.config_check import check_train
@@ -172,6 +172,15 @@ def test_only_the_named_parts_are_trained(tmp_path, monkeypatch):
     assert not (tmp_path / "none").exists()
 
 
+def test_more_processes_than_the_machine_has_room_for_are_never_started(tmp_path):
+    config = replace(TINY, devices=10_000, out=str(tmp_path / "run"))
+    with pytest.raises(ValueError, match="--devices is 10000, but this machine has"):
+        main(config)
+    with pytest.raises(ValueError, match="--devices is 10000, but this machine has"):
+        dry_run.main(config)
+    assert not (tmp_path / "run").exists()
+
+
 def test_configurations_go_round_and_nonsense_is_refused():
     config = replace(TINY, data=("freihand-training:x=0.5",))
     assert train_config(json.loads(json.dumps(to_dict(config)))) == config
@@ -200,8 +209,6 @@ def test_configurations_go_round_and_nonsense_is_refused():
 
 
 def test_dry_run_says_what_would_happen_and_writes_nothing(tmp_path, monkeypatch, capsys):
-    from lgnet import dry_run
-
     monkeypatch.chdir(tmp_path)
     dry_run.main(replace(TINY, out="run", samples=1000))
     said = capsys.readouterr().out

@@ -101,6 +101,8 @@ def load_weights(path: str | Path, kind: Kind = "hands") -> Weights:
         checksum = json.loads(metadata["crc32"])
     except (KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged: its configuration cannot be read") from error
+    if not isinstance(config, dict) or not isinstance(meta, dict):
+        raise ValueError(f"{path} is damaged: its configuration cannot be read")
     if checksum != _checksum(tensors):
         raise ValueError(f"{path} is damaged: its weights are not those that were written")
     if metadata.get("kind") != kind:

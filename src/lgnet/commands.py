@@ -138,6 +138,8 @@ def _reconstruct(
     work.check_outputs(items, out, kinds)
     if everyone and any(item.moving for item in items):
         raise UsageError("--people all is for pictures; in a video the nearest pair is followed")
+    if everyone and boxes is not None:
+        raise UsageError("--boxes says where one pair of hands is; leave it, or --people all, out")
     camera = None if intrinsics is None else work.camera_from_intrinsics(intrinsics)
     given = None if boxes is None else work.read_boxes(boxes, items)
     wanted: Sequence[Any] = ()

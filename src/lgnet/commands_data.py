@@ -9,6 +9,7 @@ from tyro.conf import Positional, arg
 
 from .commands import UsageError, Whole, complain
 from .config import SynthConfig
+from .config_check import check_synth
 
 if TYPE_CHECKING:
     from .synth.blender import Cycles
@@ -51,8 +52,7 @@ def synth(
     """
     if count < 1 or seed < 0:
         raise UsageError(f"--count is at least 1 and --seed at least 0, not {count} and {seed}")
-    if config.size < 32:
-        raise UsageError(f"--size is at least 32 pixels, not {config.size}")
+    check_synth(config)
     if shard_size < 1 or jobs < 1 or views < 1:
         raise UsageError(f"--shard-size, --jobs and --views are at least 1, not {shard_size}, {jobs} and {views}")
     if samples < 1 or threads < 0:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from .config import TrainConfig
+from .config import SynthConfig, TrainConfig
+
+SHARES = ("everyday", "signs", "gestures", "bank", "people", "held", "places", "difficulty", "toned", "lens", "looks")
+"""Fields of a `SynthConfig` that are from 0 to 1."""
 
 
 def data_weights(data: Sequence[str]) -> dict[str, float]:
@@ -61,15 +65,38 @@ def check_train(config: TrainConfig) -> None:
         raise ValueError("--teacher is for hand networks")
     if not config.teacher and any(name.startswith("unlabelled:") for name in config.data):
         raise ValueError("unlabelled pictures teach nothing by themselves: name weights to learn from by --teacher")
-    if config.synth.size < 32:
-        raise ValueError(f"--synth.size is at least 32 pixels, not {config.synth.size}")
-    if abs(sum(config.synth.kinds) - 1) > 1e-8 or min(config.synth.kinds) < 0:
-        raise ValueError(f"--synth.kinds are four shares that add up to 1, not {config.synth.kinds}")
+    check_synth(config.synth, "--synth.")
     if data_weights(config.data) and config.task != "hands":
         raise ValueError(
             f"--data is for hand networks: the {config.task} need pictures in which every hand is marked, as synthetic ones"
         )
 
 
-def _option(field_name: str) -> str:
-    return "--" + field_name.replace("_", "-")
+def check_synth(config: SynthConfig, prefix: str = "--") -> None:
+    """Refuse what no pictures can be drawn from.
+
+    Args:
+        config: as it was asked for.
+        prefix: of the options it was asked for by.
+
+    Raises:
+        ValueError: what is wrong with it, in one sentence.
+    """
+    if config.size < 32:
+        raise ValueError(f"{prefix}size is at least 32 pixels, not {config.size}")
+    if not (abs(sum(config.kinds) - 1) <= 1e-8 and min(config.kinds) >= 0):
+        raise ValueError(f"{prefix}kinds are four shares that add up to 1, not {config.kinds}")
+    for name in SHARES:
+        if not 0 <= getattr(config, name) <= 1:
+            raise ValueError(f"{_option(name, prefix)} is from 0 to 1, not {getattr(config, name)}")
+    if not 0 <= config.wrist_bend <= 90:
+        raise ValueError(f"{prefix}wrist-bend is from 0 to 90 degrees, not {config.wrist_bend}")
+    low, high = config.fill
+    if not 0 < low <= high < float("inf"):
+        raise ValueError(f"{prefix}fill is the least and the greatest share, above 0, not {config.fill}")
+    if config.backgrounds is not None and not Path(config.backgrounds).is_dir():
+        raise ValueError(f"{prefix}backgrounds names no folder: {config.backgrounds}")
+
+
+def _option(field_name: str, prefix: str = "--") -> str:
+    return prefix + field_name.replace("_", "-")

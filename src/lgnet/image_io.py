@@ -12,7 +12,7 @@ import os
 import re
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -81,22 +81,32 @@ def read_image(source: str | Path | bytes, most: int = MAX_PIXELS) -> Picture:
     except Exception as error:  # Pillow's readers raise anything at all on damaged files
         raise ImageError(f"{name} is damaged ({_brief(error)}); give an intact copy") from error
     with image:
-        width, height = image.size
-        if width * height > most:
-            raise ImageError(
-                f"{name} has {width} x {height} pixels, more than the {most // 10**6} million that lgnet reads; "
-                f"give a smaller copy"
-            )
-        try:
-            image.load()
-            focal = _focal_35mm(image)
-            orientation = _orientation(image)  # after loading, as some readers turn the picture themselves
-            pixels = _to_rgb(image if orientation not in _TURNS else image.transpose(_TURNS[orientation]))
-        except Exception as error:
-            raise ImageError(
-                f"{name} is cut short or damaged ({_brief(error)}); give an intact copy, as JPEG or PNG"
-            ) from error
-    return Picture(pixels, "-" if isinstance(source, bytes) else name, focal)
+        picture = decode(image, name, most)
+    return replace(picture, file="-") if isinstance(source, bytes) else picture
+
+
+def decode(image: Image.Image, name: str = "the picture", most: int = MAX_PIXELS) -> Picture:
+    """A picture that Pillow has opened, as `read_image` gives it: upright, 8-bit RGB, with its EXIF focal length.
+
+    Raises:
+        ImageError: it is damaged, or larger than `most` pixels; `name` is what the sentence calls it.
+    """
+    width, height = image.size
+    if width * height > most:
+        raise ImageError(
+            f"{name} has {width} x {height} pixels, more than the {most // 10**6} million that lgnet reads; "
+            f"give a smaller copy"
+        )
+    try:
+        image.load()
+        focal = _focal_35mm(image)
+        orientation = _orientation(image)  # after loading, as some readers turn the picture themselves
+        pixels = _to_rgb(image if orientation not in _TURNS else image.transpose(_TURNS[orientation]))
+    except Exception as error:
+        raise ImageError(
+            f"{name} is cut short or damaged ({_brief(error)}); give an intact copy, as JPEG or PNG"
+        ) from error
+    return Picture(pixels, name, focal)
 
 
 def camera_from_exif(picture: Picture) -> Camera | None:
@@ -138,10 +148,12 @@ def expand_inputs(inputs: Sequence[str], out: str | Path | None = None, sequence
         sequence: each folder is one input, the pictures right in it being the frames of a video.
 
     Raises:
-        ValueError: two inputs would give results of the same name, or a camera's number is none.
+        ValueError: an input has no name, two would give results of the same name, or a camera's number is none.
     """
     items: list[Item] = []
     for name in inputs:
+        if not name:
+            raise ValueError("an input has no name (an empty variable of the shell?); name a picture, video or folder")
         if name == "-":
             items.append(Item(name, "stdin", "image"))
         elif name.startswith("camera:"):

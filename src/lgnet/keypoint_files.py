@@ -125,7 +125,7 @@ def _read(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"the key points {path} cannot be read ({error.strerror or error})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"the key points {path} are not JSON ({error})") from error
 
 
@@ -168,7 +168,12 @@ def _openpose(content: dict[str, Any], width: int, height: int) -> list[KeyPoint
         if person.get(f"hand_{side}_keypoints_2d")
     ]
     hands = _known(hands)
-    canvas = np.array([float(content.get("canvas_width") or width), float(content.get("canvas_height") or height)])
+    try:
+        canvas = np.array([float(content.get("canvas_width") or width), float(content.get("canvas_height") or height)])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"canvas_width and canvas_height are no numbers ({error})") from error
+    if not (np.isfinite(canvas).all() and (canvas >= 1).all()):
+        raise ValueError(f"canvas_width and canvas_height are at least 1, not {canvas.tolist()}")
     if hands and max(float(np.nanmax(hand.points)) for hand in hands) <= 1:
         canvas = np.ones(2)
     scale = np.array([width, height]) / canvas
@@ -185,7 +190,10 @@ def _instance(content: dict[str, Any], where: str) -> list[KeyPoints]:
     rows = _rows(content["keypoints"], f"keypoints of {where}")
     scores = content.get("keypoint_scores")
     if scores is not None:
-        scores = np.asarray(scores, np.float64).ravel()
+        try:
+            scores = np.asarray(scores, np.float64).ravel()
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"keypoint_scores of {where} are no numbers ({error})") from error
         if len(scores) != len(rows):
             raise ValueError(f"{where} has {len(rows)} keypoints and {len(scores)} keypoint_scores")
         rows = np.column_stack([rows[:, :2], scores])
@@ -200,8 +208,10 @@ def _instance(content: dict[str, Any], where: str) -> list[KeyPoints]:
 
 def _rows(values: Any, where: str) -> np.ndarray:
     """(N, 2 or 3) u, v and, where there is one, the score; null where nothing is known."""
+    if not isinstance(values, list):
+        raise ValueError(f"{where}: these are no list")
     try:
-        if values and isinstance(values[0], (list, tuple, type(None))):
+        if values and isinstance(values[0], (list, type(None))):
             wide = max((len(row) for row in values if row is not None), default=3)
             array = np.array([[np.nan] * wide if row is None else row for row in values], np.float64)
         else:

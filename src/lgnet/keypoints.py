@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
 
@@ -22,9 +23,12 @@ from .fit import Fit, fit_joints, fit_pixels
 from .geometry import matrix_to_rotvec, project
 from .hand_model import HandModel, load_hand_model, pose_hand
 from .hands import NUM_JOINTS, SIDES
+from .outputs import write_aside
 
 SCHEMA = "lgnet-fit/1"
 Side = Literal["right", "left"]
+FARTHEST = {"joints3d": 100.0, "joints2d": 1e6}
+"""Metres and pixels from the origin; what is farther is of another unit."""
 
 
 def fit_file(
@@ -39,6 +43,8 @@ def fit_file(
         ValueError: the file is not laid out as it should be, or a hand has too few joints.
     """
     path, out = Path(path), Path(out)
+    if out.resolve() == path.resolve():
+        raise ValueError(f"{out} would replace the key points it is made of; choose another --out")
     hands, K = _read(path)
     results, lines, meshes = [], [], {}
     for number, (side, name, points) in enumerate(hands):
@@ -49,7 +55,7 @@ def fit_file(
             else:
                 assert K is not None
                 fit = fit_pixels(model, points[None], K[None])
-        except ValueError as error:
+        except (ValueError, cv2.error) as error:
             raise ValueError(f"{path}: hand {number + 1}: {error}") from error
         record = _record(fit, side, K, "mm" if name == "joints3d" else "px")
         results.append(record)
@@ -63,10 +69,10 @@ def fit_file(
     camera = None if K is None else dict(zip(("fx", "fy", "cx", "cy"), K.tolist(), strict=True))
     content = {"schema": SCHEMA, "hand_model": hand_model, "camera": camera, "hands": results}
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    write_aside(out, (json.dumps(content) + "\n").encode())
     if mesh:
         for name, text in meshes.items():
-            out.with_name(name).write_text(text, encoding="utf-8")
+            write_aside(out.with_name(name), text.encode())
     return lines
 
 
@@ -84,6 +90,8 @@ def _read(path: Path) -> tuple[list[tuple[Side, str, torch.Tensor]], torch.Tenso
     if content.get("camera") is not None:
         try:
             K = torch.tensor([float(content["camera"][key]) for key in ("fx", "fy", "cx", "cy")])
+            if not K.isfinite().all() or K[:2].min() < 1:
+                raise ValueError("finite, focal lengths of at least 1")
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: the camera is not fx, fy, cx, cy in pixels ({error!r})") from error
     found = []
@@ -110,6 +118,11 @@ def _points(path: Path, number: int, name: str, values: Any) -> torch.Tensor:
         raise ValueError(f"{path}: hand {number}: {name} is not 21 x {size} numbers ({error})") from error
     if points.shape != (NUM_JOINTS, size):
         raise ValueError(f"{path}: hand {number}: {name} is not 21 x {size} but {' x '.join(map(str, points.shape))}")
+    known = points[~np.isnan(points).any(1)]
+    if len(known) and np.abs(known).max() > FARTHEST[name]:
+        raise ValueError(f"{path}: hand {number}: {name} holds {np.abs(known).max():g}; metres and pixels are wanted")
+    if len(known) and np.ptp(known, 0).max() < 1e-6:
+        raise ValueError(f"{path}: hand {number}: the {name} all lie in one place")
     return torch.from_numpy(points)
 
 

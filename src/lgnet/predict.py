@@ -72,13 +72,15 @@ class Model:
         """The hands of one picture: an array (H, W, 3) uint8 RGB, a PIL image, or a path.
 
         Raises:
-            ValueError: the picture cannot be read, or is not such an array.
+            ValueError: the picture cannot be read, or is none of these.
         """
         pixels, camera, file = _open(image)
         return self.predict(pixels, camera, file=file)
 
     def batch(self, images: Sequence[Any]) -> list[TwoHands]:
         """The same for many pictures at once, which is faster on a GPU."""
+        if self.everyone:
+            return [self(image) for image in images]
         opened = [_open(image) for image in images]
         views = [self.find(pixels, camera or assumed_camera(*_size(pixels))) for pixels, camera, _ in opened]
         results = self._run(views, True, self.tta)
@@ -105,7 +107,7 @@ class Model:
                 is how sure the network is.
 
         Raises:
-            ValueError: the picture is no such array, or a box is empty.
+            ValueError: the picture is no such array, the boxes are none, or a box is empty.
         """
         _check(image)
         camera = camera or assumed_camera(*_size(image))
@@ -114,7 +116,12 @@ class Model:
         if boxes is None:
             return self.look(self.find(image, camera), file)
         there = np.ones(2, bool) if given is None else np.asarray(given, bool)
-        view = View(image, camera, np.asarray(boxes, np.float64), there, np.ones(2))
+        boxes = np.asarray(boxes, np.float64)
+        if boxes.shape != (2, 4) or there.shape != (2,):
+            raise ValueError(
+                f"boxes are (2, 4) and given is (2,), of right and left, not {boxes.shape} and {there.shape}"
+            )
+        view = View(image, camera, boxes, there, np.ones(2))
         return _named(self._run([view], doubtful, self.tta)[0], file)
 
     def predict_same(
@@ -290,7 +297,7 @@ class Model:
         return {"weights": self.name, "hand_model": self.config.hand_model, "version": __version__}
 
 
-def load(weights: str = BUNDLED, device: str = "auto", tta: int = 1) -> Model:
+def load(weights: str | Path = BUNDLED, device: str = "auto", tta: int = 1) -> Model:
     """Networks ready to run.
 
     Args:
@@ -304,6 +311,7 @@ def load(weights: str = BUNDLED, device: str = "auto", tta: int = 1) -> Model:
     """
     rolls(tta)  # says what is wrong with it before the work
     place = _device(device)
+    weights = str(weights)
     path = weights if weights.endswith(".safetensors") or "/" in weights else bundled(weights)
     network, config, meta = load_network(path, place)
     models = tuple(load_hand_model(config.hand_model, side) for side in ("right", "left"))
@@ -338,12 +346,19 @@ def _open(image: Any) -> tuple[np.ndarray, Camera | None, str | None]:
     if isinstance(image, np.ndarray):
         _check(image)
         return image, None, None
-    from .image_io import camera_from_exif, read_image
+    from PIL import Image
+
+    from .image_io import camera_from_exif, decode, read_image
 
     if isinstance(image, (str, Path)):
         picture = read_image(image)
         return picture.pixels, camera_from_exif(picture), str(image)
-    return np.asarray(image.convert("RGB")), None, None
+    if not isinstance(image, Image.Image):
+        raise ValueError(
+            f"a picture is a path, an (H, W, 3) uint8 RGB array or a PIL image, not {type(image).__name__}"
+        )
+    picture = decode(image)
+    return picture.pixels, camera_from_exif(picture), None
 
 
 def _check(image: np.ndarray) -> None:
@@ -366,6 +381,8 @@ def _device(name: str) -> torch.device:
         raise ValueError(f"there is no device {name!r}; choose auto, cpu, cuda or mps")
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device can be used here; choose --device cpu or auto")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("no Apple MPS device can be used here; choose --device cpu or auto")
     if name == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: each of a machine's processes its own
         return torch.device(name, int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
     return torch.device(name)

@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -90,18 +90,33 @@ def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str] |
     """Look before any work whether the results can be written.
 
     Raises:
-        ValueError: `out` is not a folder, or a result would replace an input.
+        ValueError: `out` is not a folder, a result would replace an input or another input's result, or a folder is where
+            a file is to be or the other way round.
     """
+    if not str(out):
+        raise ValueError("--out has no name (an empty variable of the shell?); name a folder")
     if Path(out).exists() and not Path(out).is_dir():
         raise ValueError(f"--out {out} is a file; give a folder")
     inputs = {Path(item.path).resolve() for item in items}
+    whose: dict[Path, Item] = {}
     for item in items:
         stem = Path(out) / item.stem
         own = _kinds_of(item, kinds)
-        moving = [path for paths in moving_names(stem, own).values() for path in paths]
-        for path in moving if item.moving else outputs.names(stem, own):
+        moving = {path: kind in maps.MAPS for kind, paths in moving_names(stem, own).items() for path in paths}
+        pictures = dict.fromkeys(outputs.names(stem, own), False)
+        for path, folder in (moving if item.moving else pictures).items():
             if path.resolve() in inputs:
                 raise ValueError(f"the results of {item.path} would replace the input {path}; choose another --out")
+            other = whose.setdefault(path, item)
+            if other is not item:
+                raise ValueError(
+                    f"{other.path} and {item.path} would both be written to {path}; rename one, or run lgnet once for each"
+                )
+            if path.exists() and path.is_dir() != folder:
+                kind, wanted = ("a file", "a folder") if folder else ("a folder", "a file")
+                raise ValueError(
+                    f"{path} is {kind}, where {wanted} of the results is to be; move it, or choose another --out"
+                )
 
 
 def reconstruct(
@@ -210,6 +225,8 @@ def _reconstruct_picture(
         from .evidence import guide  # with torch
 
         hands = guide(model, hands, picture.pixels, evidence(picture.pixels, item, 0), told=given is not None)
+        if hands.people:
+            hands = replace(hands, people=(replace(hands, people=None), *hands.people[1:]))
     return outputs.save(hands, picture.pixels, stem, kinds)
 
 
@@ -235,7 +252,8 @@ def read_boxes(path: str | Path, items: Sequence[Item] | None = None) -> dict[st
     A key is an input's name, its path below the folder that was given, or its path as it was given.
 
     Raises:
-        ValueError: the file cannot be read or is not like this, or, where `items` are given, none of them is in it.
+        ValueError: the file cannot be read or is not like this, or, where `items` are given, none of them is in it, or a
+            video is.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -258,6 +276,9 @@ def read_boxes(path: str | Path, items: Sequence[Item] | None = None) -> dict[st
         out[name] = (boxes, given)
     if items is not None and not any(_boxes_of(item, out) for item in items):
         raise ValueError(f"the boxes file {path} names none of the inputs; its keys are their file names")
+    moving = next((item.path for item in items or () if item.moving and _boxes_of(item, out)), None)
+    if moving is not None:
+        raise ValueError(f"the boxes file {path} names {moving}, but boxes are for pictures; leave the video out of it")
     return out
 
 
@@ -272,9 +293,11 @@ def camera_from_intrinsics(values: tuple[float, float, float, float]) -> Camera:
     """The camera of `--intrinsics FX FY CX CY`.
 
     Raises:
-        ValueError: one is not finite, or a focal length is not above zero.
+        ValueError: one is not finite, or a focal length is below a pixel.
     """
     fx, fy, cx, cy = values
-    if not all(map(math.isfinite, values)) or fx <= 0 or fy <= 0:
-        raise ValueError(f"--intrinsics takes FX FY CX CY in pixels, focal lengths above zero, not {fx} {fy} {cx} {cy}")
+    if not all(map(math.isfinite, values)) or min(fx, fy) < 1:
+        raise ValueError(
+            f"--intrinsics takes FX FY CX CY in pixels, focal lengths of at least 1, not {fx} {fy} {cx} {cy}"
+        )
     return Camera(fx, fy, cx, cy)

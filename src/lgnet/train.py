@@ -74,7 +74,11 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
 
 
 def start_fabric(config: TrainConfig) -> Any:
-    """Processes, devices and precision: torchrun's where it started us, else `devices` of this machine."""
+    """Processes, devices and precision: torchrun's where it started us, else `devices` of this machine.
+
+    Raises:
+        ValueError: it has fewer.
+    """
     from lightning_fabric import Fabric
 
     if config.threads:
@@ -83,6 +87,10 @@ def start_fabric(config: TrainConfig) -> Any:
     world, here = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     torchrun = world > 0 and here > 0
     devices, machines = (here, world // here) if torchrun else (config.devices, 1)
+    there = torch.cuda.device_count() or os.cpu_count() or 1
+    if not torchrun and devices > there:
+        kind = "GPUs" if torch.cuda.is_available() else "cores"
+        raise ValueError(f"--devices is {devices}, but this machine has {there} {kind}, and each process wants its own")
     many = devices * machines > 1
     # which parts of the network a batch uses depends on which hands are in it
     strategy = "ddp_find_unused_parameters_true" if many else "auto"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from ..data.sample import Sample
 from ..hands import NUM_BETAS, NUM_JOINTS, NUM_ROTATIONS, SCHEMA, SIDES, WRIST, Camera, Hand, TwoHands
 from ..image_io import IMAGE_SUFFIXES
 
+LARGEST = 1e7
+"""No number of a prediction is larger, pixels, metres and focal lengths alike: means and squares of such stay finite."""
 NAMED = 20
 """At most so many files of each kind of trouble are named in metrics.json; all are counted."""
 
@@ -132,16 +135,23 @@ def read_prediction(path: str | Path, sample: Sample) -> TwoHands:
         ValueError: it, or the .npz, is not what the format asks for.
     """
     path = os.fspath(path)
-    with open(path, "rb") as file:  # noqa: PTH123 (a path object takes as long as the reading)
-        text = file.read()
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 (a path object takes as long as the reading)
+            text = file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror})") from error
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: it is no JSON") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise ValueError(f'{path} is no prediction: "schema" has to be "{SCHEMA}"')
     height, width = sample.image.shape[:2]
     picture = content.get("image") or {}
+    if not isinstance(picture, dict):
+        raise ValueError(f'{path}: "image" has to hold file, width and height')
     size = (picture.get("width", width), picture.get("height", height))
     if size != (width, height):
         raise ValueError(
@@ -178,7 +188,7 @@ def _camera(content: Any, sample: Sample, path: str | None = None) -> Camera:
         return Camera(fx, fy, cx, cy)
     try:
         fx, fy, cx, cy = (float(content[key]) for key in ("fx", "fy", "cx", "cy"))
-        if not np.isfinite([fx, fy, cx, cy]).all():
+        if not (np.abs([fx, fy, cx, cy]) < LARGEST).all():
             raise ValueError
         return Camera(fx, fy, cx, cy, bool(content.get("assumed", False)))
     except (KeyError, TypeError, ValueError) as error:
@@ -224,9 +234,10 @@ def _array(content: dict[str, Any], key: str, size: tuple[int, ...], path: str, 
         array = np.asarray(content[key], np.float64)
     except (KeyError, TypeError, ValueError):
         array = np.zeros(0)
-    if array.shape != size or not np.isfinite(array).all():
+    if array.shape != size or not (np.abs(array) < LARGEST).all():
         raise ValueError(
-            f'{path}: "{key}" of the {content["side"]} hand has to be {" x ".join(map(str, size))} finite numbers'
+            f'{path}: "{key}" of the {content["side"]} hand has to be {" x ".join(map(str, size))} numbers, finite and below '
+            f"{LARGEST:g}"
         )
     return array
 
@@ -239,13 +250,15 @@ def _read_meshes(path: str) -> dict[str, np.ndarray]:
         return out
     try:
         with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError
             for side in SIDES:
                 for kind, dtype in kinds.items():
                     if f"{side}_{kind}" in file.files:
                         out[f"{side}_{kind}"] = file[f"{side}_{kind}"].astype(dtype)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, zlib.error, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
         raise ValueError(f"{path} is damaged: it cannot be read as an .npz without pickles") from error
     for key, array in out.items():
-        if array.ndim != 2 or array.shape[1] != 3 or not np.isfinite(array).all():
-            raise ValueError(f'{path}: "{key}" has to be N x 3 finite numbers')
+        if array.ndim != 2 or array.shape[1] != 3 or not (np.abs(array) < LARGEST).all():
+            raise ValueError(f'{path}: "{key}" has to be N x 3 numbers, finite and below {LARGEST:g}')
     return out
