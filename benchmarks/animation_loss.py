@@ -1,6 +1,6 @@
 """What an animated GLB loses against the predicted meshes: one mesh at rest has to do for all frames.
 
-    python benchmarks/animation_loss.py film.mp4 [--frames 40] [--smooth offline]
+    python benchmarks/animation_loss.py --film film.mp4 [--frames 40] [--how offline]
 
 Millimetres between the vertices predicted in a frame and those that the file's skin gives there, mean and 95th percentile over
 vertices and frames, of each hand: with the mesh at rest that fits all frames best, which is what is written, and with the

@@ -149,6 +149,16 @@ def test_negatives_are_known_to_be_absent_and_never_scored(samples):
     assert not targets.has_params[absent].any()
 
 
+def test_only_a_crop_of_its_own_can_show_a_slot_the_other_hand(samples):
+    """The one crop that heads look at shows both hands, so neither is ever told to be absent there."""
+    apart = [s for s in samples if s.present.all()]
+    missing = {}
+    for config in (CROPS, HEADS):
+        _, targets = make_batch(apart * 20, config, np.random.default_rng(2), replace(TRAIN_AUGMENT, wrong_side=1.0))
+        missing[config.separation] = int((targets.present_known & ~targets.present).sum())
+    assert missing["crops"] > 10 and missing["heads"] == 0
+
+
 def test_same_generator_same_batch(samples):
     first, second = (make_batch(samples, CROPS, np.random.default_rng(9), TRAIN_AUGMENT)[0].images for _ in range(2))
     assert torch.equal(first, second)

@@ -106,7 +106,11 @@ def test_published_figures_stand_under_their_protocol_and_beside_their_data_only
     parts = sections(text)
     row = next(line for line in parts["Protocol C: root wrist, no scale"].splitlines() if line.startswith("| lgnet"))
     assert row == f"| lgnet, knowing | C | {OFF:.2f} ({OFF:.2f} to {OFF:.2f}) | - | 0.00 (0.00 to 0.00) |"
-    parts = sections(to_markdown({**metrics, "data": "interhand26m-test-two"}))
+    of_joints = sections(to_markdown({**metrics, "data": "interhand26m-test-two"}))
+    assert "InterNet" in str(of_joints)  # but those of A, B and the plot are of the joints of true meshes
+    assert not any(name in str(of_joints) for name in ("EANet", "IntagHand", "DIR"))
+    meshes = {name: {**own, "mpvpe": 1.0} for name, own in metrics["protocols"].items()}
+    parts = sections(to_markdown({**metrics, "protocols": meshes, "data": "interhand26m-test-two"}))
     by_letter = {title[9]: part for title, part in parts.items() if title.startswith("Protocol ")}
     assert set(by_letter) == set("ABC")
     for method, letter in (("EANet", "A"), ("IntagHand", "A"), ("DIR", "B"), ("InterNet", "C")):

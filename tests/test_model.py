@@ -316,6 +316,18 @@ def test_absent_hands_picture_changes_nothing(training):
     assert not torch.equal(first.mesh.joints[:, 0], seen.mesh.joints[:, 0])  # a hand that is there is heard
 
 
+def test_absent_hands_do_not_reach_the_statistics_of_a_backbone_trained_alone():
+    network = build_network(CROPS).eval()
+    network.backbone.train()  # as --only backbone has it
+    inputs = make_inputs(CROPS, 3)
+    inputs = dataclasses.replace(inputs, given=torch.tensor([[True, False]] * 3))
+    passed = []
+    network.backbone.register_forward_pre_hook(lambda module, given: passed.append(len(given[0])))
+    with torch.no_grad():
+        network(inputs)
+    assert passed == [3]
+
+
 def test_nothing_given_at_all():
     network = build_network(CROPS).train()
     inputs = dataclasses.replace(make_inputs(CROPS, 2), given=torch.zeros(2, 2, dtype=torch.bool))

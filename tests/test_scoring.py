@@ -74,13 +74,46 @@ def test_a_perfect_picture():
         values = figures["protocols"][name]
         assert values["mpjpe"] == pytest.approx(0, abs=1e-3)  # truth is stored in single precision
         assert values["mpvpe"] == pytest.approx(0, abs=1e-3)
-        assert values["mpvpe_rough"] == pytest.approx(3 * 3**0.5, abs=1e-3)
+    assert figures["protocols"]["C"]["mpvpe_rough"] == pytest.approx(3 * 3**0.5, abs=1e-3)
+    assert figures["protocols"]["A"]["mpvpe_rough"] is None  # of M_r's joints only the wrist is known
     assert figures["mrrpe"] == pytest.approx(0, abs=1e-3)
     assert figures["pa_mpjpe"] == pytest.approx(0, abs=1e-3)
     assert figures["by"]["separate"]["count"] == 1
     assert figures["by"]["single"]["count"] == 0
     assert figures["by"]["single"]["pa_mpjpe"] is None
     assert figures["by"]["single"]["protocols"]["A"] == {"mpjpe": None, "mpvpe": None, "mpvpe_rough": None}
+
+
+def test_scaled_protocols_take_the_joints_of_the_true_mesh():
+    """As IntagHand's, EANet's and DIR's codes do; InterNet's takes the annotated ones, here 5 mm off, one of them unknown."""
+    sample, placed = scene()
+    sample.joints3d[:, 1:] += np.random.default_rng(2).normal(size=(2, 20, 3)).astype(np.float32) * 0.005
+    sample.joints3d_valid[:, 8] = False
+    meshes = [np.random.default_rng(1).normal(size=(9, 3)) * 0.05 + placed[s].mean(0) for s in (0, 1)]
+    perfect = two(*(hand(s, placed[s], meshes[s]) for s in (0, 1)))
+    by_mesh = summary([score_picture(sample, perfect, meshes, mesh_joints=placed)])
+    annotated = summary([score_picture(sample, perfect, meshes)])
+    for name in "AB":
+        assert by_mesh["protocols"][name]["mpjpe"] == pytest.approx(0, abs=1e-3)
+        assert by_mesh["protocols"][name]["mpvpe"] == pytest.approx(0, abs=1e-3)
+        assert annotated["protocols"][name]["mpjpe"] > 2 and annotated["protocols"][name]["mpvpe"] > 1
+    assert by_mesh["protocols"]["C"] == annotated["protocols"]["C"] and by_mesh["protocols"]["C"]["mpjpe"] > 2
+    moved = two(
+        *(hand(s, placed[s] + np.eye(21)[8][:, None] * 0.021, meshes[s]) for s in (0, 1))
+    )  # the unknown one, 21 mm
+    score = score_picture(sample, moved, meshes, mesh_joints=placed).hands[0]
+    assert score.mpjpe["B"] == pytest.approx(3**0.5, abs=1e-3)
+    assert np.isnan(score.errors3d["C"][8])
+
+
+def test_a_wrist_alone_is_no_pose():
+    sample, placed = scene()
+    sample.joints3d_valid[:, 1:] = False
+    score = score_picture(sample, two(*(hand(s, placed[s][::-1].copy()) for s in (0, 1))))
+    figures = summary([score])
+    assert figures["protocols"]["C"]["mpjpe"] is None and figures["auc_0_50"] is None
+    assert all(np.isnan(one.offset).all() for one in score.hands)  # so no acceleration error either
+    assert figures["mrrpe"] is not None and figures["absolute_mpjpe"] is not None
 
 
 def test_groups_are_pictures_of_two_hands_and_folders():

@@ -82,6 +82,20 @@ def test_teachers_follow_in_turns_and_are_kept(tmp_path):
     assert torch.equal(still.networks[0].state_dict()[name], before[0]) and still.state() == {}
 
 
+def test_processes_that_train_together_have_the_same_teachers(monkeypatch):
+    """Parameters are the same by themselves; statistics, each batch's own, are the first process's."""
+    teachers = Teachers([small_network(1)], [64], 0.75)
+    before = {name: value.clone() for name, value in teachers.networks[0].state_dict().items()}
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda tensor, source: tensor.fill_(7 + source))
+    teachers.update(small_network(1), 0)
+    buffers = dict(teachers.networks[0].named_buffers())
+    for name, value in teachers.networks[0].state_dict().items():
+        own = name in buffers and value.is_floating_point()
+        torch.testing.assert_close(value, torch.full_like(value, 7) if own else before[name])
+    assert any("running_var" in name for name in buffers)
+
+
 def test_wrong_teachers_are_named(tmp_path):
     path = str(tmp_path / "t.safetensors")
     save_weights(path, small_network(1), SMALL, {})

@@ -17,7 +17,7 @@ class ModelConfig:
     """The network. Flags named after the paper's ablations are True in the paper's form."""
 
     backbone: str = "resnet50"
-    """"resnet50", "mobile" (ours), or "hf:NAME" for a transformers.AutoBackbone (extra `train`)."""
+    """"resnet50", "mobile" (ours), or "hf:NAME" for a transformers.AutoBackbone (`pip install transformers`)."""
     mobile_depths: tuple[int, int, int, int] = (2, 2, 2, 2)
     """Blocks of each of the mobile backbone's stages. Further ones begin as their shortcuts, so that --init of a shallower
     network's weights changes nothing."""
@@ -33,7 +33,8 @@ class ModelConfig:
     """Side of the joint heat maps; a multiple of `grid`, reached by transposed convolutions."""
     heatmap_depth: int = 8
     depth_range: float = 0.15
-    """Metres: the heat map's z runs over +- this, relative to the wrist."""
+    """Metres: the heat map's z runs over +- this, relative to the wrist; centres of its cells, and so what it can say, over
+    +- (1 - 1 / heatmap_depth) of it: 0.131 m, so fingertips farther before or behind the wrist are out of its reach."""
     joint_channels: int = 512
     """Width of a joint token."""
     lgfa_depth: int = 1

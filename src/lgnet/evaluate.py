@@ -273,7 +273,8 @@ def _score(samples: Iterable[Sample], answer: Callable[[Sample], TwoHands], root
         depths = None if depths_of is None else depths_of(sample)
         if depths is not None:
             unknown += int((sample.present & (np.isnan(depths) | (sample.K is None))).sum())
-        noted.append(note_picture(sample, hands, true_vertices(sample), true_faces(sample), depths))
+        vertices, joints = true_hands(sample)
+        noted.append(note_picture(sample, hands, vertices, true_faces(sample), depths, joints))
     pictures = score_pictures(noted)
     return Part(
         tabulate(pictures, film), np.stack([picture.joints2d for picture in pictures]), with_camera, weights, unknown
@@ -344,23 +345,37 @@ def predict_sample(predictor: Predictor, sample: Sample, boxes: str) -> TwoHands
     return predictor.predict(sample.image, camera=camera, boxes=sample.box.astype(np.float64), given=given)
 
 
-def true_vertices(sample: Sample) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Right and left (V, 3) metres, camera frame, by the hand model from true pose and shape; None where unknown."""
+OfBoth = tuple[np.ndarray | None, np.ndarray | None]
+
+
+def true_hands(sample: Sample) -> tuple[OfBoth, OfBoth]:
+    """Right and left vertices (V, 3), and right and left joints (21, 3), by the hand model from true pose and shape.
+
+    Metres, camera frame; None where unknown.
+    """
     if sample.hand_model is None or not (sample.present & sample.has_params).any():
-        return None, None
+        return (None, None), (None, None)
     import torch
 
     from .geometry import rotvec_to_matrix
     from .hand_model import load_hand_model, pose_hand
 
-    out: list[np.ndarray | None] = [None, None]
+    vertices: list[np.ndarray | None] = [None, None]
+    joints: list[np.ndarray | None] = [None, None]
     wrist = sample.joints3d[:, 0] if sample.wrist is None else sample.wrist
-    for side in np.flatnonzero(sample.present & sample.has_params & sample.joints3d_valid[:, 0]):
+    placed = sample.joints3d_valid[:, 0] if sample.wrist is None else True
+    for side in np.flatnonzero(sample.present & sample.has_params & placed):
         model = load_hand_model(sample.hand_model, SIDES[side])  # type: ignore[arg-type]
         rotations = rotvec_to_matrix(torch.from_numpy(sample.pose[side]).float())
         posed = pose_hand(model, rotations, torch.from_numpy(sample.shape[side]).float())
-        out[side] = posed.vertices.numpy().astype(np.float64) + wrist[side]
-    return out[0], out[1]
+        vertices[side] = posed.vertices.numpy().astype(np.float64) + wrist[side]
+        joints[side] = posed.joints.numpy().astype(np.float64) + wrist[side]
+    return (vertices[0], vertices[1]), (joints[0], joints[1])
+
+
+def true_vertices(sample: Sample) -> OfBoth:
+    """The vertices of `true_hands`."""
+    return true_hands(sample)[0]
 
 
 def true_faces(sample: Sample) -> tuple[np.ndarray | None, np.ndarray | None]:

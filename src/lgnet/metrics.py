@@ -44,9 +44,10 @@ PROTOCOLS = {"A": Protocol(MIDDLE_MCP, True), "B": Protocol(WRIST, True), "C": P
 
 
 def can_score(protocol: Protocol, true_joints: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(...) bool: whether the truth has the joints that the protocol hangs on. Joints (..., 21, 3) metres; valid (..., 21)."""
+    """(...) bool: whether the truth has the joints that the protocol hangs on, and one more than the root, whose own error is
+    zero whatever was predicted. Joints (..., 21, 3) metres; valid (..., 21)."""
     if not protocol.scaled:
-        return valid[..., protocol.root]
+        return valid[..., protocol.root] & (valid.sum(-1) > 1)
     return valid[..., protocol.root] & valid[..., WRIST] & valid[..., MIDDLE_MCP] & (_bone(true_joints) > 0)
 
 

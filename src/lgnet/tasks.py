@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import TrainConfig
+from .crop import union_box
 from .data.batch import NO_AUGMENT, TRAIN_AUGMENT, make_batch
 from .data.sample import Sample
 from .detect import build_detector, decode, detector_loss, letterbox_boxes
@@ -96,7 +97,8 @@ def _hands(config: TrainConfig) -> Task:
 @torch.no_grad()
 def evaluate_hands(net: nn.Module, samples: Sequence[Sample], config: TrainConfig) -> dict[str, float]:
     """Quick figures with true boxes: MPJPE (C, mm) of the rough and the final mesh and of the 2.5D joints, by kind; MRRPE
-    of the network's own relative translation; PCK in the crops over the box's side; presence.
+    of the network's own relative translation; PCK in the crops over the box's side; presence, of hands that are there: its
+    recall.
 
     A crop turns the camera without changing lengths, so errors in the crop's frame are those in the camera's.
     """
@@ -126,11 +128,24 @@ def evaluate_hands(net: nn.Module, samples: Sequence[Sample], config: TrainConfi
             add("mrrpe_network", relative[targets.has_relative])
         seen = targets.joints2d_valid & (targets.present & inputs.given)[..., None]
         distance = (output.joint.joints25d[..., :2] - targets.joints2d).norm(dim=-1) / 2 * config.model.crop_enlarge
+        if config.model.separation == "heads":  # whose crop is of both hands' common box
+            distance *= torch.from_numpy(_common_over_own(chosen)).to(distance)[..., None]
         add("pck02", (distance < 0.2)[seen].float())
         add("pck01", (distance < 0.1)[seen].float())
         add("presence", ((output.joint.presence_logit > 0) == targets.present)[targets.present_known].float())
     out = {key: np.concatenate(values) for key, values in sums.items()}
     return {key: float(values.mean()) for key, values in out.items() if len(values)}
+
+
+def _common_over_own(samples: Sequence[Sample]) -> np.ndarray:
+    """(B, 2) larger side of the box round all hands of a picture over that of each hand's own; 1 where it has none."""
+    out = np.ones((len(samples), 2))
+    for row, sample in zip(out, samples):
+        own = sample.box[:, 2:].max(1).astype(np.float64)
+        there = sample.present & (own > 0)
+        if there.any():
+            row[there] = union_box(sample.box[there])[2:].max() / own[there]
+    return out
 
 
 @torch.no_grad()

@@ -72,15 +72,21 @@ class Teachers:
 
     @torch.no_grad()
     def update(self, student: nn.Module, step: int) -> None:
-        """One of them, in turns, takes in the student's weights of this step."""
+        """One of them, in turns, takes in the student's weights of this step, on every process alike."""
         if not self._decay:
             return
-        own, new = self.networks[step % len(self.networks)].state_dict(), student.state_dict()
+        chosen = self.networks[step % len(self.networks)]
+        own, new = chosen.state_dict(), student.state_dict()
         for name, value in own.items():
             if value.is_floating_point():
                 value.lerp_(new[name].detach(), 1 - self._decay)
             else:
                 value.copy_(new[name])
+        if (
+            torch.distributed.is_available() and torch.distributed.is_initialized()
+        ):  # each has seen its own batch's statistics
+            statistics = {name for name, _ in chosen.named_buffers()} & set(own)
+            _broadcast([own[name] for name in sorted(statistics) if own[name].is_floating_point()])
 
     def state(self) -> dict[str, Tensor]:
         """What has to be kept for a run to go on: nothing of teachers that stay as they are."""
@@ -92,6 +98,14 @@ class Teachers:
         """Put back what `state` gave."""
         for k, network in enumerate(self.networks if self._decay else ()):
             network.load_state_dict({n.split(".", 1)[1]: v for n, v in state.items() if n.split(".", 1)[0] == str(k)})
+
+
+def _broadcast(buffers: Sequence[Tensor]) -> None:
+    """The first process's values, to all others; in one message."""
+    joined = torch.cat([buffer.ravel() for buffer in buffers])
+    torch.distributed.broadcast(joined, 0)
+    for buffer, values in zip(buffers, joined.split([buffer.numel() for buffer in buffers])):
+        buffer.copy_(values.view_as(buffer))
 
 
 def load_teachers(paths: Sequence[str], student: ModelConfig, decay: float) -> Teachers | None:

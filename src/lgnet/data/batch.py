@@ -73,7 +73,8 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
                 boxes[side], given[side] = _negative(sample, side, rng), True
                 if rng.random() < 0.25:  # also alone, so that a lone crop is no proof of a hand
                     given[1 - side] = shown[1 - side] = False
-        if shown.all() and iou(*sample.box) < 0.4 and rng.random() < augment.wrong_side:
+        crops_apart = config.separation == "crops"  # one crop of both hands shows each of them
+        if crops_apart and shown.all() and iou(*sample.box) < 0.4 and rng.random() < augment.wrong_side:
             side = int(rng.integers(2))
             boxes[side], shown[side] = jitter_box(sample.box[1 - side].astype(np.float64), rng, augment), False
         roll = rng.normal(0, augment.roll)

@@ -51,7 +51,7 @@ class LGNet(nn.Module):
         """The backbone's maps, fine to coarse. In training crops of absent hands do not pass it (nor its BatchNorm)."""
         images = inputs.images.flatten(0, 1)
         given = inputs.given.flatten()
-        if inputs.images.shape[1] == 1 or not self.training or given.all() or not given.any():
+        if inputs.images.shape[1] == 1 or not self.backbone.training or given.all() or not given.any():
             maps = self.backbone(images)
         else:
             rows = given.nonzero()[:, 0]

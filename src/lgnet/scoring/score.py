@@ -18,6 +18,7 @@ from ..metrics import (
     FOUND_LIMIT,
     MM,
     PROTOCOLS,
+    Protocol,
     can_score,
     f_scores,
     hands_distance,
@@ -49,7 +50,7 @@ class HandScore:
     errors3d: dict[str, np.ndarray]  # (21,) mm each, by protocol that the truth allows
     offset: np.ndarray  # (21, 3) float32 mm, predicted minus true, each from its wrist; NaN: not known
     mpvpe: dict[str, float]  # by protocol, mm, of predicted hands
-    mpvpe_rough: dict[str, float]
+    mpvpe_rough: dict[str, float]  # protocol C alone
     absolute: float | None  # mean distance of its joints in the camera's frame, nothing taken off, mm
     pa_mpjpe: float | None
     pa_mpvpe: float | None
@@ -107,6 +108,7 @@ class Noted:
     predicted: tuple[bool, bool]
     joints2d: np.ndarray  # (2, 21, 2) predicted, float64; NaN where there is no hand
     joints3d: np.ndarray  # (2, 21, 3)
+    mesh_joints: np.ndarray  # (2, 21, 3) of the true meshes; NaN where they are not known
     wrists: np.ndarray | None  # (2, 3) where the wrists are taken to be; None: where they are predicted
     relative: np.ndarray | None  # (2, 3) the same for their relative position
     meshes: tuple[MeshScore, MeshScore]
@@ -122,9 +124,10 @@ def score_picture(
     true_vertices: Pair = (None, None),
     true_faces: Pair = (None, None),
     depths: np.ndarray | None = None,
+    mesh_joints: Pair = (None, None),
 ) -> PictureScore:
     """Compare one picture's prediction with its truth; arguments and errors as of `note_picture`."""
-    return score_pictures([note_picture(sample, prediction, true_vertices, true_faces, depths)])[0]
+    return score_pictures([note_picture(sample, prediction, true_vertices, true_faces, depths, mesh_joints)])[0]
 
 
 def note_picture(
@@ -133,6 +136,7 @@ def note_picture(
     true_vertices: Pair = (None, None),
     true_faces: Pair = (None, None),
     depths: np.ndarray | None = None,
+    mesh_joints: Pair = (None, None),
 ) -> Noted:
     """Everything of a picture's score that its pixels and meshes are needed for; they are not kept.
 
@@ -142,6 +146,8 @@ def note_picture(
         true_vertices: right and left (V, 3) metres, camera frame; None where they are not known.
         true_faces: right and left (F, 3); without them nothing is said of what is hidden, nor of true contact.
         depths: (2,) metres, how far away the wrists are taken to be, NaN where not known; None: as predicted.
+        mesh_joints: right and left (21, 3) metres, camera frame, of the true meshes, which the scaled protocols (A, B) take
+            for the truth where they are known, as the methods they are of do; None: the annotated joints.
 
     Raises:
         ValueError: the prediction has a number that is not finite.
@@ -157,7 +163,11 @@ def note_picture(
     sample = _beside(sample, prediction)
     meshes = [None if h is None or not len(h.vertices) else (h.vertices, h.faces) for h in predicted]
     truths = [None if v is None or f is None else (v, f) for v, f in zip(true_vertices, true_faces)]
-    right, left = (_mesh_score(sample, side, predicted[side], true_vertices[side]) for side in (RIGHT, LEFT))
+    unknown = np.full((NUM_JOINTS, 3), np.nan)
+    of_mesh = np.array([unknown if joints is None else joints for joints in mesh_joints])
+    right, left = (
+        _mesh_score(sample, side, predicted[side], true_vertices[side], of_mesh[side]) for side in (RIGHT, LEFT)
+    )
     told = depths is not None
     return Noted(
         sample if sample.image.strides[0] == 0 else replace(sample, image=_NO_PICTURE, parts=None),  # `blank_image`
@@ -165,6 +175,7 @@ def note_picture(
         (predicted[RIGHT] is not None, predicted[LEFT] is not None),
         joints2d,
         joints3d,
+        of_mesh,
         placed_wrists(sample, prediction, depths) if told else None,
         relative_wrists(sample, prediction, depths) if told else None,
         (right, left),
@@ -204,18 +215,23 @@ def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
     sides = np.arange(2)
     errors2d, mean2d = flat[:, sides, sides], means2d[:, sides, sides]  # of the prediction of its own side
 
-    scorable = {name: there & can_score(protocol, true3d, valid3d) for name, protocol in PROTOCOLS.items()}
     both = there & predicted
-    errors3d = {}
+    mesh3d = np.array([n.mesh_joints for n in noted])
+    scorable, errors3d = {}, {}
     for name, protocol in PROTOCOLS.items():
-        errors3d[name] = np.where(valid3d, np.inf, np.nan)
+        truth, valid = protocol_truth(protocol, true3d, valid3d, mesh3d)
+        scorable[name] = there & can_score(protocol, truth, valid)
+        errors3d[name] = np.where(valid, np.inf, np.nan)
         rows = scorable[name] & predicted
-        own = rooted_errors(own3d[rows], true3d[rows], own3d[rows], true3d[rows], protocol)
-        errors3d[name][rows] = np.where(valid3d[rows], own, np.nan)
+        own = rooted_errors(own3d[rows], truth[rows], own3d[rows], truth[rows], protocol)
+        errors3d[name][rows] = np.where(valid[rows], own, np.nan)
     wrists = np.array([own[:, WRIST] if n.wrists is None else n.wrists for n, own in zip(noted, own3d)])
     moved = own3d - own3d[:, :, WRIST : WRIST + 1] + wrists[:, :, None] - true3d
     offset = (own3d - own3d[:, :, WRIST : WRIST + 1] - true3d + true3d[:, :, WRIST : WRIST + 1]) * MM
-    offset = np.where((valid3d & valid3d[..., WRIST, None])[..., None], offset, np.nan).astype(np.float32)
+    rooted = (
+        valid3d & (valid3d[..., WRIST] & (valid3d.sum(-1) > 1))[..., None]
+    )  # a wrist alone is no distance from itself
+    offset = np.where(rooted[..., None], offset, np.nan).astype(np.float32)
     absolute = np.where(valid3d, np.sqrt(np.einsum("...i,...i->...", moved, moved)), 0).sum(-1) * MM
     absolute /= np.where(valid3d.any(-1), valid3d.sum(-1), np.nan)
     pa = np.full(there.shape, np.nan)
@@ -301,20 +317,42 @@ def box_sides(sample: Sample) -> np.ndarray:
     return np.array([float(np.ptp(joints, 0).max()) if len(joints) else 0.0 for joints in seen])
 
 
-def _mesh_score(sample: Sample, side: int, hand: Hand | None, true_vertices: np.ndarray | None) -> MeshScore:
+def protocol_truth(
+    protocol: Protocol, joints: np.ndarray, valid: np.ndarray, mesh_joints: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The true joints (..., 21, 3) that a protocol measures against, and which of them are known (..., 21).
+
+    The evaluation codes of IntagHand, EANet and DIR, whose protocols scale, take those of the true MANO mesh (NaN where it
+    is not known) and not the annotated ones, which lie some millimetres off it; InterNet's takes the annotated ones.
+    """
+    if not protocol.scaled:
+        return joints, valid
+    known = np.isfinite(mesh_joints)
+    known &= known.all((-2, -1), keepdims=True)
+    return np.where(known, mesh_joints, joints), valid | known[..., 0]
+
+
+def _mesh_score(
+    sample: Sample, side: int, hand: Hand | None, true_vertices: np.ndarray | None, mesh_joints: np.ndarray
+) -> MeshScore:
     if hand is None or true_vertices is None or true_vertices.shape != hand.vertices.shape:  # another hand model's mesh
         return MeshScore({}, {})
-    truth, own = sample.joints3d[side].astype(np.float64), hand.joints3d.astype(np.float64)
-    vertices = hand.vertices.astype(np.float64)
+    own, vertices = hand.joints3d.astype(np.float64), hand.vertices.astype(np.float64)
+    rough = hand.vertices_rough.astype(np.float64)
     aligned = similarity_aligned(vertices, true_vertices)
     pa = float(np.linalg.norm(aligned - true_vertices, axis=1).mean() * MM)
-    out: list[dict[str, float]] = [{}, {}]
-    for into, mesh in zip(out, (vertices, hand.vertices_rough.astype(np.float64))):
-        if mesh.shape == true_vertices.shape:
-            for name, protocol in PROTOCOLS.items():
-                if can_score(protocol, truth, sample.joints3d_valid[side]):
-                    into[name] = float(rooted_errors(mesh, true_vertices, own, truth, protocol).mean())
-    return MeshScore(out[0], out[1], pa, f_scores(aligned, true_vertices))
+    final: dict[str, float] = {}
+    before: dict[str, float] = {}
+    for name, protocol in PROTOCOLS.items():
+        joints = sample.joints3d[side].astype(np.float64)
+        truth, valid = protocol_truth(protocol, joints, sample.joints3d_valid[side], mesh_joints)
+        if not can_score(protocol, truth, valid):
+            continue
+        final[name] = float(rooted_errors(vertices, true_vertices, own, truth, protocol).mean())
+        if rough.shape == true_vertices.shape and (protocol.root, protocol.scaled) == (WRIST, False):
+            # M_f's joints, which are all there is, have M_r's wrist; any other root or scale would not be M_r's own
+            before[name] = float(rooted_errors(rough, true_vertices, own, truth, protocol).mean())
+    return MeshScore(final, before, pa, f_scores(aligned, true_vertices))
 
 
 def _part_of(parts: np.ndarray, side: int) -> np.ndarray:

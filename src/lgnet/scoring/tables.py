@@ -64,8 +64,9 @@ _ROWS = (
     *(
         (f"{label} mm, protocol {protocol}", ("protocols", protocol, key), ".2f")
         for protocol in PROTOCOLS
-        for label, key in (("MPJPE", "mpjpe"), ("MPVPE", "mpvpe"), ("MPVPE of M_r", "mpvpe_rough"))
+        for label, key in (("MPJPE", "mpjpe"), ("MPVPE", "mpvpe"))
     ),
+    ("MPVPE of M_r mm, protocol C", ("protocols", "C", "mpvpe_rough"), ".2f"),
     ("PA-MPJPE mm", ("pa_mpjpe",), ".2f"),
     ("PA-MPVPE mm", ("pa_mpvpe",), ".2f"),
     ("F@5, aligned", ("f_5",), ".3f"),
@@ -141,7 +142,10 @@ def sheets(metrics: dict[str, Any]) -> tuple[str, list[Sheet]]:
     """A note on what may be compared, and the tables of table.md and table.tex."""
     published = metrics["data"] in PUBLISHED_DATA
     if published:
-        note = "Published figures are as the methods' own read-mes give them; each stands under its own protocol only."
+        note = (
+            "Published figures are as the methods' own read-mes give them; each stands under its own protocol only, under A "
+            "and B only where MANO_DIR gave true meshes."
+        )
     else:
         note = f"No published figures stand here: those known are of {' or '.join(PUBLISHED_DATA)}, not of {metrics['data']}."
     own = f"lgnet, {metrics['weights'] or 'weights unknown'}"
@@ -151,7 +155,7 @@ def sheets(metrics: dict[str, Any]) -> tuple[str, list[Sheet]]:
             _told(metrics, path) for path in (("protocols", name, "mpjpe"), ("protocols", name, "mpvpe"), ("mrrpe",))
         ]
         rows = [(own, name, *cells)]
-        if published:
+        if _beside_published(metrics, name):
             rows += [
                 (p.method, name, *(("-" if x is None else f"{x:.2f}") for x in (p.mpjpe, p.mpvpe, p.mrrpe)))
                 for p in PUBLISHED
@@ -160,7 +164,7 @@ def sheets(metrics: dict[str, Any]) -> tuple[str, list[Sheet]]:
         header = ("method", "protocol", "MPJPE mm", "MPVPE mm", "MRRPE mm")
         out.append(Sheet(f"Protocol {name}: {_PROTOCOL_WORDS[name]}", header, rows))
     rows = [(own, "B", _told(metrics, ("auc_0_50",), ".3f"), _told(metrics, ("auc_20_50",), ".3f"))]
-    if published:
+    if _beside_published(metrics, "B"):
         rows += [(f"{method}, LGNet's plot", "B", f"{auc:.3f}", "-") for method, auc in PUBLISHED_AUC]
     out.append(Sheet("Area under PCK of 3D joints", ("method", "protocol", "AUC 0-50 mm", "AUC 20-50 mm"), rows))
     skip = {"count", "protocols", "auc_0_50", "auc_20_50"}
@@ -174,6 +178,12 @@ def sheets(metrics: dict[str, Any]) -> tuple[str, list[Sheet]]:
         if metrics[key]:
             out.append(_breakdown(metrics[key], what, published and key == "by_pose_difference"))
     return note, out
+
+
+def _beside_published(metrics: dict[str, Any], protocol: str) -> bool:
+    """Whether published figures of this protocol stand beside ours: those that scale are of the joints of true meshes."""
+    known = not PROTOCOLS[protocol].scaled or look_up(metrics, ("protocols", protocol, "mpvpe")) is not None
+    return metrics["data"] in PUBLISHED_DATA and known
 
 
 def _breakdown(parts: dict[str, Any], what: str, published: bool) -> Sheet:
