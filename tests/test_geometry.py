@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +10,6 @@ from lgnet.geometry import (
     matrix_to_rotvec,
     mirror_points,
     mirror_rotation,
-    procrustes,
     project,
     rotation_6d_to_matrix,
     rotvec_to_matrix,
@@ -106,46 +104,3 @@ def test_project_by_hand():
     # 0.1 / 0.5 * 100 + 50 = 70; -0.2 / 0.5 * 200 + 40 = -40; on the axis: the principal point
     pixels = project(points, torch.tensor([[100.0, 200.0, 50.0, 40.0]]))
     torch.testing.assert_close(pixels, torch.tensor([[[70.0, -40.0], [50.0, 40.0]]]))
-
-
-def test_procrustes_finds_the_similarity_back():
-    source = torch.randn(10, 21, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    scale = torch.linspace(0.2, 3, 10, dtype=torch.float64)
-    rotation = rotations(10, 3)
-    shift = torch.randn(10, 3, dtype=torch.float64)
-    target = scale[:, None, None] * source @ rotation.mT + shift[:, None]
-    found = procrustes(source, target)
-    for value, expected in zip(found, (scale, rotation, shift)):
-        torch.testing.assert_close(value, expected)
-
-
-def test_procrustes_never_reflects():
-    """Where the naive answer U V^T is a mirror, the best true rotation is found: checked against a plain search."""
-    generator = np.random.default_rng(4)
-    source = generator.normal(size=(6, 3)) * (1.0, 0.7, 0.3)
-    target = source * (-1, 1, 1) + generator.normal(size=(6, 3)) * 0.02
-    s, t = source - source.mean(0), target - target.mean(0)
-    u, _, vh = np.linalg.svd(t.T @ s)
-    assert np.linalg.det(u @ vh) < 0  # the trap is set
-    scale, rotation, shift = procrustes(torch.from_numpy(source), torch.from_numpy(target))
-    assert torch.linalg.det(rotation) == pytest.approx(1)
-
-    def residual(turned: torch.Tensor) -> torch.Tensor:
-        """Least squares over scale and shift for given rotations."""
-        moved = torch.from_numpy(s) @ turned.mT
-        best = (moved * torch.from_numpy(t)).sum((-1, -2)).clamp_min(0) / (moved**2).sum((-1, -2))
-        return ((best[..., None, None] * moved - torch.from_numpy(t)) ** 2).sum((-1, -2))
-
-    own = scale * torch.from_numpy(source) @ rotation.mT + shift
-    error = ((own - torch.from_numpy(target)) ** 2).sum()
-    assert error == pytest.approx(float(residual(rotation)))
-    searched = residual(rotations(200_000, 5))
-    assert error <= searched.min() + 1e-9
-    assert searched.min() < error * 1.1  # and the search did come near
-
-
-def test_procrustes_of_one_point_cloud_collapsed():
-    scale, rotation, shift = procrustes(torch.zeros(21, 3), torch.ones(21, 3))
-    assert torch.isfinite(scale)
-    assert torch.isfinite(rotation).all()
-    torch.testing.assert_close(shift, torch.ones(3))

@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from lgnet.geometry import rotvec_to_matrix
+from lgnet.geometry import mirror_rotation, rotvec_to_matrix
 from lgnet.hand_model import (
     HandModel,
     hand_length,
     load_hand_model,
     mesh_edges,
     mesh_pyramid,
-    mirror_pose,
     mirrored,
     pose_hand,
     vertex_normals,
@@ -113,7 +112,7 @@ def test_gradients():
 def test_left_is_the_exact_mirror():
     rotations, betas = random_pose(7, 4)
     right = pose_hand(load_hand_model("lgnet", "right"), rotations, betas)
-    left = pose_hand(load_hand_model("lgnet", "left"), mirror_pose(rotations), betas)
+    left = pose_hand(load_hand_model("lgnet", "left"), mirror_rotation(rotations), betas)
     torch.testing.assert_close(left.vertices, right.vertices * FLIP, atol=1e-7, rtol=0)
     torch.testing.assert_close(left.joints, right.joints * FLIP, atol=1e-7, rtol=0)
 
@@ -130,7 +129,7 @@ def test_mirroring_twice_and_pose_correctives():
         if isinstance(value, torch.Tensor):
             assert torch.equal(getattr(back, field.name), value), field.name
     rotations, betas = random_pose(9)
-    a, b = pose_hand(right, rotations, betas), pose_hand(left, mirror_pose(rotations), betas)
+    a, b = pose_hand(right, rotations, betas), pose_hand(left, mirror_rotation(rotations), betas)
     torch.testing.assert_close(b.vertices, a.vertices * FLIP, atol=1e-6, rtol=0)
 
 

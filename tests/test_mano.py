@@ -15,8 +15,8 @@ from posing import posed_hand
 
 from lgnet import gestures, mano, openxr
 from lgnet.anatomy import joint_axes, rotations_from_angles
-from lgnet.geometry import rotvec_to_matrix
-from lgnet.hand_model import load_hand_model, mirror_pose, pose_hand
+from lgnet.geometry import mirror_rotation, rotvec_to_matrix
+from lgnet.hand_model import load_hand_model, pose_hand
 from lgnet.mano import FINGERTIPS, load_mano
 from lgnet.safe_pickle import Unpickler, dense
 from lgnet.synth.poses import LIBRARY
@@ -217,7 +217,7 @@ def test_left_shape_basis_is_mended(folder, right_arrays):
     left, right = load_mano("left", folder), load_mano("right", folder)
     torch.testing.assert_close(left.shape_basis, right.shape_basis * torch.tensor([-1.0, 1, 1])[:, None])
     rotations, betas = some_rotations(1), torch.linspace(2, -1, 10)
-    a, b = pose_hand(right, rotations, betas), pose_hand(left, mirror_pose(rotations), betas)
+    a, b = pose_hand(right, rotations, betas), pose_hand(left, mirror_rotation(rotations), betas)
     torch.testing.assert_close(b.vertices, a.vertices * torch.tensor([-1.0, 1, 1]), atol=1e-6, rtol=0)
     torch.testing.assert_close(b.joints, a.joints * torch.tensor([-1.0, 1, 1]), atol=1e-6, rtol=0)
     assert left.wrist_loop.tolist() == right.wrist_loop.tolist()

@@ -88,21 +88,6 @@ def project(points: Float[Tensor, "*batch N 3"], K: Float[Tensor, "*batch 4"]) -
     return points[..., :2] / points[..., 2:] * K[..., None, :2] + K[..., None, 2:]
 
 
-def procrustes(
-    source: Float[Tensor, "*batch N 3"], target: Float[Tensor, "*batch N 3"]
-) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch 3 3"], Float[Tensor, "*batch 3"]]:
-    """Similarity (scale, R, t) with target ~ scale * R @ source + t in least squares (Umeyama, PAMI 1991); det R = +1."""
-    mean_s, mean_t = source.mean(-2, keepdim=True), target.mean(-2, keepdim=True)
-    s, t = source - mean_s, target - mean_t
-    u, d, vh = torch.linalg.svd(t.transpose(-1, -2) @ s)
-    sign = torch.ones_like(d)
-    sign[..., 2] = torch.sign(torch.linalg.det(u) * torch.linalg.det(vh))
-    rotation = (u * sign[..., None, :]) @ vh
-    scale = (d * sign).sum(-1) / (s * s).sum((-1, -2)).clamp_min(1e-12)
-    translation = mean_t.squeeze(-2) - scale[..., None] * (rotation @ mean_s.squeeze(-2)[..., None]).squeeze(-1)
-    return scale, rotation, translation
-
-
 def iou(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two boxes x, y, w, h."""
     low, high = np.maximum(a[:2], b[:2]), np.minimum(a[:2] + a[2:], b[:2] + b[2:])

@@ -20,7 +20,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .geometry import mirror_rotation
 from .hands import ROTATION_PARENTS
 
 
@@ -220,11 +219,6 @@ def hand_length(model: HandModel, betas: Float[Tensor, "*batch 10"]) -> Float[Te
         joints[..., joint, :] = model.template[vertex] + betas @ model.shape_basis[vertex].T
     middle = joints[..., [0, 9, 10, 11, 12], :]
     return (middle[..., 1:, :] - middle[..., :-1, :]).norm(dim=-1).sum(-1)
-
-
-def mirror_pose(rotations: Float[Tensor, "*batch 16 3 3"]) -> Float[Tensor, "*batch 16 3 3"]:
-    """The other hand's rotations for the mirrored pose x -> -x."""
-    return mirror_rotation(rotations)
 
 
 def vertex_normals(vertices: Float[Tensor, "*batch V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "*batch V 3"]:

@@ -30,30 +30,27 @@ MOST = 12
 Person = tuple[Detection | None, Detection | None]  # right, left; not both None
 
 
-def group(places: Sequence[Place], sides: np.ndarray, hand_threshold: float = HAND_THRESHOLD) -> list[Person]:
+def group(places: Sequence[Place], sides: np.ndarray) -> list[Person]:
     """The people whose hands these places are, the largest hand first: the choice of pairs, single hands and sides whose
     sum of evidence is greatest.
 
     Args:
         places: from `detect.find_places`.
         sides: (len(places), 3) from `side.look_at_places`: right, left, none.
-        hand_threshold: see `detect.HAND_THRESHOLD`.
     """
     if not places:
         return []
-    _, confidence = side_evidence(places, sides, hand_threshold, SIDE_WEIGHT)
+    _, confidence = side_evidence(places, sides, HAND_THRESHOLD, SIDE_WEIGHT)
 
     def hand(index: int | None, side: int) -> Detection | None:
         return None if index is None else as_hand(places[index], side, confidence[index, side])
 
-    return [(hand(right, 0), hand(left, 1)) for right, left in _pairs(places, sides, hand_threshold)]
+    return [(hand(right, 0), hand(left, 1)) for right, left in _pairs(places, sides)]
 
 
-def _pairs(
-    places: Sequence[Place], sides: np.ndarray, hand_threshold: float = HAND_THRESHOLD
-) -> list[tuple[int | None, int | None]]:
+def _pairs(places: Sequence[Place], sides: np.ndarray) -> list[tuple[int | None, int | None]]:
     """As `group`, by the places' indices."""
-    evidence, _ = side_evidence(places, sides, hand_threshold, SIDE_WEIGHT)
+    evidence, _ = side_evidence(places, sides, HAND_THRESHOLD, SIDE_WEIGHT)
     order = [int(i) for i in np.argsort(-evidence.max(1), kind="stable") if evidence[i].max() > 0][:MOST]
     boxes = np.array([places[i].box for i in order]).reshape(-1, 4)
     middle, size = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:].max(1, initial=1.0)

@@ -120,11 +120,9 @@ def _open_cycles_bench(root: str) -> DataSet:
 
 
 def _open_synth(root: str) -> DataSet:
-    if not root:
-        raise ValueError("synthetic pictures lie in a folder: name it as synth:FOLDER")
     from .synthetic import load_sample, open_folder
 
-    data = open_folder(Path(root))
+    data = open_folder(_folder(root, "synth", "a set of synthetic pictures"))
     return DataSet("synth", data.count, lambda index: load_sample(data, index), data.skipped)
 
 
@@ -136,11 +134,9 @@ def _open_unlabelled(root: str) -> DataSet:
 
 
 def _open_realdata(root: str) -> DataSet:
-    if not root:
-        raise ValueError("realdata lies in a folder: name it as realdata:FOLDER")
     from .realdata import load_sample, read_realdata
 
-    data = read_realdata(root)
+    data = read_realdata(_folder(root, "realdata", "realdata"))
     return DataSet("realdata", len(data.records), lambda index: load_sample(data.records[index]), data.skipped)
 
 
@@ -153,12 +149,10 @@ def mano_labels(found: int) -> tuple[bool, dict[str, int]]:
 
 def _open_interhand(root: str, split: str, which: str) -> DataSet:
     name = f"interhand26m-{split}" + (f"-{which}" if which != "all" else "")
-    if not root:
-        raise ValueError(f"InterHand2.6M lies in a folder: name it as {name}:FOLDER")
     from .interhand import load_index, load_sample, select
     from .interhand_selection import DARK, best_of_frames, bright
 
-    folder = Path(root)
+    folder = _folder(root, name, "InterHand2.6M")
     index = load_index(folder, split)
     rows, skipped = select(index, "mano" if which == "published" else which)
     if which == "published":
@@ -177,11 +171,9 @@ def _open_interhand(root: str, split: str, which: str) -> DataSet:
 
 
 def _open_freihand(root: str, split: str) -> DataSet:
-    if not root:
-        raise ValueError(f"FreiHAND lies in a folder: name it as freihand-{split}:FOLDER")
     from .freihand import load_sample, read_freihand
 
-    data = read_freihand(Path(root), split)
+    data = read_freihand(_folder(root, f"freihand-{split}", "FreiHAND"), split)
     mano, unused = mano_labels(0 if data.mano is None else data.pictures)
     return DataSet(
         f"freihand-{split}",
@@ -193,12 +185,10 @@ def _open_freihand(root: str, split: str) -> DataSet:
 
 
 def _open_wholebody(root: str, split: str) -> DataSet:
-    if not root:
-        raise ValueError(f"COCO-WholeBody lies in a folder: name it as coco-wholebody-{split}:FOLDER")
     from .coco_wholebody import load_sample, read_wholebody
 
-    data = read_wholebody(Path(root), split)
     name = f"coco-wholebody-{split}"
+    data = read_wholebody(_folder(root, name, "COCO-WholeBody"), split)
     return DataSet(name, len(data.people), lambda index: load_sample(data, index), data.skipped)
 
 

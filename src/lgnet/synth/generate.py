@@ -173,7 +173,7 @@ def furnish(
     there = [hand for hand in scene.hands if hand is not None]
     if rng.random() < 0.25 * config.difficulty:
         objects.append(len(meshes))
-        meshes.append(_in_the_way(rng, there, scene))
+        meshes.append(_in_the_way(rng, there))
     frame = None if all_round else (scene.K, scene.size)
     if body is not None and clothes is not None:
         meshes += person_meshes(rng, body, skin, clothes, frame)
@@ -334,7 +334,7 @@ def _bystanders(rng: np.random.Generator, scene: Scene, frame: tuple[np.ndarray,
     return meshes
 
 
-def _in_the_way(rng: np.random.Generator, there: list[PlacedHand], scene: Scene) -> Mesh:
+def _in_the_way(rng: np.random.Generator, there: list[PlacedHand]) -> Mesh:
     """Something held by, before or behind the hands."""
     if there:
         hand = there[rng.integers(len(there))]
