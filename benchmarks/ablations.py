@@ -32,9 +32,9 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from lgnet import train as trainer
+from lgnet.aside import write_aside
 from lgnet.config import MODELS, PRESETS, TrainConfig
 from lgnet.finder import bundled
-from lgnet.outputs import write_aside
 from lgnet.synth.generate import bench_sample
 
 WHOLE = "LGNet, whole"

@@ -115,8 +115,12 @@ def test_rotations_go_with_the_points(crop):
     rest = np.array([[0.0, 0.1, 0.02], [0.05, 0.0, 0.01], [-0.03, 0.02, 0.0]])
     sign = np.array([-1.0, 1.0, 1.0]) if crop.mirrored else np.ones(3)
     seen = crop.to_crop(rest @ rotation.T)
-    np.testing.assert_allclose((rest * sign) @ crop.rotation_to_crop(rotation).T, seen, atol=1e-12)
-    np.testing.assert_allclose(crop.rotation_to_camera(crop.rotation_to_crop(rotation)), rotation, atol=1e-12)
+    bent = look_rotation(np.array([0.1, 0.2, 0.9]))
+    pose = np.stack([rotation, *[bent] * 15])
+    in_crop = crop.pose_to_crop(pose)
+    np.testing.assert_allclose((rest * sign) @ in_crop[0].T, seen, atol=1e-12)
+    np.testing.assert_allclose((rest * sign) @ in_crop[5].T, (rest @ bent.T) * sign, atol=1e-12)
+    np.testing.assert_allclose(crop.pose_to_camera(in_crop), pose, atol=1e-12)
 
 
 def plain_crop(scale: float, size: int, middle: tuple[float, float], mirrored: bool = False) -> tuple[Crop, np.ndarray]:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1] / "src" / "lgnet"
 
 LAYERS = (
     {"hands", "config"},
-    {"geometry", "penetration", "zbuffer", "safe_pickle", "shards"},
+    {"aside", "geometry", "penetration", "zbuffer", "safe_pickle", "shards"},
     {"hand_model", "mano", "anatomy", "crop", "data.sample", "image_io"},
     {"model"},
     {"losses", "metrics", "checkpoint", "confidence", "detect", "side", "place", "fit", "data", "synth"},

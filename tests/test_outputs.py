@@ -8,7 +8,7 @@ import pytest
 import trimesh
 from posing import posed_hand
 
-from lgnet import outputs
+from lgnet import aside, outputs
 from lgnet.hands import Camera, Hand, TwoHands
 
 WIDTH, HEIGHT = 64, 48
@@ -173,7 +173,7 @@ def test_no_hands_gives_every_file(tmp_path, image):
 def test_a_failed_write_leaves_nothing(tmp_path):
     (tmp_path / "a.json").mkdir()  # cannot be replaced by a file
     with pytest.raises(OSError):
-        outputs.write_aside(tmp_path / "a.json", b"x")
+        aside.write_aside(tmp_path / "a.json", b"x")
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 

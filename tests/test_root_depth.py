@@ -9,9 +9,9 @@ from test_interhand import cache, root  # noqa: F401
 from test_scoring import hand, scene, two
 
 from lgnet import cli
+from lgnet.aside import write_aside
 from lgnet.data.registry import DataSet, open_data
 from lgnet.evaluate import evaluate_files
-from lgnet.outputs import write_aside
 from lgnet.scoring.roots import read_rootnet, root_depths
 from lgnet.scoring.score import score_picture
 

@@ -36,9 +36,7 @@ def said(separation: str, roll: float, rng: np.random.Generator) -> Output:
     pixels = points[..., :2] / points[..., 2:] * K[:2] + K[2:]
     xy = np.stack([crop.image_to_crop(uv) for crop, uv in zip(crops.hands, pixels)])
     own = np.stack([crop.to_crop(p) for crop, p in zip(crops.hands, points)])
-    rotations = turns.copy()
-    for side, crop in enumerate(crops.hands):
-        rotations[side, 0] = crop.rotation_to_crop(turns[side, 0])
+    rotations = np.stack([crop.pose_to_crop(turn) for crop, turn in zip(crops.hands, turns)])
     own3 = own - own[:, :1]
     flat = np.concatenate([xy, own3[..., 2:]], -1)
 

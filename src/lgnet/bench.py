@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
 
+from .aside import write_aside
 from .crop import crop_geometry, cut_crops, hand_crops
 from .image_io import camera_from_exif, read_image
 from .model.records import Inputs
-from .outputs import write_aside
 from .place import place_hands
 from .predict import Model, assumed_camera
 from .visualize import overlay

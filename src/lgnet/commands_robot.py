@@ -43,7 +43,7 @@ def retarget(
         scale: size of the robot's hand over a mean person's; without it by the distances from wrist to fingertips.
     """
     from . import robot as work
-    from .outputs import write_aside
+    from .aside import write_aside
 
     if Path(out).suffix not in (".csv", ".json"):
         raise UsageError(f"--out ends in .csv or .json, not {Path(out).name}")

@@ -40,13 +40,17 @@ class Crop:
         points = np.asarray(points)
         return (points * np.array([-1.0, 1.0, 1.0]) if self.mirrored else points) @ self.R_camera_crop.T
 
-    def rotation_to_crop(self, rotation: np.ndarray) -> np.ndarray:
-        """(..., 3, 3) wrist orientation in the camera frame -> in the crop frame (of the mirrored hand, if mirrored)."""
-        return self._mirror(self.R_camera_crop.T @ rotation)
+    def pose_to_crop(self, rotations: np.ndarray) -> np.ndarray:
+        """(16, 3, 3) pose, the wrist's in the camera frame -> the wrist's in the crop frame; the mirrored hand's, if mirrored."""
+        out = np.array(rotations)
+        out[0] = self.R_camera_crop.T @ out[0]
+        return self._mirror(out)
 
-    def rotation_to_camera(self, rotation: np.ndarray) -> np.ndarray:
-        """The inverse of `rotation_to_crop`."""
-        return self.R_camera_crop @ self._mirror(rotation)
+    def pose_to_camera(self, rotations: np.ndarray) -> np.ndarray:
+        """The inverse of `pose_to_crop`."""
+        out = np.array(self._mirror(rotations))
+        out[0] = self.R_camera_crop @ out[0]
+        return out
 
     def _mirror(self, rotation: np.ndarray) -> np.ndarray:
         sign = np.array([-1.0, 1.0, 1.0])

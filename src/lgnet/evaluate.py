@@ -22,11 +22,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from . import plots
+from .aside import write_aside
 from .data.registry import DataSet, open_data, spread
 from .data.sample import Sample, require_side
 from .hands import SIDES, Camera, TwoHands
 from .metrics import PCK_PROTOCOL
-from .outputs import to_jpeg, to_png, write_aside
+from .outputs import to_jpeg, to_png
 from .scoring.cases import sheet, tile, worst_and_median
 from .scoring.motion import with_acceleration
 from .scoring.parts import Part, part_bytes, read_part

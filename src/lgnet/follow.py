@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .data.sample import project
-from .geometry import iou
+from .geometry import box_of, iou
 from .hands import Camera, Hand, TwoHands
 from .reconstruct import Predictor
 
@@ -323,9 +323,7 @@ def next_box(hand: Hand, camera: Camera) -> np.ndarray:
 
 def mesh_box(hand: Hand, camera: Camera) -> np.ndarray:
     """(4,) x, y, w, h of the mesh in the picture, pixels."""
-    uv = project(hand.vertices, camera.K)
-    low, high = uv.min(0), uv.max(0)
-    return np.concatenate([low, high - low])
+    return box_of(project(hand.vertices, camera.K))
 
 
 def _inside(box: np.ndarray, width: int, height: int) -> bool:

@@ -88,6 +88,12 @@ def project(points: Float[Tensor, "*batch N 3"], K: Float[Tensor, "*batch 4"]) -
     return points[..., :2] / points[..., 2:] * K[..., None, :2] + K[..., None, 2:]
 
 
+def box_of(points: np.ndarray) -> np.ndarray:
+    """(4,) x, y, w, h of the smallest box that holds all points (N, 2)."""
+    low, high = points.min(0), points.max(0)
+    return np.concatenate([low, high - low])
+
+
 def iou(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two boxes x, y, w, h."""
     low, high = np.maximum(a[:2], b[:2]), np.minimum(a[:2] + a[2:], b[:2] + b[2:])

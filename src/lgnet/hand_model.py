@@ -221,6 +221,11 @@ def hand_length(model: HandModel, betas: Float[Tensor, "*batch 10"]) -> Float[Te
     return (middle[..., 1:, :] - middle[..., :-1, :]).norm(dim=-1).sum(-1)
 
 
+def length_of(model: HandModel, betas: np.ndarray) -> float:
+    """`hand_length` of one hand's shape (10,) as NumPy has it."""
+    return float(hand_length(model, torch.from_numpy(np.asarray(betas, np.float32))))
+
+
 def vertex_normals(vertices: Float[Tensor, "*batch V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "*batch V 3"]:
     """Unit normals, outward, faces weighted by their area."""
     corners = vertices[..., faces, :]

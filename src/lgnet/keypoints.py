@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 import torch
 
+from .aside import write_aside
 from .fit import Fit, fit_joints, fit_pixels
 from .geometry import matrix_to_rotvec, project
 from .hand_model import HandModel, load_hand_model, pose_hand
 from .hands import NUM_JOINTS, SIDES
-from .outputs import write_aside
 
 SCHEMA = "lgnet-fit/1"
 Side = Literal["right", "left"]

@@ -16,7 +16,7 @@ import torch
 
 from .anatomy import angles_from_rotations
 from .geometry import rotvec_to_matrix
-from .hand_model import HandModel, hand_length, load_hand_model
+from .hand_model import HandModel, length_of, load_hand_model
 from .hands import JOINT_NAMES, ROTATION_NAMES, ROTATION_PARENTS, SIDES, Hand, TwoHands
 
 TO_Y_UP = np.array([1.0, -1.0, -1.0])
@@ -52,7 +52,7 @@ class Rest:
 
     def length(self) -> float:
         """Metres of the hand of mean shape, see `hand_model.hand_length`."""
-        return _length(self.model, self.betas / self.count)
+        return length_of(self.model, self.betas / self.count)
 
 
 class Recorder:
@@ -136,14 +136,10 @@ def _rest_joints(model: HandModel, betas: np.ndarray) -> tuple[np.ndarray, np.nd
     return centres, model.points.double().numpy() + model.points_basis.double().numpy() @ betas
 
 
-def _length(model: HandModel, betas: np.ndarray) -> float:
-    return float(hand_length(model, torch.from_numpy(np.asarray(betas, np.float64)).float()))
-
-
 def _add(rest: Rest, hand: Hand) -> float:
     """Add a frame to the sums; the length of the hand of its shape, metres."""
     model = rest.model
-    length = _length(model, hand.shape)
+    length = length_of(model, hand.shape)
     local = rotvec_to_matrix(torch.from_numpy(np.asarray(hand.pose, np.float64))).numpy()
     centres, points = _rest_joints(model, np.asarray(hand.shape, np.float64))
     turned, place = [np.eye(3)], [centres[0]]

@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 
 from . import maps, visualize
+from .aside import write_aside
 from .hands import SIDES, Hand, TwoHands
 
 KINDS = ("json", "npz", "glb", "obj", "overlay", *maps.MAPS, "bvh", "csv")
@@ -85,17 +86,6 @@ def save(hands: TwoHands, image: np.ndarray, stem: str | Path, kinds: Sequence[s
                 write_aside(path, content)
                 written.append(path)
     return written
-
-
-def write_aside(path: Path, content: bytes) -> None:
-    """Write beside the file, then rename."""
-    aside = path.with_name(path.name + ".part")
-    try:
-        aside.write_bytes(content)
-        aside.replace(path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def _content(kind: str, ending: str, hands: TwoHands, image: np.ndarray) -> bytes | None:

@@ -21,7 +21,8 @@ from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
 from .data.sample import project
 from .detect import Detection
 from .finder import Finder, FindsHands, bundled, load_finder
-from .hand_model import HandModel, hand_length, load_hand_model
+from .geometry import box_of
+from .hand_model import HandModel, length_of, load_hand_model
 from .hands import SIDES, WRIST, Camera, Hand, TwoHands
 from .model.mesh_stage import project_weak
 from .model.network import LGNet
@@ -197,7 +198,7 @@ class Model:
         presence = output.joint.presence_logit.double().cpu().numpy()
         outlines = project_weak(output.refine.vertices, output.mesh.camera).double().cpu().numpy()
         seen = [
-            [_box_of(hand.crop_to_image(points)) for hand, points in zip(crop.hands, uv) if hand is not None]
+            [box_of(hand.crop_to_image(points)) for hand, points in zip(crop.hands, uv) if hand is not None]
             for crop, uv in zip(crops, outlines)
         ]
         return Opinion(presence, None if errors is None else errors[:, :, 1:].mean(2), np.array(seen))
@@ -259,11 +260,7 @@ class Model:
         for side, (crop, wrist) in enumerate(zip(crops.hands, wrists)):
             if crop is None or wrist is None:
                 continue
-            turned = rotations[side].copy()
-            turned[0] = crop.rotation_to_camera(turned[0])
-            if crop.mirrored:
-                sign = np.array([-1.0, 1.0, 1.0])
-                turned[1:] = turned[1:] * sign[:, None] * sign
+            turned = crop.pose_to_camera(rotations[side])
             joints = crop.to_camera(joints3d[side]) + wrist
             hands[side] = Hand(
                 side=SIDES[side],
@@ -290,8 +287,7 @@ class Model:
         """
         if self.hand_length is None:
             return np.ones(2)
-        shapes = torch.from_numpy(betas).float()
-        return np.array([self.hand_length / float(hand_length(m, b)) for m, b in zip(self.hand_models, shapes)])
+        return np.array([self.hand_length / length_of(m, b) for m, b in zip(self.hand_models, betas)])
 
     def _says(self) -> dict[str, str]:
         return {"weights": self.name, "hand_model": self.config.hand_model, "version": __version__}
@@ -334,12 +330,6 @@ def _as_view(image: np.ndarray, camera: Camera, found: Sequence[Detection]) -> V
         boxes[detection.side], given[detection.side] = detection.box, True
         scores[detection.side] = detection.score
     return View(image, camera, boxes, given, scores)
-
-
-def _box_of(points: np.ndarray) -> np.ndarray:
-    """(4,) x, y, w, h that holds all points (N, 2)."""
-    low, high = points.min(0), points.max(0)
-    return np.concatenate([low, high - low])
 
 
 def _open(image: Any) -> tuple[np.ndarray, Camera | None, str | None]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
@@ -82,7 +83,7 @@ class RobotHand:
                 value = step.factor * angles[step.index] + step.offset
                 move = np.eye(4)
                 if step.kind == "turn":
-                    move[:3, :3] = _turn(step.axis * value)
+                    move[:3, :3] = cv2.Rodrigues(step.axis * value)[0]
                 else:
                     move[:3, 3] = step.axis * value
                 pose = pose @ move
@@ -217,16 +218,6 @@ def _limits(joint: Any) -> tuple[float, float]:
     if joint.type == "continuous" or joint.limit is None:
         return -math.pi, math.pi
     return _or(joint.limit.lower, 0.0), _or(joint.limit.upper, 0.0)
-
-
-def _turn(rotvec: np.ndarray) -> np.ndarray:
-    """(3, 3) Rodrigues' formula."""
-    angle = float(np.linalg.norm(rotvec))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = rotvec / angle
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from .aside import write_aside
+
 _WAIT = 0.5
 """Seconds between two looks for what other processes have done."""
 _LATEST = timedelta(hours=1)
@@ -52,7 +54,7 @@ class Shards:
         try:
             kept = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            _write(path, json.dumps(plan, indent=1).encode(), self.rank)
+            write_aside(path, json.dumps(plan, indent=1).encode(), f".{self.rank}")
         except ValueError as error:
             raise ValueError(f"{path} is damaged; delete {self.folder} and begin anew") from error
         else:
@@ -78,7 +80,7 @@ class Shards:
 
     def write(self, number: int, content: bytes) -> None:
         """Keep a part."""
-        _write(self.path(number), content, self.rank)
+        write_aside(self.path(number), content, f".{self.rank}")
 
     def wait(self, count: int, tell: Callable[[list[int]], None] = lambda done: None) -> Iterator[bytes]:
         """The contents of all parts, in order, once all are there; until then `tell` hears which ones are."""
@@ -104,10 +106,3 @@ def _store() -> Any:
     from torch.distributed.rendezvous import rendezvous
 
     return next(iter(rendezvous("env://")))[0]
-
-
-def _write(path: Path, content: bytes, rank: int) -> None:
-    """Aside, then renamed; processes that write the same file at once do not meet."""
-    aside = path.with_name(f"{path.name}.{rank}.part")
-    aside.write_bytes(content)
-    aside.replace(path)

@@ -23,7 +23,7 @@ import torch
 
 from .data.sample import project
 from .geometry import matrix_to_rotvec, rotvec_to_matrix
-from .hand_model import HandModel, hand_length, load_hand_model, pose_hand
+from .hand_model import HandModel, length_of, load_hand_model, pose_hand
 from .hands import SIDES, Hand, TwoHands
 
 How = Literal["off", "live", "offline"]
@@ -95,7 +95,7 @@ def to_numbers(hand: Hand, model: HandModel) -> Numbers:
     """What is filtered of this hand."""
     rotations = _exp(hand.pose)
     x, y, z = hand.translation
-    length = hand.scale * _length(model, hand.shape)
+    length = hand.scale * length_of(model, hand.shape)
     offsets = (hand.vertices - hand.vertices_rough) @ rotations[0] / hand.scale
     return Numbers(rotations, np.array([x / z, y / z]), np.array([np.log(z / length)]), offsets)
 
@@ -111,7 +111,7 @@ def to_hand(hand: Hand, numbers: Numbers, size: Size, model: HandModel, K: np.nd
         K: (4,) of the camera.
     """
     betas = size.betas / size.count
-    own = _length(model, betas)
+    own = length_of(model, betas)
     scale = 1.0 if hand.scale == 1.0 else size.length / size.count / own
     z = float(np.exp(numbers.distance[0])) * scale * own
     at = np.array([*(numbers.place * z), z])
@@ -136,7 +136,7 @@ def to_hand(hand: Hand, numbers: Numbers, size: Size, model: HandModel, K: np.nd
 
 def add_size(size: Size | None, hand: Hand, model: HandModel) -> Size:
     """The sums with one more frame."""
-    length = hand.scale * _length(model, hand.shape)
+    length = hand.scale * length_of(model, hand.shape)
     if size is None:
         return Size(1, hand.shape, length)
     return Size(size.count + 1, size.betas + hand.shape, size.length + length)
@@ -293,10 +293,6 @@ def fit_weights(dt: np.ndarray) -> np.ndarray:
         return weight / weight.sum()
     s0, s1, s2 = weight.sum(), (weight * dt).sum(), (weight * dt**2).sum()
     return weight * (s2 - s1 * dt) / (s0 * s2 - s1**2)
-
-
-def _length(model: HandModel, betas: np.ndarray) -> float:
-    return float(hand_length(model, torch.from_numpy(np.asarray(betas)).float()))
 
 
 def _exp(rotvec: np.ndarray) -> np.ndarray:

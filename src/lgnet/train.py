@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from . import __version__
+from .aside import write_aside
 from .checkpoint import init_from, save_weights
 from .config import RESUMABLE, TrainConfig, read_run, to_dict
 from .config_check import check_train
@@ -57,7 +58,7 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
     _parts(task.network, config.only)  # says what is wrong before anything is written
     out.mkdir(parents=True, exist_ok=True)
     if fabric.global_rank == 0:
-        _write_text(out / "config.json", json.dumps(to_dict(config), indent=1))
+        write_aside(out / "config.json", json.dumps(to_dict(config), indent=1).encode())
     going_on = (out / "state.safetensors").exists()  # a run may have been killed before its first
     if config.init and not going_on:
         fabric.print(str(init_from(task.network, config.init)))
@@ -239,7 +240,7 @@ def _note_start(out: Path, fabric: Any, state: dict[str, Any]) -> None:
     curve = out / "metrics.jsonl"
     if curve.exists():
         lines = [line for line in curve.read_text().splitlines() if _up_to(line, state["samples"])]
-        _write_text(curve, "".join(line + "\n" for line in lines))
+        write_aside(curve, "".join(line + "\n" for line in lines).encode())
 
 
 def _up_to(line: str, samples: int) -> bool:
@@ -335,9 +336,3 @@ def _commit() -> str:
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_suffix(path.suffix + ".part")
-    part.write_text(text)
-    part.replace(path)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from .. import __version__, attention, outputs, visualize
+from ..aside import write_aside
 from ..gestures import pose_of
 from ..hands import SIDES, Camera, TwoHands
 from ..image_io import ImageError, Picture, camera_from_exif, read_image
@@ -144,7 +145,7 @@ def _make(upload: Path, hands: TwoHands, kind: str, path: Path) -> None:
 
 
 def _make_attention(upload: Path, attended: attention.Attention, unit: str, path: Path) -> None:
-    outputs.write_aside(path, outputs.to_png(attention.draw(read_image(upload).pixels, attended, unit)))
+    write_aside(path, outputs.to_png(attention.draw(read_image(upload).pixels, attended, unit)))
 
 
 def _make_zip(kept: Kept, path: Path) -> None:

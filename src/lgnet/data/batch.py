@@ -144,11 +144,7 @@ def _truth(row: dict, sample: Sample, side: int, crop: Crop, hand_model: str) ->
         row["wrist"][side], row["tan_half"][side] = crop.to_crop(sample.joints3d[side, 0]), crop.tan_half
     if sample.has_params[side] and sample.hand_model == hand_model:  # another model's pose and shape mean other things
         rotations = np.stack([cv2.Rodrigues(r)[0] for r in sample.pose[side].astype(np.float64)])
-        rotations[0] = crop.rotation_to_crop(rotations[0])
-        if crop.mirrored:
-            sign = np.array([-1.0, 1.0, 1.0])
-            rotations[1:] = rotations[1:] * sign[:, None] * sign
-        row["rotations"][side] = rotations
+        row["rotations"][side] = crop.pose_to_crop(rotations)
         row["betas"][side] = sample.shape[side]
         row["has_params"][side] = True
 

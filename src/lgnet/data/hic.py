@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..geometry import box_of
 from ..hands import NUM_JOINTS, SIDES
 from .interhand import HAND_TYPES, stream
 from .realdata import read_image
@@ -105,8 +106,7 @@ def load_sample(data: Hic, index: int) -> Sample:
         pixels = project(joints, K)
         seen = there & inside_picture(pixels, width, height) & (joints[:, 2] > 0)
         set_joints(sample, side, pixels, seen, joints, there)
-        low, high = outline.min(0), outline.max(0)
-        sample.box[side] = sample.score_box[side] = *low, *(high - low)
+        sample.box[side] = sample.score_box[side] = box_of(outline)
     return replace(sample, kind=kind_of(sample))
 
 

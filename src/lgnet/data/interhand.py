@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
+from ..aside import write_aside
 from ..hands import NUM_JOINTS, SIDES
 from .realdata import read_image
 from .sample import Sample, blank_image, empty_sample, project, set_joints
@@ -134,9 +135,7 @@ def write_index(index: Index, folder: Path) -> None:
             np.save(file, values)
         sums[name] = checksum(part)
         part.replace(folder / f"{name}.npy")
-    part = folder / "index.json.part"
-    part.write_text(json.dumps({"version": VERSION, "sha256": sums}, indent=1))
-    part.replace(folder / "index.json")
+    write_aside(folder / "index.json", json.dumps({"version": VERSION, "sha256": sums}, indent=1).encode())
 
 
 def read_index(folder: Path) -> Index:

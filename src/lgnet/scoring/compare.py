@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from ..outputs import write_aside
+from ..aside import write_aside
 from .summary import LEVEL, RESAMPLES, Scores, interval, read_scores, resampled, totals
 
 LARGER_IS_BETTER = {

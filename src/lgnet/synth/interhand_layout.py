@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ..aside import write_aside
 from ..data.interhand import ORDER
 from ..data.labels import jpeg
 from ..data.sample import Sample
@@ -48,9 +49,7 @@ def write_part(folder: Path, number: int, pictures: Iterator[tuple[int, Drawn]])
         content = jpeg(sample.image)
         path = folder / "images" / SPLIT / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f"{path.name}.part")
-        aside.write_bytes(content)
-        aside.replace(path)
+        write_aside(path, content)
         part["sha256"][f"images/{SPLIT}/{name}"] = hashlib.sha256(content).hexdigest()
         height, width = sample.image.shape[:2]
         part["images"].append(
@@ -76,9 +75,7 @@ def write_part(folder: Path, number: int, pictures: Iterator[tuple[int, Drawn]])
         cameras["focal"][camera], cameras["princpt"][camera] = K[:2], K[2:]
     name = f"parts/{number:06d}.json"
     (folder / "parts").mkdir(exist_ok=True)
-    aside = folder / f"{name}.part"
-    aside.write_text(json.dumps(part), encoding="utf-8")
-    aside.replace(folder / name)
+    write_aside(folder / name, json.dumps(part).encode())
     return name, len(part["images"])
 
 

@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 
 from .. import __version__
+from ..aside import write_aside
 from ..config import SynthConfig
 from ..data.interhand import checksum
 from ..data.labels import encode, jpeg, png
@@ -178,7 +179,7 @@ def _brief(value: Any, other: Any) -> str:
 def _write_index(folder: Path, plan: Plan, done: dict[int, dict[str, Any]]) -> None:
     shards = [done[number] for number in sorted(done)]
     content = {**asdict(plan), "joints": list(JOINT_NAMES), "shards": shards}
-    _write_aside(folder / index_file(plan.format), json.dumps(content, indent=1).encode())
+    write_aside(folder / index_file(plan.format), json.dumps(content, indent=1).encode())
 
 
 def _shards(
@@ -313,15 +314,8 @@ def _write_files(folder: Path, number: int, pictures: Iterator[tuple[str, dict[s
     for stem, files in pictures:
         for end, content in files.items():
             path = folder / loose_name(stem, end)
-            _write_aside(path, content)
+            write_aside(path, content)
             sums.append(f"{hashlib.sha256(content).hexdigest()}  {path.name}\n")
     (folder / "checksums").mkdir(exist_ok=True)
-    _write_aside(folder / name, "".join(sums).encode())
+    write_aside(folder / name, "".join(sums).encode())
     return name
-
-
-def _write_aside(path: Path, content: bytes) -> None:
-    """Write beside the file, then rename, so that a broken run leaves no half file."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_bytes(content)
-    part.replace(path)
