@@ -20,15 +20,15 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+import lgnet
 from lgnet.config import PRESETS
 from lgnet.data.sample import Sample
 from lgnet.detect import STRONG, Detector, find_places
-from lgnet.finder import Finder, find_sides, load_finder
+from lgnet.finder import Finder, find_sides
 from lgnet.geometry import iou
 from lgnet.people import nearest_pair
 from lgnet.synth.generate import make_sample, training_rng
@@ -115,8 +115,8 @@ def recall(hands: list[Hand]) -> list[tuple[int, float | None]]:
 
 def measure(count: int, out: str | None = None) -> dict[str, dict]:
     """The figures; written to `out` after every sheet, so that a run that is stopped leaves those so far."""
-    finder = load_finder(torch.device("cpu"))
-    if finder is None:
+    finder = lgnet.load(device="cpu").finder  # which asks the hand network about sides, as `lgnet reconstruct` does
+    if not isinstance(finder, Finder):
         raise SystemExit("the package has no weights to find hands with")
     config = replace(PRESETS["detector"].synth, size=SIZE, fill=(0.02, 1.25))
     names = ("detector", "with its side", "sheets, whole", "sheets, tiles")

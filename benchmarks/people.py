@@ -14,13 +14,13 @@ import argparse
 from dataclasses import replace
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import track
 
+import lgnet
 from lgnet.config import PRESETS
 from lgnet.detect import Place
-from lgnet.finder import find_sides, load_finder
+from lgnet.finder import Finder, find_sides
 from lgnet.geometry import iou
 from lgnet.people import MOST, Person, group
 from lgnet.predict import assumed_camera
@@ -49,7 +49,8 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60, help="pictures, of three people each")
     parser.add_argument("--grouping-only", action="store_true")
     options = parser.parse_args()
-    finder = None if options.grouping_only else load_finder(torch.device("cpu"))
+    finder = None if options.grouping_only else lgnet.load(device="cpu").finder
+    assert finder is None or isinstance(finder, Finder)
     config = replace(PRESETS["detector"].synth, size=SIZE, fill=(0.25, 0.8))
     names = ("true boxes and sides", "bundled finder")
     totals = {name: dict.fromkeys(("people", "whole", "mixed", "hands", "invented"), 0) for name in names}
