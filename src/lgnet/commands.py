@@ -101,7 +101,18 @@ def reconstruct(
     check_film(frames, hand_length)
     kinds = None if save is None else parse_kinds(save)
     return _reconstruct(
-        *(inputs, out, weights, device, kinds, intrinsics, boxes, frames, smooth, hand_length, sequence, gestures),
+        inputs,
+        out,
+        weights,
+        device,
+        kinds,
+        intrinsics=intrinsics,
+        boxes=boxes,
+        frames=frames,
+        smooth=smooth,
+        hand_length=hand_length,
+        sequence=sequence,
+        gestures=gestures,
         evidence=evidence,
         finder=finder,
         everyone=people == "all",
@@ -116,6 +127,7 @@ def _reconstruct(
     weights: str,
     device: str,
     kinds: Sequence[str] | None,
+    *,
     intrinsics: tuple[float, float, float, float] | None = None,
     boxes: str | None = None,
     frames: int | None = None,
