@@ -109,8 +109,8 @@ def test_published_figures_stand_under_their_protocol_and_beside_their_data_only
     of_joints = sections(to_markdown({**metrics, "data": "interhand26m-test-two"}))
     assert "InterNet" in str(of_joints)  # but those of A, B and the plot are of the joints of true meshes
     assert not any(name in str(of_joints) for name in ("EANet", "IntagHand", "DIR"))
-    meshes = {name: {**own, "mpvpe": 1.0} for name, own in metrics["protocols"].items()}
-    parts = sections(to_markdown({**metrics, "protocols": meshes, "data": "interhand26m-test-two"}))
+    meshes = {**metrics["penetration"], "true_contact": 0.5}
+    parts = sections(to_markdown({**metrics, "penetration": meshes, "data": "interhand26m-test-two"}))
     by_letter = {title[9]: part for title, part in parts.items() if title.startswith("Protocol ")}
     assert set(by_letter) == set("ABC")
     for method, letter in (("EANet", "A"), ("IntagHand", "A"), ("DIR", "B"), ("InterNet", "C")):

@@ -6,7 +6,6 @@ millimetres; 2D errors are shares of the larger side of the hand's box. What is 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -31,9 +30,8 @@ from ..metrics import (
     similarity_aligned,
 )
 from .roots import placed_wrists, relative_wrists
+from .touch import Touch, measure_touch
 
-TOUCH = 0.005
-"""Metres: hands nearer than this are in contact."""
 Pair = Sequence[np.ndarray | None]
 
 
@@ -62,15 +60,6 @@ class HandScore:
     def mpjpe(self) -> dict[str, float]:
         """By protocol, mm; empty for a hand that was missed."""
         return {name: float(np.nanmean(e)) for name, e in self.errors3d.items()} if self.predicted else {}
-
-
-@dataclass(frozen=True)
-class Touch:
-    """How the two meshes of one picture stand to each other, where both hands have one."""
-
-    depth: float  # mm, of the deepest vertex of either in the other
-    volume: float  # mm3, that both take
-    touching: bool  # nearer than `TOUCH`, or in one another
 
 
 @dataclass(frozen=True)
@@ -184,8 +173,8 @@ def note_picture(
             _visible(sample, RIGHT, true_vertices[RIGHT], true_faces[RIGHT]),
             _visible(sample, LEFT, true_vertices[LEFT], true_faces[LEFT]),
         ),
-        _touch(*meshes),
-        _touch(*truths),
+        measure_touch(*meshes),
+        measure_touch(*truths),
     )
 
 
@@ -210,8 +199,8 @@ def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
     count2d = (~np.isnan(flat)).sum(-1)
     means2d = np.nansum(flat, -1) / np.where(count2d, count2d, np.nan)  # (P, 2, 2)
     match = match_hands(np.where(np.isnan(means2d), np.inf, means2d))  # (P, 2)
-    told = np.array([s.side_known for s in samples])[:, None]
-    right_side = np.where((match >= 0) & told, match == (RIGHT, LEFT), np.nan)
+    side_told = np.array([s.side_known for s in samples])[:, None]
+    right_side = np.where((match >= 0) & side_told, match == (RIGHT, LEFT), np.nan)
     sides = np.arange(2)
     errors2d, mean2d = flat[:, sides, sides], means2d[:, sides, sides]  # of the prediction of its own side
 
@@ -228,9 +217,8 @@ def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
     wrists = np.array([own[:, WRIST] if n.wrists is None else n.wrists for n, own in zip(noted, own3d)])
     moved = own3d - own3d[:, :, WRIST : WRIST + 1] + wrists[:, :, None] - true3d
     offset = (own3d - own3d[:, :, WRIST : WRIST + 1] - true3d + true3d[:, :, WRIST : WRIST + 1]) * MM
-    rooted = (
-        valid3d & (valid3d[..., WRIST] & (valid3d.sum(-1) > 1))[..., None]
-    )  # a wrist alone is no distance from itself
+    told = valid3d[..., WRIST] & (valid3d.sum(-1) > 1)  # a wrist alone has no distance from itself
+    rooted = valid3d & told[..., None]
     offset = np.where(rooted[..., None], offset, np.nan).astype(np.float32)
     absolute = np.where(valid3d, np.sqrt(np.einsum("...i,...i->...", moved, moved)), 0).sum(-1) * MM
     absolute /= np.where(valid3d.any(-1), valid3d.sum(-1), np.nan)
@@ -390,24 +378,3 @@ def _visible(sample: Sample, side: int, vertices: np.ndarray | None, faces: np.n
         return None
     alone = _draw(vertices, faces, sample.K, sample.parts.shape) >= 0
     return float((alone & _part_of(sample.parts, side)).sum() / alone.sum()) if alone.any() else None
-
-
-def _touch(right: tuple[np.ndarray, np.ndarray] | None, left: tuple[np.ndarray, np.ndarray] | None) -> Touch | None:
-    """Of two meshes (vertices, faces) in metres; None without both, or where a mesh cannot be closed."""
-    if right is None or left is None:
-        return None
-    from ..penetration import measure_contact  # numba: not before it is needed
-
-    faces = [_closed(np.ascontiguousarray(f, np.int64).tobytes()) for _, f in (right, left)]
-    if faces[0] is None or faces[1] is None:
-        return None
-    contact = measure_contact(right[0], faces[0], left[0], faces[1], reach=TOUCH)
-    return Touch(contact.depth * MM, contact.volume * MM**3, contact.distance < TOUCH)
-
-
-@functools.lru_cache(maxsize=8)
-def _closed(faces: bytes) -> np.ndarray | None:
-    from ..penetration import close_mesh
-
-    triangles = np.frombuffer(faces, np.int64).reshape(-1, 3)
-    return close_mesh(triangles) if len(triangles) > 3 else None
