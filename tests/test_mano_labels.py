@@ -12,7 +12,7 @@ from test_mano import make_arrays, mirror_arrays, plain_mano, write
 
 from lgnet.data.check import check_data
 from lgnet.data.registry import open_data
-from lgnet.evaluate import true_vertices
+from lgnet.evaluate import true_hands, true_vertices
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,13 @@ def test_interhand_as_the_published_code_poses_it(labelled, folder, monkeypatch,
     assert sample.hand_model == "mano"
     known = {name: s.has_params.tolist() for name, s in samples.items()}
     assert known == {"100": [True, True], "101": [False, True], "102": [False, False]}
-    for side, vertices in zip(("right", "left"), true_vertices(sample)):
+    for side, vertices, joints in zip(("right", "left"), *true_hands(sample)):
         world = published(folder[1][side], **made[side])
         camera = (world * 1000 - CENTRE) @ ROTATION.T / 1000  # R (x - c), millimetres
         np.testing.assert_allclose(vertices, camera, atol=2e-6)
+        regressed = folder[1][side]["J_regressor"] @ camera  # MANO's order: index, middle, little, ring, thumb
+        np.testing.assert_allclose(joints[[0, 5, 9, 17, 13, 1]], regressed[[0, 1, 4, 7, 10, 13]], atol=5e-6)
+        np.testing.assert_allclose(joints[4::4], camera[[745, 317, 444, 556, 673]], atol=2e-6)
 
 
 def test_interhands_published_selection(labelled, folder, monkeypatch, tmp_path):

@@ -352,7 +352,8 @@ OfBoth = tuple[np.ndarray | None, np.ndarray | None]
 def true_hands(sample: Sample) -> tuple[OfBoth, OfBoth]:
     """Right and left vertices (V, 3), and right and left joints (21, 3), by the hand model from true pose and shape.
 
-    Metres, camera frame; None where unknown.
+    Metres, camera frame; None where unknown. MANO's joints are those that its regressor makes of the posed mesh, as in the
+    published evaluations, not the centres that it turns about.
     """
     if sample.hand_model is None or not (sample.present & sample.has_params).any():
         return (None, None), (None, None)
@@ -360,6 +361,7 @@ def true_hands(sample: Sample) -> tuple[OfBoth, OfBoth]:
 
     from .geometry import rotvec_to_matrix
     from .hand_model import load_hand_model, pose_hand
+    from .mano import mano_joints
 
     vertices: list[np.ndarray | None] = [None, None]
     joints: list[np.ndarray | None] = [None, None]
@@ -369,8 +371,10 @@ def true_hands(sample: Sample) -> tuple[OfBoth, OfBoth]:
         model = load_hand_model(sample.hand_model, SIDES[side])  # type: ignore[arg-type]
         rotations = rotvec_to_matrix(torch.from_numpy(sample.pose[side]).float())
         posed = pose_hand(model, rotations, torch.from_numpy(sample.shape[side]).float())
-        vertices[side] = posed.vertices.numpy().astype(np.float64) + wrist[side]
-        joints[side] = posed.joints.numpy().astype(np.float64) + wrist[side]
+        mesh = posed.vertices.numpy().astype(np.float64)
+        of_mano = sample.hand_model == "mano"
+        own = mano_joints(SIDES[side], mesh) if of_mano else posed.joints.numpy().astype(np.float64)  # type: ignore[arg-type]
+        vertices[side], joints[side] = mesh + wrist[side], own + wrist[side]
     return (vertices[0], vertices[1]), (joints[0], joints[1])
 
 
