@@ -68,7 +68,10 @@ def guide(
     if not any(choice is not None and choice.points is not None for choice in chosen):
         return hands
     start = _look_again(model, hands, image, chosen)
-    return align_hands(start, [None if choice is None else choice.points for choice in chosen])
+    out = align_hands(start, [None if choice is None else choice.points for choice in chosen])
+    if hands.people is None:
+        return out
+    return replace(out, people=(replace(out, people=None), *hands.people[1:]))  # whose first is this pair
 
 
 def match_places(given: Sequence[KeyPoints], pair: Sequence[Hand | None]) -> list[int | None]:

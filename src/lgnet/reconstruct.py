@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -225,8 +225,6 @@ def _reconstruct_picture(
         from .evidence import guide  # with torch
 
         hands = guide(model, hands, picture.pixels, evidence(picture.pixels, item, 0), told=given is not None)
-        if hands.people:
-            hands = replace(hands, people=(replace(hands, people=None), *hands.people[1:]))
     return outputs.save(hands, picture.pixels, stem, kinds)
 
 

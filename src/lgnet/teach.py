@@ -82,9 +82,8 @@ class Teachers:
                 value.lerp_(new[name].detach(), 1 - self._decay)
             else:
                 value.copy_(new[name])
-        if (
-            torch.distributed.is_available() and torch.distributed.is_initialized()
-        ):  # each has seen its own batch's statistics
+        # parameters are alike by themselves, but each process has seen its own batches' statistics
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
             statistics = {name for name, _ in chosen.named_buffers()} & set(own)
             _broadcast([own[name] for name in sorted(statistics) if own[name].is_floating_point()])
 
