@@ -88,7 +88,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "crops of 128 pixels": {"model": {"crop_size": 128, "grid": 8, "heatmap_size": 16}},
     "crops of 192 pixels": {"model": {"crop_size": 192, "grid": 12, "heatmap_size": 24}},
     "heat maps of 10 x 10": {"model": {"heatmap_size": 10}},
-    "heat maps of 40 x 40": {"model": {"heatmap_size": 40}},
+    "heat maps of 20 x 20": {"model": {"heatmap_size": 20}},
     "z of the 2.5D joints over 0.1 m": {"model": {"depth_range": 0.1}},
     "z of the 2.5D joints over 0.25 m": {"model": {"depth_range": 0.25}},
     "parts of hands segmented besides": {"model": {"dense_head": True}},
