@@ -29,7 +29,7 @@ OTHER_NAME = 0.1
 """Shares of the larger hand: so much further off hands of different names are thought to be."""
 NETWORK_ODDS = 2.4
 """Log odds of the side of a hand that the network gives a score of 1; in proportion below. Of hands found in pictures of two
-79 % had the right side when this was chosen, which are log odds of 1.3, at a score of 0.55 or so; 76 % now (docs/results.md)."""
+79 % had the right side when this was chosen, which are log odds of 1.3, at a score of 0.55 or so; 86 % now (docs/results.md)."""
 
 
 @dataclass(frozen=True)
