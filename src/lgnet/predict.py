@@ -33,8 +33,9 @@ from .tta import mean_of_rolls, rolls
 
 ASSUMED_FIELD_OF_VIEW = 60.0
 """Degrees along the picture's longer side, where nothing is known of the camera."""
-LEAST_PRESENCE = 0.2
-"""A found hand is dropped where the hand network's own presence of that side is below this."""
+LEAST_PRESENCE = 0.05
+"""A found hand is dropped where the hand network's own presence of that side is below this: small, because side and hand have
+been decided with its word already, and where its side is in doubt a hand is still one (docs/trials.md)."""
 PERSON_SCORE = 0.3
 """Where all people are asked for, those are left out none of whose hands scores so much, but for the surest."""
 BUNDLED = "lgnet-mobile"
