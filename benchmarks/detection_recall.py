@@ -27,10 +27,11 @@ from rich.table import Table
 import lgnet
 from lgnet.config import PRESETS
 from lgnet.data.sample import Sample
-from lgnet.detect import STRONG, Detector, find_places
+from lgnet.detect import Detector
 from lgnet.finder import Finder, find_sides
 from lgnet.geometry import iou
 from lgnet.people import nearest_pair
+from lgnet.places import STRONG, find_places
 from lgnet.synth.generate import make_sample, training_rng
 
 SEED = 4747

@@ -1,4 +1,4 @@
-"""How well hands are found for other thresholds: where those of lgnet.detect come from.
+"""How well hands are found for other thresholds: where those of lgnet.detect come from, and what opinion.belief weighs.
 
     python benchmarks/finder_thresholds.py [--count 300] [--other 0.5] [--detector FILE] [--sides FILE]
 
@@ -12,6 +12,7 @@ import argparse
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +21,9 @@ from rich.progress import track
 from rich.table import Table
 
 import lgnet
-from lgnet import detect
+from lgnet import opinion, places
 from lgnet.data.sample import Sample
-from lgnet.detect import HAND_THRESHOLD, OTHER_THRESHOLD, SIDE_WEIGHT, Place, choose_sides
+from lgnet.detect import HAND_THRESHOLD, SIDE_WEIGHT, Place, choose_sides
 from lgnet.finder import find_sides, load_finder
 from lgnet.geometry import iou
 from lgnet.synth.generate import BENCH_CONFIG, make_sample, training_rng
@@ -32,7 +33,11 @@ KINDS = ("interacting", "interacting", "interacting", "separate", "single")
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
 WEIGHTS = (0.15, 0.3, 0.45, 0.6)
 
-Seen = tuple[Sample, list[Place], np.ndarray]
+BELIEFS = ((0.0, 0.0, 0.0), (0.1, 0.0, 0.0), (0.0, 0.4, 0.0), (0.0, 0.0, 1.0), (0.1, 0.4, 1.0), (0.2, 0.8, 2.0))
+"""Of `opinion.PRESENT`, `UNSURE` and `FITS`."""
+
+Seen = tuple[Sample, list[Place], np.ndarray, opinion.Opinion | None]
+"""What was found in a picture, and the hand network's opinion of the places, None where there are none."""
 
 
 def pictures(count: int) -> Iterator[Sample]:
@@ -46,19 +51,40 @@ def collect(count: int, detector: str | None, sides: str | None) -> list[Seen]:
     finder = load_finder(torch.device("cpu"), detector, sides)
     if finder is None:
         raise SystemExit("the package has no weights to find hands with; give --detector and --sides")
-    finder = replace(finder, seen=lgnet.load(device="cpu").either_side)
-    seen = []
+    either_side = lgnet.load(device="cpu").either_side
+    said: list[opinion.Opinion] = []
+
+    def listen(*asked: Any) -> opinion.Opinion:
+        said.append(either_side(*asked))
+        return said[-1]
+
+    finder = replace(finder, seen=listen)
+    seen: list[Seen] = []
     for sample in track(pictures(count), "looking", count, console=Console(stderr=True), transient=True):
         assert sample.K is not None
-        seen.append((sample, *find_sides(finder, sample.image, sample.K)))
+        said.clear()
+        seen.append((sample, *find_sides(finder, sample.image, sample.K), said[-1] if said else None))
     return seen
+
+
+def believing(seen: list[Seen], present: float, unsure: float, fits: float) -> list[Seen]:
+    """The same with other weights of `opinion.belief`."""
+    opinion.PRESENT, opinion.UNSURE, opinion.FITS = present, unsure, fits
+
+    def again(found: list[Place], said: opinion.Opinion | None) -> list[Place]:
+        if said is None:
+            return found
+        told = opinion.belief([place.box for place in found], said)
+        return [replace(place, believed=belief) for place, belief in zip(found, told)]
+
+    return [(sample, again(found, said), sides, said) for sample, found, sides, said in seen]
 
 
 def score(seen: list[Seen], threshold: float, weight: float) -> dict[str, float]:
     """Presence over sides; of true hands: found by place, found with side; of single hands' pictures: a second invented."""
     presence, placed, sided, invented = [], [], [], []
-    for sample, places, sides in seen:
-        found = {d.side: d.box for d in choose_sides(places, sides, threshold, weight)}
+    for sample, proposed, sides, _ in seen:
+        found = {d.side: d.box for d in choose_sides(proposed, sides, threshold, weight)}
         presence += [(side in found) == sample.present[side] for side in (0, 1)]
         for side in np.flatnonzero(sample.present):
             near = [other for other, box in found.items() if iou(box, sample.box[side].astype(float)) > 0.35]
@@ -74,17 +100,24 @@ def main() -> None:
     """Print a row for each pair of values."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=300)
-    parser.add_argument("--other", type=float, default=OTHER_THRESHOLD, help="another OTHER_THRESHOLD")
+    parser.add_argument("--other", type=float, default=places.OTHER_THRESHOLD, help="another OTHER_THRESHOLD")
     parser.add_argument("--detector")
     parser.add_argument("--sides")
     options = parser.parse_args()
-    detect.OTHER_THRESHOLD = options.other
+    places.OTHER_THRESHOLD = options.other
     seen = collect(options.count, options.detector, options.sides)
     rows = [(t, w, score(seen, t, w)) for t, w in itertools.product(THRESHOLDS, WEIGHTS)]
     table = Table("HAND_THRESHOLD", "SIDE_WEIGHT", *rows[0][2], title=f"{len(seen)} pictures of seed {SEED}")
     for threshold, weight, figures in rows:
         used = " *" if (threshold, weight) == (HAND_THRESHOLD, SIDE_WEIGHT) else ""
         table.add_row(f"{threshold}{used}", f"{weight}", *(f"{value:.3f}" for value in figures.values()))
+    Console().print(table)
+    used = opinion.PRESENT, opinion.UNSURE, opinion.FITS
+    table = Table("PRESENT", "UNSURE", "FITS", *rows[0][2], title="what the hand network says for a hand")
+    for belief in BELIEFS:
+        figures = score(believing(seen, *belief), HAND_THRESHOLD, SIDE_WEIGHT)
+        weights = [f"{weight}{' *' if belief == used else ''}" for weight in belief]
+        table.add_row(*weights, *(f"{value:.3f}" for value in figures.values()))
     Console().print(table)
 
 

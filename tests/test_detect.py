@@ -1,9 +1,12 @@
 """The detector's encoding, decoding and choice; not how well it is trained, which `lgnet evaluate` says."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
+from lgnet import places
 from lgnet.config import DetectorConfig
 from lgnet.detect import (
     STRIDE,
@@ -13,12 +16,11 @@ from lgnet.detect import (
     decode,
     detector_loss,
     encode_targets,
-    find_places,
-    hidden_places,
     iou,
     letterbox,
     letterbox_boxes,
 )
+from lgnet.places import find_places, hidden_places
 
 
 class _Says(torch.nn.Module):
@@ -154,6 +156,29 @@ def test_found_at_first_or_closer_the_place_is_in_the_pictures_pixels():
     np.testing.assert_allclose(middles[0], [296, 168], atol=1e-3)
     assert all(np.abs(m - [296, 168]).max() < 16 for m in middles)
     assert find_places(_SeesBright(), np.zeros((100, 60, 3), np.uint8)) == []
+
+
+def test_each_place_found_is_looked_at_closer(monkeypatch):
+    found = [
+        Place(0.9, np.array([10.0, 20, 40, 40])),
+        Place(0.8, np.array([200.0, 20, 40, 40])),
+        Place(0.2, np.zeros(4)),
+    ]
+    within = Place(0.7, np.array([0.0, 0, 15, 15]))
+    shapes = []
+
+    def look(_, images):
+        shapes.append([i.shape[:2] for i in images])
+        return [found if len(shapes) == 1 else [within] if len(images) > 1 else [] for _ in images]
+
+    monkeypatch.setattr(places, "_look", look)
+    image = np.zeros((100, 300, 3), np.uint8)
+    boxes = [p.box.tolist() for p in find_places(SimpleNamespace(config=SimpleNamespace(size=224)), image)]
+    assert [len(s) for s in shapes] == [1, 1, 2]  # the picture, around both strong places, at either
+    side = places.AROUND_ONE * 40
+    assert all(h <= 100 and abs(w - side) <= 2 for h, w in shapes[2][1:])
+    near, far = (box for box in boxes if box[2:] == [15, 15])
+    assert near[0] == 0 and far[0] == pytest.approx(220 - side / 2, abs=1)  # in the picture's pixels
 
 
 def test_hidden_places_are_added_where_nothing_else_stands():

@@ -17,7 +17,7 @@ LAYERS = (
     {"losses", "metrics", "checkpoint", "confidence", "detect", "side", "place", "fit", "data", "synth"},
     {"data.ring", "data.registry", "data.refit", "data.check"},
     {"data.feed"},
-    {"people", "opinion", "tta"},
+    {"people", "places", "opinion", "tta"},
     {"finder"},
     {"predict", "tasks", "plots", "teach"},
     {"train", "train_state", "muon"},

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import lgnet
-from lgnet.detect import Detection, as_hand
+from lgnet.detect import Detection, Place, as_hand, choose_sides
 from lgnet.finder import find_sides
 from lgnet.geometry import iou
 from lgnet.hands import LEFT, RIGHT, Camera
-from lgnet.opinion import Opinion, agreed
+from lgnet.opinion import Opinion, agreed, belief
 from lgnet.synth.generate import bench_sample
 
 UNSURE = np.array([[0.45, 0.45, 0.1]])
@@ -30,6 +30,34 @@ def test_smaller_expected_errors_speak_for_a_side() -> None:
     errors = np.array([[[0.03, 0.4], [0.01, 0.1]]])
     assert agreed(UNSURE, Opinion(np.zeros((1, 2)), errors, BOXES))[0, 1] > 0.6
     np.testing.assert_allclose(agreed(UNSURE, Opinion(np.zeros((1, 2)), np.ones((1, 2, 2)), BOXES)), UNSURE)
+
+
+def test_a_hand_is_believed_where_its_mesh_lies_in_the_place_and_is_sure() -> None:
+    box = np.array([10.0, 10, 40, 40])
+    there, beside = box, box + [35, 0, 0, 0]
+    sure, unsure = [0.02, 0.1], [0.06, 0.4]
+
+    def asked(presence: float, errors: list[float], seen: np.ndarray) -> float:
+        told = belief([box], Opinion(np.array([[presence, 0]]), np.array([[errors, errors]]), np.array([[seen, seen]])))
+        assert told.shape == (1, 2)
+        return float(told[0, 0])
+
+    assert asked(3, sure, there) > 0 > asked(-3, unsure, beside)
+    best = asked(3, sure, there)
+    assert all(worse < best for worse in (asked(-3, sure, there), asked(3, unsure, there), asked(3, sure, beside)))
+    assert asked(40, sure, there) == asked(4, sure, there)  # no presence outweighs everything else
+    silent = belief([box], Opinion(np.array([[3.0, -3.0]]), None, np.array([[there, there]])))  # not calibrated
+    assert silent[0, 0] > silent[0, 1] > 0
+
+
+def test_of_two_places_the_one_that_is_believed_is_taken() -> None:
+    first, second = Place(0.5, np.array([0.0, 0, 40, 40])), Place(0.45, np.array([100.0, 0, 40, 40]))
+    right = np.array([[0.9, 0.05, 0.05], [0.9, 0.05, 0.05]])
+    assert [d.box[0] for d in choose_sides([first, second], right)] == [0]
+    doubted, believed = np.array([-0.8, -0.8]), np.array([0.8, 0.8])
+    (hand,) = choose_sides([replace(first, believed=doubted), replace(second, believed=believed)], right)
+    assert hand.side == RIGHT and hand.box[0] == 100
+    assert choose_sides([replace(first, believed=4 * doubted)], right[:1]) == []
 
 
 def test_exchanging_the_sides_exchanges_the_answer() -> None:

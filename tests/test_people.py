@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from lgnet import detect
-from lgnet.detect import Place, choose_sides, find_places, look_at_tiles, tile_sides
+from lgnet import places
+from lgnet.detect import Place, choose_sides
 from lgnet.hands import Camera
 from lgnet.people import MOST, group, nearest_pair
+from lgnet.places import find_places, look_at_tiles, tile_sides
 
 R, L, UNSURE, NONE = (0.9, 0.08, 0.02), (0.08, 0.9, 0.02), (0.49, 0.49, 0.02), (0.01, 0.01, 0.98)
 
@@ -118,7 +119,7 @@ def test_small_hands_are_found_in_tiles():
 
 def test_tiles_cover_the_picture_and_overlap(monkeypatch):
     seen = []
-    monkeypatch.setattr(detect, "_look", lambda net, parts: [seen.append(p.shape) or [] for p in parts])
+    monkeypatch.setattr(places, "_look", lambda net, parts: [seen.append(p.shape) or [] for p in parts])
     image = np.zeros((1000, 4000, 3), np.uint8)
     assert tile_sides(image, 224) == [2000, 1000, 500]
     assert look_at_tiles(None, image, 500) == []
@@ -128,7 +129,7 @@ def test_tiles_cover_the_picture_and_overlap(monkeypatch):
 
 def test_hands_cut_by_a_tile_are_left_to_the_next(monkeypatch):
     cut = Place(0.9, np.array([460.0, 100, 100, 100]))  # reaches over the right border of a tile of 500
-    monkeypatch.setattr(detect, "_look", lambda net, parts: [[cut] for _ in parts])
+    monkeypatch.setattr(places, "_look", lambda net, parts: [[cut] for _ in parts])
     corners = [tuple(p.box[:2]) for p in look_at_tiles(None, np.zeros((500, 1000, 3), np.uint8), 500)]
     assert corners == [(960.0, 100.0)]  # only where that is the picture's own border
 

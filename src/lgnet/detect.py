@@ -2,14 +2,13 @@
 
 One network looks at a letterboxed 224 x 224 picture and says for each cell of a 28 x 28 grid how likely a hand has its
 middle there, and how large it is (Zhou et al., "Objects as Points", 2019). Which hand it is is asked of each place
-afterwards (side.py), and decided for all places of a picture together (`choose_sides`).
+afterwards (side.py), and decided for all places of a picture together (`choose_sides`). Where it looks: places.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -21,13 +20,7 @@ from torch.nn import functional as F
 from .config import DetectorConfig
 from .geometry import iou
 
-Tiles = Literal["auto", "off", "all"]
-
 STRIDE = 8
-PLACE_THRESHOLD = 0.1
-"""The detector's score from which a place is looked at more closely."""
-STRONG = 0.3
-"""The detector's score from which a place is worth a second look around and may hide another hand."""
 HAND_THRESHOLD = 0.4
 """The detector's score from which a place counts as a hand, where the side network has no opinion. Like HAND_WEIGHT,
 SIDE_WEIGHT and OTHER_THRESHOLD chosen on 400 synthetic pictures of a seed that neither training nor synth-bench uses, as
@@ -39,11 +32,6 @@ SIDE_WEIGHT = 0.45
 """How much the side counts against that: the side network is surer of itself than it is right."""
 SAME_PLACE = 0.5
 """Places that overlap (IoU) more than this are one, unless the side network sees two hands there."""
-INSIDE = 0.7
-"""Of places found in tiles of several sizes, those that lie in one another with this part of their area are one."""
-TILES_AT_ONCE = 16
-OTHER_THRESHOLD = 0.5
-"""How sure the side network must be of another hand over a place."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +42,8 @@ class Place:
     box: np.ndarray  # (4,) x, y, w, h, pixels
     closer: np.ndarray | None = None
     """(2, 4) what to crop by if it is a right hand, a left hand, where the hand network had a look; None: `box`."""
+    believed: np.ndarray | None = None
+    """(2,) what the hand network says for it being a right hand, a left hand (`opinion.belief`); None: it was not asked."""
 
 
 @dataclass(frozen=True)
@@ -212,115 +202,6 @@ def letterbox_boxes(image: np.ndarray, boxes: np.ndarray, size: int) -> tuple[np
     return out, moved.astype(np.float32)
 
 
-def find_places(detector: Detector, image: np.ndarray, most: int = 4, tiles: Tiles = "auto") -> list[Place]:
-    """Places of a picture (H, W, 3) uint8 RGB that may hold a hand, the best first, boxes in its pixels.
-
-    The whole picture is looked at first; where nothing is found and the picture is large, four overlapping quarters, and
-    ever smaller tiles until something is found. Then once more, closer, at what surrounds the places found: hands that
-    overlap come apart, small ones grow.
-
-    Args:
-        detector: in eval mode.
-        image: the picture.
-        most: how many places.
-        tiles: "off": never look at quarters or tiles; "all": look at all tiles, whatever was found before.
-    """
-    found = _look(detector, [image])[0]
-    large = tiles != "off" and min(image.shape[:2]) >= 2 * detector.config.size
-    if tiles == "all" and large:
-        found += [p for side in tile_sides(image, detector.config.size) for p in look_at_tiles(detector, image, side)]
-        return _apart(found, nested=True)[:most]
-    if large and max((p.score for p in found), default=0) < STRONG:
-        corners, parts = _quarters(image)
-        found = [p for corner, places in zip(corners, _look(detector, parts)) for p in _shifted(places, corner)]
-        for side in tile_sides(image, detector.config.size)[1:]:
-            if max((p.score for p in found), default=0) >= STRONG:
-                break
-            found += look_at_tiles(detector, image, side)
-    strong = [p.box for p in found if p.score > STRONG]
-    if strong:
-        part, corner = _surroundings(image, np.stack(strong))
-        found = found + _shifted(_look(detector, [part])[0], corner)
-    return _apart(found)[:most]
-
-
-def _apart(places: Sequence[Place], nested: bool = False) -> list[Place]:
-    """The places with a score of some size, best first; of those that overlap much the best, with `nested` of those that lie
-    in one another too.
-    """
-    kept: list[Place] = []
-    for place in sorted(places, key=lambda p: -p.score):
-        same = (
-            iou(place.box, other.box) >= SAME_PLACE or (nested and _shared(place.box, other.box) > INSIDE)
-            for other in kept
-        )
-        if place.score >= PLACE_THRESHOLD and not any(same):
-            kept.append(place)
-    return kept
-
-
-def _shared(a: np.ndarray, b: np.ndarray) -> float:
-    """Which part of the smaller box lies in the other."""
-    sides = np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2])
-    return float(np.maximum(sides, 0).prod() / min(a[2:].prod(), b[2:].prod()))
-
-
-def tile_sides(image: np.ndarray, size: int) -> list[int]:
-    """Sides of the tiles a picture is looked at in: a half, a quarter, ... of its longer side, no less than twice `size`."""
-    sides = [max(image.shape[:2]) // 2]
-    while sides[-1] >= 4 * size:
-        sides.append(sides[-1] // 2)
-    return sides
-
-
-def look_at_tiles(detector: Detector, image: np.ndarray, side: int) -> list[Place]:
-    """Places found in square tiles that overlap by a third at least; hands that a tile cuts are left to the next one."""
-    height, width = image.shape[:2]
-    step = side - side // 3
-
-    def starts(length: int) -> list[int]:
-        count = max(1, -(-(length - side // 3) // step))
-        return [round(v) for v in np.linspace(0, max(length - side, 0), count)]
-
-    corners = [(x, y) for y in starts(height) for x in starts(width)]
-    found = []
-    for first in range(0, len(corners), TILES_AT_ONCE):
-        some = corners[first : first + TILES_AT_ONCE]
-        parts = [image[y : y + side, x : x + side] for x, y in some]
-        for (x, y), part, places in zip(some, parts, _look(detector, parts)):
-            low = np.array([0 if x else -np.inf, 0 if y else -np.inf])
-            high = np.array(
-                [
-                    np.inf if end >= whole else length
-                    for end, whole, length in ((x + side, width, part.shape[1]), (y + side, height, part.shape[0]))
-                ]
-            )
-            for place in places:
-                slack = 0.1 * place.box[2:]
-                if (place.box[:2] > low - slack).all() and (place.box[:2] + place.box[2:] < high + slack).all():
-                    found += _shifted([place], (x, y))
-    return found
-
-
-def hidden_places(places: Sequence[Place], others: Sequence[tuple[float, np.ndarray] | None]) -> list[Place]:
-    """Hands the detector cannot tell apart, as their boxes nearly coincide: what `look_at_places` saw over its places.
-
-    Args:
-        places: from `find_places`.
-        others: for each, how likely there is another hand and its box; None: not known.
-
-    Returns:
-        Places to add: over a place that counts as a hand, where none of the others stands already.
-    """
-    hidden = []
-    for place, other in zip(places, others):
-        if other is None or other[0] < OTHER_THRESHOLD or place.score < STRONG:
-            continue
-        if all(known is place or iou(known.box, other[1]) < SAME_PLACE for known in (*places, *hidden)):
-            hidden.append(Place(place.score * other[0], other[1]))
-    return hidden
-
-
 def choose_sides(
     places: Sequence[Place],
     sides: np.ndarray,
@@ -330,7 +211,7 @@ def choose_sides(
     """At most one right and one left hand, at different places, decided together: the greatest sum of evidence.
 
     Evidence of a place is the log of the detector's score over the threshold, the log odds of the side network's belief in a
-    hand, and the log of its side over a coin's toss, weighted.
+    hand, the log of its side over a coin's toss, weighted, and what the hand network says for it.
 
     Args:
         places: from `find_places`.
@@ -360,36 +241,5 @@ def side_evidence(
     score = np.array([place.score for place in places])
     lean = sides[:, :2] / hand[:, None]
     is_hand = np.log(score / hand_threshold) + HAND_WEIGHT * np.log(hand / (1.02 - hand))
-    return is_hand[:, None] + side_weight * np.log(lean / 0.5), (score * hand)[:, None] * lean
-
-
-def _look(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Place]]:
-    size = detector.config.size
-    boxed = [letterbox(image, size) for image in images]
-    device = next(detector.parameters()).device
-    batch = torch.from_numpy(np.stack([b[0] for b in boxed])).to(device).permute(0, 3, 1, 2).float() / 255
-    return [
-        [Place(p.score, np.array([*((p.box[:2] - shift) / scale), *(p.box[2:] / scale)])) for p in found]
-        for found, (_, scale, shift) in zip(decode(detector, batch), boxed)
-    ]
-
-
-def _shifted(places: Sequence[Place], corner: tuple[int, int]) -> list[Place]:
-    return [Place(p.score, p.box + np.array([*corner, 0, 0])) for p in places]
-
-
-def _surroundings(image: np.ndarray, boxes: np.ndarray, grow: float = 1.5) -> tuple[np.ndarray, tuple[int, int]]:
-    """The part of the picture about all boxes (N, 4), `grow` times as wide as they reach, and its corner."""
-    low, high = boxes[:, :2].min(0), (boxes[:, :2] + boxes[:, 2:]).max(0)
-    middle, half = (low + high) / 2, max(grow * (high - low).max() / 2, 4)
-    height, width = image.shape[:2]
-    x0, y0 = (int(v) for v in np.clip(np.floor(middle - half), 0, [width - 1, height - 1]))
-    x1, y1 = (int(v) for v in np.clip(np.ceil(middle + half), [x0 + 1, y0 + 1], [width, height]))
-    return image[y0:y1, x0:x1], (x0, y0)
-
-
-def _quarters(image: np.ndarray) -> tuple[list[tuple[int, int]], list[np.ndarray]]:
-    height, width = image.shape[:2]
-    h, w = int(height * 0.6), int(width * 0.6)
-    corners = [(x, y) for y in (0, height - h) for x in (0, width - w)]
-    return corners, [image[y : y + h, x : x + w] for x, y in corners]
+    believed = np.array([np.zeros(2) if place.believed is None else place.believed for place in places])
+    return is_hand[:, None] + side_weight * np.log(lean / 0.5) + believed, (score * hand)[:, None] * lean

@@ -18,9 +18,10 @@ from torch import nn
 
 from .checkpoint import load_state, load_weights
 from .config import DetectorConfig, SideConfig, from_dict
-from .detect import Detection, Detector, Place, Tiles, build_detector, find_places, hidden_places
-from .opinion import Seen, agreed, closer
+from .detect import Detection, Detector, Place, build_detector
+from .opinion import Seen, agreed, belief, closer
 from .people import MOST, group, nearest_pair
+from .places import PLACES, Tiles, find_places, hidden_places
 from .side import SideNet, build_side_net, look_at_places
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -33,7 +34,7 @@ class Finder:
     detector: Detector
     side_net: SideNet
     tiles: Tiles = "auto"
-    """See `detect.find_places`."""
+    """See `places.find_places`."""
     seen: Seen | None = None
     """The hand network's opinion of places; None: it is not asked."""
 
@@ -57,10 +58,10 @@ class FindsHands(Protocol):
 
 
 def find_sides(
-    finder: Finder, image: np.ndarray, K: np.ndarray, most: int = 4, tiles: Tiles = "auto"
+    finder: Finder, image: np.ndarray, K: np.ndarray, most: int = PLACES, tiles: Tiles = "auto"
 ) -> tuple[list[Place], np.ndarray]:
     """P places that may hold a hand, and (P, 3) how likely each is a right hand, a left hand, none; `most`, `tiles`: see
-    `detect.find_places`.
+    `places.find_places`.
     """
     places = find_places(finder.detector, image, most, tiles)
     if not places:
@@ -71,9 +72,13 @@ def find_sides(
         more, _ = look_at_places(finder.side_net, image, [place.box for place in hidden], K)
         places, sides = [*places, *hidden], np.concatenate([sides, more])
     if finder.seen is not None:
-        opinion = finder.seen(image, [place.box for place in places], K)
-        sides = agreed(sides, opinion)
-        places = [replace(place, closer=closer(place.box, boxes)) for place, boxes in zip(places, opinion.boxes)]
+        boxes = [place.box for place in places]
+        opinion = finder.seen(image, boxes, K)
+        sides, believed = agreed(sides, opinion), belief(boxes, opinion)
+        places = [
+            replace(place, closer=closer(place.box, seen), believed=told)
+            for place, seen, told in zip(places, opinion.boxes, believed)
+        ]
     return places, sides
 
 

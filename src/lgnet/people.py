@@ -35,7 +35,7 @@ def group(places: Sequence[Place], sides: np.ndarray) -> list[Person]:
     sum of evidence is greatest.
 
     Args:
-        places: from `detect.find_places`.
+        places: from `places.find_places`.
         sides: (len(places), 3) from `side.look_at_places`: right, left, none.
     """
     if not places:
