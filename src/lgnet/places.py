@@ -15,8 +15,8 @@ from .geometry import iou
 
 Tiles = Literal["auto", "off", "all"]
 
-PLACE_THRESHOLD = 0.1
-"""The detector's score from which a place is looked at more closely."""
+PLACE_THRESHOLD = 0.15
+"""The detector's score from which a place is asked about (docs/trials.md)."""
 STRONG = 0.3
 """The detector's score from which a place is worth a second look around and may hide another hand."""
 INSIDE = 0.7
