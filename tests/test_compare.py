@@ -90,6 +90,14 @@ def test_what_cannot_be_compared_is_told(tmp_path, capsys):
     assert "metrics.json is damaged" in capsys.readouterr().err
 
 
+def test_other_distances_of_the_wrists_are_warned_of(tmp_path):
+    evaluate(Knowing(), DATA, tmp_path / "a", quiet=True)
+    evaluate(Knowing(), DATA, tmp_path / "b", quiet=True, root_depth="truth")
+    assert not any("Mind" in line for line in sentences(compare_runs(tmp_path / "a", tmp_path / "a")))
+    (warned,) = (line for line in sentences(compare_runs(tmp_path / "a", tmp_path / "b")) if "Mind" in line)
+    assert "MRRPE" in warned
+
+
 # --- tables
 
 

@@ -7,7 +7,18 @@ import pytest
 from scripted import Scripted
 from test_outputs import hand
 
-from lgnet.follow import GROWTH, LONGEST_WAIT, WAIT_FOR_OTHER, Following, Track, _votes, follow, mesh_box, next_box
+from lgnet.follow import (
+    GROWTH,
+    LONGEST_WAIT,
+    WAIT_FOR_OTHER,
+    Following,
+    Track,
+    _votes,
+    follow,
+    follow_some,
+    mesh_box,
+    next_box,
+)
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
 
 CAMERA = Camera(100, 100, 100, 75)
@@ -225,3 +236,22 @@ def test_a_box_that_left_the_picture_is_not_looked_at():
     asked = len(world.given)
     world.step()
     assert len(world.given) == asked
+
+
+def test_frames_seen_together_end_where_the_hands_change_sides():
+    """Hands over each other, whose sides are found to be the other way round: their new boxes overlap the old ones."""
+
+    class Near(World):
+        def predict(self, image, camera=None, boxes=None, given=None, file=None, doubtful=False):
+            if boxes is None:
+                return super().predict(image, camera, boxes, given, file, doubtful)
+            nearest = [min(self.places, key=lambda p, b=box: np.linalg.norm(b[:2] + b[2:] / 2 - p)) for box in boxes]
+            return TwoHands(at(0, nearest[0], 0.99), at(1, nearest[1], 0.99), 200, 150, CAMERA, file)
+
+    world = Near()
+    world.places, world.crossed = [(95.0, 70.0), (105.0, 70.0)], True
+    tracks = [Track(next_box(at(side, world.places[side]), CAMERA), 9, 0.05) for side in (0, 1)]
+    steps = follow_some(world, Following((tracks[0], tracks[1]), 0, 1), [IMAGE] * 4, CAMERA, None)
+    assert len(steps) == 1  # the others are looked at anew, in the boxes of the changed hands
+    assert middle(steps[0].hands.right)[0] == pytest.approx(105, abs=1)
+    assert steps[0].fresh == (True, True)

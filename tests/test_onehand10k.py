@@ -15,6 +15,7 @@ from lgnet.data.registry import open_data
 from lgnet.evaluate import predict_sample
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
 from lgnet.scoring.score import score_picture
+from lgnet.scoring.summary import summarise, tabulate
 
 REAL = Path(os.environ.get("LGNET_REALDATA", Path(__file__).parents[2] / "shared" / "realdata")) / "mmpose_onehand10k"
 
@@ -67,9 +68,15 @@ def test_a_hand_of_unknown_side_is_scored_against_the_nearest_prediction(tmp_pat
     slots = {hand.side: hand for hand in (near, far)}
     score = score_picture(sample, TwoHands(slots["right"], slots["left"], 90, 60, Camera(1, 1, 1, 1)))
     (hand,) = score.hands
-    assert (hand.side, hand.predicted, hand.found, hand.right_side) == (side, True, True, None)
+    assert (hand.side, hand.predicted, hand.found, hand.right_side) == (-1, True, True, None)  # whichever it was called
     np.testing.assert_allclose(hand.errors2d, 0.1)  # 1.6 of 16 pixels, the box's height
     assert score.presence == (None, None)
+    right, left = (
+        tabulate([score_picture(sample, TwoHands(*pair, 90, 60, Camera(1, 1, 1, 1)))])
+        for pair in ((answer(0, truth), None), (None, answer(1, truth)))
+    )
+    assert right.hands["side"].tolist() == left.hands["side"].tolist()  # so that the two can be compared
+    assert summarise(right)["by_hand"] == {}
     missed = score_picture(sample, TwoHands(None, None, 90, 60, Camera(1, 1, 1, 1)))
     assert np.isinf(missed.hands[0].errors2d).all() and missed.presence == (None, None)
 

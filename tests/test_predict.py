@@ -17,7 +17,7 @@ from lgnet.hand_model import hand_length, load_hand_model
 from lgnet.hands import Camera, TwoHands
 from lgnet.model.network import build_network
 from lgnet.place import place_hands
-from lgnet.predict import Model, assumed_camera, load
+from lgnet.predict import Model, assumed_camera, fingerprint, load
 from lgnet.side import build_side_net
 
 
@@ -197,3 +197,10 @@ def test_doubtful_boxes_leave_out_what_the_network_does_not_see(model, picture):
     doubted = model.predict(picture, None, BOXES, doubtful=True)
     for hand in doubted.hands:
         assert 0.2 < hand.score < 1
+
+
+def test_the_fingerprint_tells_another_calibration():
+    model = load("lgnet-mobile", device="cpu")
+    assert model.calibration is not None
+    assert fingerprint(model) == fingerprint(load("lgnet-mobile", device="cpu"))
+    assert len({fingerprint(m) for m in (model, replace(model, calibration=None), replace(model, finder=None))}) == 3

@@ -179,3 +179,10 @@ def test_without_the_extra_websocket_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "websockets.asyncio.server", None)
     with pytest.raises(ValueError, match=r"pip install 'lgnet\[stream\]'"):
         open_publisher(f"ws://{LOCAL}:0", text=True).__enter__()
+
+
+def test_the_address_of_an_ipv6_host_can_be_read_back():
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    with open_publisher("udp://[::1]:9876", text=True) as publisher:
+        assert parse_address(publisher.address) == parse_address("udp://[::1]:9876")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,7 +55,7 @@ def evaluate(
 
     place = launched()
     plan = {"data": data, "limit": limit, "pictures": len(data_set), "boxes": boxes, "root depth": root_depth}
-    plan |= {"version": __version__}
+    plan |= {"version": __version__, "MANO_DIR": os.environ.get("MANO_DIR")}  # which truth meshes have hangs on it
     folder = Path(out) / "parts"
     if predictions is not None:
         plan["predictions"] = predictions

@@ -1,10 +1,10 @@
 """Image + box -> square crop, and the exact way back.
 
-A crop is the picture of a virtual pinhole camera at the same place as the real one, turned to look at the middle of
-the box (and, in training, rolled about its axis) with a focal length that makes the box fill it. So a crop is exact
-under perspective: a hand looks the same wherever it stood in the picture, and every 3D point goes to the crop frame and
-back by one rotation. A mirrored crop also negates x, so that a left hand looks like a right one. Pixel centres are at
-integer coordinates in pictures and crops alike; normalised crop coordinates are -1 and 1 at the crop's outer edges.
+A crop is the picture of a virtual pinhole camera at the same place as the real one, turned to look at the middle of the box
+(and, in training and test-time augmentation, rolled about its axis) with a focal length that makes the box fill it. So a
+crop is exact under perspective: a hand looks the same wherever it stood in the picture, and every 3D point goes to the crop
+frame and back by one rotation. A mirrored crop also negates x, so that a left hand looks like a right one. Pixel centres
+are at integer coordinates in pictures and crops alike; normalised crop coordinates are -1 and 1 at the crop's outer edges.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def crop_for_box(
         size: the crop's side in pixels.
         enlarge: how much larger than the box the crop is.
         mirrored: negate x, so that a left hand becomes a right one.
-        roll: radians; the crop camera is turned by this about its own axis (training only).
+        roll: radians; the crop camera is turned by this about its own axis (training, test-time augmentation).
 
     Raises:
         ValueError: the box is empty or not finite.
@@ -178,7 +178,7 @@ def hand_crops(
         given: (2,) bool, at least one True: which of the boxes count.
         K: (4,) the picture's camera.
         size, enlarge, separation: as in ModelConfig (`crop_size`, `crop_enlarge`, `separation`).
-        roll: radians, common to all crops of the picture (training only).
+        roll: radians, common to all crops of the picture (training, test-time augmentation).
 
     Raises:
         ValueError: no box is given, or one is empty.

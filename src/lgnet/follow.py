@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .data.sample import project
+from .data.sample import grown, project
 from .geometry import box_of, iou
 from .hands import Camera, Hand, TwoHands
 from .reconstruct import Predictor
@@ -130,7 +130,7 @@ def _still(old: Track | None, new: Track | None) -> bool:
     """Would the new box show what the old one shows?"""
     if old is None or new is None:
         return old is new
-    return new.age > 0 and iou(old.box, new.box) > SAME_BOX
+    return new.age > old.age and iou(old.box, new.box) > SAME_BOX
 
 
 def _judge(
@@ -316,9 +316,7 @@ def _next(
 
 def next_box(hand: Hand, camera: Camera) -> np.ndarray:
     """(4,) x, y, w, h where to look in the next frame: the box of the mesh, grown about its middle by `GROWTH`."""
-    box = mesh_box(hand, camera)
-    size = box[2:] * GROWTH
-    return np.concatenate([box[:2] + box[2:] / 2 - size / 2, size])
+    return grown(mesh_box(hand, camera), GROWTH)
 
 
 def mesh_box(hand: Hand, camera: Camera) -> np.ndarray:

@@ -41,17 +41,18 @@ def find_places(detector: Detector, image: np.ndarray, most: int = PLACES, tiles
         detector: in eval mode.
         image: the picture.
         most: how many places.
-        tiles: "off": never look at quarters or tiles; "all": look at all tiles, whatever was found before.
+        tiles: "off": never look at quarters or tiles; "all": look at all tiles, whatever was found before, and no closer.
     """
     found = _look(detector, [image])[0]
     large = tiles != "off" and min(image.shape[:2]) >= 2 * detector.config.size
-    if tiles == "all" and large:
-        found += [p for side in tile_sides(image, detector.config.size) for p in look_at_tiles(detector, image, side)]
+    sides = tile_sides(image, detector.config.size)
+    if tiles == "all" and large and sides:
+        found += [p for side in sides for p in look_at_tiles(detector, image, side)]
         return _apart(found, nested=True)[:most]
     if large and max((p.score for p in found), default=0) < STRONG:
         corners, parts = _quarters(image)
         found = [p for corner, places in zip(corners, _look(detector, parts)) for p in _shifted(places, corner)]
-        for side in tile_sides(image, detector.config.size)[1:]:
+        for side in sides[1:]:
             if max((p.score for p in found), default=0) >= STRONG:
                 break
             found += look_at_tiles(detector, image, side)
@@ -93,9 +94,10 @@ def _shared(a: np.ndarray, b: np.ndarray) -> float:
 
 def tile_sides(image: np.ndarray, size: int) -> list[int]:
     """Sides of the tiles a picture is looked at in: a half, a quarter, ... of its longer side, no less than twice `size`."""
-    sides = [max(image.shape[:2]) // 2]
-    while sides[-1] >= 4 * size:
-        sides.append(sides[-1] // 2)
+    side, sides = max(image.shape[:2]) // 2, []
+    while side >= 2 * size:
+        sides.append(side)
+        side //= 2
     return sides
 
 

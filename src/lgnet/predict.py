@@ -380,10 +380,11 @@ def _device(name: str) -> torch.device:
 
 
 def fingerprint(model: Model) -> str:
-    """SHA-256 of all weights that a model's answers depend on, in hexadecimal."""
+    """SHA-256 of all weights, and the calibration, that a model's answers depend on, in hexadecimal."""
     finder = [model.finder.detector, model.finder.side_net] if isinstance(model.finder, Finder) else []
     networks = [model.network, *finder]
     total = hashlib.sha256()
-    for name, value in ((key, value) for network in networks for key, value in network.state_dict().items()):
+    told = [*(network.state_dict() for network in networks), vars(model.calibration) if model.calibration else {}]
+    for name, value in (item for values in told for item in values.items()):
         total.update(name.encode() + value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()

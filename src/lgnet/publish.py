@@ -103,7 +103,8 @@ def _udp(address: str, host: str, port: int) -> Iterator[Publisher]:
             except OSError:  # no room, or no way there just now
                 lost += 1
 
-        yield Publisher(f"udp://{host}:{port}", send, lambda: lost, False)
+        shown = f"[{host}]" if ":" in host else host
+        yield Publisher(f"udp://{shown}:{port}", send, lambda: lost, False)
 
 
 @dataclass

@@ -47,8 +47,8 @@ def make_batch(
 ) -> tuple[Inputs, Targets]:
     """Crop samples and carry their truth into the crops' frames.
 
-    Samples without any hand are shown as a negative crop of the picture's middle, or, without negatives, with
-    nothing given. `rng` is needed only when `augment` is not the plain one.
+    Samples without any hand are shown negative crops of any place, each slot with the probability `augment.negatives`,
+    else with nothing given. `rng` is needed only when `augment` is not the plain one.
     """
     rows = [_one(sample, config, rng, augment) for sample in samples]
     stacked = {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0]}

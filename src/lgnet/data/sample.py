@@ -142,9 +142,9 @@ def inside_picture(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(1))
 
 
-def grown(box: np.ndarray) -> np.ndarray:
-    """(4,) the box of joints (x, y, w, h) made as large as that of the mesh is on average."""
-    centre, size = box[:2] + box[2:] / 2, box[2:] * KEYPOINT_BOX_GROWTH
+def grown(box: np.ndarray, by: float = KEYPOINT_BOX_GROWTH) -> np.ndarray:
+    """(4,) x, y, w, h grown about its middle; by default a box of joints to what the mesh's is on average."""
+    centre, size = box[:2] + box[2:] / 2, box[2:] * by
     return np.concatenate([centre - size / 2, size])
 
 

@@ -62,7 +62,7 @@ def tile(sample: Sample, scores: Scores, index: int, joints2d: np.ndarray) -> np
     for row in np.flatnonzero(hands["picture"] == index):
         if not np.isnan(hands["errors2d"][row]).all():
             millimetres = hand_means(hands["errors3d_C"][row : row + 1])[0] if hands["predicted"][row] else np.nan
-            text = f"{'RL'[hands['side'][row]]} {np.nanmean(hands['errors2d'][row]):.2f} box"
+            text = f"{'RL?'[hands['side'][row]]} {np.nanmean(hands['errors2d'][row]):.2f} box"
             told.append(text + (f" {millimetres:.0f} mm" if np.isfinite(millimetres) else ""))
     for row, text in enumerate((Path(sample.name).name, "  ".join(told).replace("inf box", "missed"))):
         place = (4, TILE - 20 + 14 * row)

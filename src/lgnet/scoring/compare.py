@@ -21,6 +21,8 @@ LARGER_IS_BETTER = {
     "presence_accuracy", "handedness_accuracy", "hands_found", "auc_0_50", "auc_20_50", "pck2d", "f_5", "f_15", "mask_iou",
     "contact_accuracy",
 }  # fmt: skip
+OF_RUN = ("weights", "boxes", "root_depth")
+"""What the comparison tells of each run."""
 NEITHER_IS_BETTER = {"contact", "true_contact"}
 _OF_PREDICTED = (
     "right_side",
@@ -62,8 +64,8 @@ def compare_runs(first: str | Path, second: str | Path) -> dict[str, Any]:
     paired = _pair(*(_take(own, [of[name] for name in names]) for own, of in zip(scores, rows)))
     return {
         "data": metrics[0]["data"],
-        "first": {"folder": str(folders[0]), **{key: metrics[0][key] for key in ("weights", "boxes")}},
-        "second": {"folder": str(folders[1]), **{key: metrics[1][key] for key in ("weights", "boxes")}},
+        "first": {"folder": str(folders[0]), **{key: metrics[0][key] for key in OF_RUN}},
+        "second": {"folder": str(folders[1]), **{key: metrics[1][key] for key in OF_RUN}},
         "pictures": len(names),
         "only_first": len(rows[0]) - len(names),
         "only_second": len(rows[1]) - len(names),
@@ -76,7 +78,8 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
     path = folder / "metrics.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {key: content[key] for key in ("data", "weights", "boxes")}
+        root = content.get("root_depth", {}).get("source", "predicted")
+        return {**{key: content[key] for key in ("data", "weights", "boxes")}, "root_depth": root}
     except FileNotFoundError as error:
         raise ValueError(f"there is no {path}; name a folder that lgnet evaluate wrote") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -165,6 +168,10 @@ def sentences(result: dict[str, Any]) -> list[str]:
     lines = []
     if result["first"]["boxes"] != result["second"]["boxes"]:
         lines.append(f"Mind: the first had boxes {result['first']['boxes']}, the second {result['second']['boxes']}.")
+    if result["first"]["root_depth"] != result["second"]["root_depth"]:
+        lines.append(
+            "Mind: the wrists' distances are not from the same source, so MRRPE and absolute_mpjpe say nothing here."
+        )
     for which in ("first", "second"):
         if result[f"only_{which}"]:
             lines.append(f"{result[f'only_{which}']} pictures are in the {which} run only and left out.")

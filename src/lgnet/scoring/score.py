@@ -39,7 +39,7 @@ Pair = Sequence[np.ndarray | None]
 class HandScore:
     """One true hand. Dictionaries lack a key where there is no truth, or nothing was predicted."""
 
-    side: int
+    side: int  # -1: the truth does not tell
     predicted: bool  # there is a prediction of this side
     found: bool | None  # and it lies where the hand is; None: no visible joint to tell by
     right_side: bool | None  # of a hand found by position, whatever its side: is it the right one; None: not found
@@ -241,7 +241,7 @@ def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
     def hand(row: int, side: int) -> HandScore:
         n, mean, mine = noted[row], _or_none(mean2d[row, side]), bool(predicted[row, side])
         return HandScore(
-            side=side,
+            side=side if n.sample.side_known else -1,
             predicted=mine,
             found=None if mean is None else mean < FOUND_LIMIT,
             right_side=_flag(right_side[row, side]),
