@@ -28,11 +28,11 @@ from lgnet.align import KeyPoints
 from lgnet.data.registry import open_data, spread
 from lgnet.data.sample import Sample
 from lgnet.evidence import guide
-from lgnet.hands import SIDES, Camera, Hand, TwoHands
+from lgnet.hands import SIDES, Camera, Hand, TwoHands, assumed_camera
 from lgnet.image_io import Item
 from lgnet.keypoint_files import read_key_points
 from lgnet.mediapipe_hands import MediaPipeHands
-from lgnet.predict import Model, assumed_camera
+from lgnet.predict import Model
 from lgnet.scoring.predictions import write_prediction
 from lgnet.scoring.score import HandScore, score_picture
 

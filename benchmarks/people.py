@@ -22,8 +22,8 @@ from lgnet.config import PRESETS
 from lgnet.detect import Place
 from lgnet.finder import Finder, find_sides
 from lgnet.geometry import iou
+from lgnet.hands import assumed_camera
 from lgnet.people import MOST, Person, group
-from lgnet.predict import assumed_camera
 from lgnet.synth.generate import make_sample, training_rng
 
 SEED, SIZE, FRAMES = 4848, 640, 3

@@ -7,7 +7,7 @@ from lgnet.predict import View
 
 class Scripted:
     def predict_same(self, images, camera, boxes, given, file=None):
-        return [self.predict(i, camera=camera, boxes=boxes, given=given, file=file, doubtful=True) for i in images]
+        return [self.predict(i, camera=camera, boxes=boxes, given=given, file=file) for i in images]
 
     def find(self, image, camera):
         self.found = self.predict(image, camera=camera)

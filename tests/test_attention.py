@@ -13,9 +13,9 @@ import lgnet
 from lgnet.attention import Attention, attend, draw, lay, to_maps
 from lgnet.config import MODELS
 from lgnet.crop import HandCrops, crop_for_box
+from lgnet.hands import assumed_camera
 from lgnet.image_io import read_image
 from lgnet.model.network import build_network
-from lgnet.predict import assumed_camera
 
 torch.set_num_threads(1)
 EXAMPLES = Path(lgnet.__file__).parent / "examples"

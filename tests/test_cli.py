@@ -17,7 +17,7 @@ from test_outputs import hand
 import lgnet
 from lgnet import cli, predict
 from lgnet.config import PRESETS, to_dict
-from lgnet.hands import TwoHands
+from lgnet.hands import TwoHands, assumed_camera
 
 
 @dataclass
@@ -27,12 +27,12 @@ class Fake(Scripted):
     sides: tuple[str, ...] = ("right", "left")
     calls: list = None  # type: ignore[assignment]
 
-    def predict(self, image, camera=None, boxes=None, given=None, file=None, doubtful=False):
+    def predict(self, image, camera=None, boxes=None, given=None, file=None):
         self.calls.append((camera, boxes, given, file))
         height, width = image.shape[:2]
         hands = {side: hand(side) if side in self.sides else None for side in ("right", "left")}
         model = {"weights": "fake", "hand_model": "lgnet", "version": "0"}
-        camera = camera or predict.assumed_camera(width, height)
+        camera = camera or assumed_camera(width, height)
         return TwoHands(hands["right"], hands["left"], width, height, camera, file, model)
 
 

@@ -46,7 +46,7 @@ class Fake(Scripted):
     everyone: bool = False
     calls: list = field(default_factory=list)
 
-    def predict(self, image, camera=None, boxes=None, given=None, file=None, doubtful=False):
+    def predict(self, image, camera=None, boxes=None, given=None, file=None):
         self.calls.append((boxes, given))
         if boxes is None:
             people = (self.found, scene(left=LEFT)) if self.everyone else None

@@ -50,7 +50,7 @@ class World(Scripted):
         self.state = Following()
         self.blind, self.score = False, 0.9
 
-    def predict(self, image, camera=None, boxes=None, given=None, file=None, doubtful=False):
+    def predict(self, image, camera=None, boxes=None, given=None, file=None):
         hands: list[Hand | None] = [None, None]
         if boxes is None:
             self.looks.append(self.frame)
@@ -59,7 +59,7 @@ class World(Scripted):
                     own = 1 - side if self.crossed else side
                     hands[own] = at(own, place, self.score)
         else:
-            assert doubtful and given is not None
+            assert given is not None
             self.given.append(boxes.copy())
             for slot in (0, 1):
                 for place in self.places:
@@ -242,9 +242,9 @@ def test_frames_seen_together_end_where_the_hands_change_sides():
     """Hands over each other, whose sides are found to be the other way round: their new boxes overlap the old ones."""
 
     class Near(World):
-        def predict(self, image, camera=None, boxes=None, given=None, file=None, doubtful=False):
+        def predict(self, image, camera=None, boxes=None, given=None, file=None):
             if boxes is None:
-                return super().predict(image, camera, boxes, given, file, doubtful)
+                return super().predict(image, camera, boxes, given, file)
             nearest = [min(self.places, key=lambda p, b=box: np.linalg.norm(b[:2] + b[2:] / 2 - p)) for box in boxes]
             return TwoHands(at(0, nearest[0], 0.99), at(1, nearest[1], 0.99), 200, 150, CAMERA, file)
 

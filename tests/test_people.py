@@ -1,6 +1,7 @@
 """Which hands belong together: cases set by hand. Boxes are x, y, w, h; sides are right, left, none."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,6 +35,16 @@ def test_one_person_is_one_pair():
     assert found([place(0)], [L]) == {(None, 0)}
     assert found([place(0), place(120)], [NONE, NONE]) == set()
     assert group([], np.zeros((0, 3))) == []
+
+
+def test_a_hand_that_was_found_twice_is_one_persons():
+    twice = place(4, score=0.7)  # nearly where the first is
+    assert found([place(0), twice], [L, L]) == {(None, 0)}
+    assert found([twice, place(0)], [L, L]) == {(None, 1)}  # the surer one
+    assert found([place(0), place(-120), twice], [L, R, L]) == {(1, 0)}
+    assert found([place(0), place(200)], [L, L]) == {(None, 0), (None, 1)}  # two people's
+    meant = [replace(p, closer=np.stack([p.box, [300.0, 100, 50, 50]])) for p in (place(0), place(400, score=0.7))]
+    assert len(group(meant, np.array([L, L]))) == 1  # found apart, but it is the same hand that is seen there
 
 
 def test_two_people_side_by_side_keep_their_own_hands():
@@ -122,6 +133,8 @@ def test_tiles_cover_the_picture_and_overlap(monkeypatch):
     monkeypatch.setattr(places, "_look", lambda net, parts: [seen.append(p.shape) or [] for p in parts])
     image = np.zeros((1000, 4000, 3), np.uint8)
     assert tile_sides(image, 224) == [2000, 1000, 500]
+    assert tile_sides(image[:, :895], 224) == [500]
+    assert tile_sides(image[:800, :895], 224) == []  # tiles are twice the detector's input at least
     assert look_at_tiles(None, image, 500) == []
     assert set(seen) == {(500, 500, 3)}
     assert len(seen) == 12 * 3  # a step of 334: 11.5 and 2.5 steps
@@ -135,8 +148,6 @@ def test_hands_cut_by_a_tile_are_left_to_the_next(monkeypatch):
 
 
 def test_json_keeps_the_nearest_pair_and_lists_all():
-    from dataclasses import replace
-
     from posing import posed_hand, scene
 
     near, far = (posed_hand(np.zeros((15, 3)), "right", at=(0, 0, z)) for z in (0.4, 0.9))

@@ -14,10 +14,10 @@ from lgnet.config import MODELS
 from lgnet.detect import build_detector
 from lgnet.finder import Finder, bundled
 from lgnet.hand_model import hand_length, load_hand_model
-from lgnet.hands import Camera, TwoHands
+from lgnet.hands import Camera, TwoHands, assumed_camera
 from lgnet.model.network import build_network
 from lgnet.place import place_hands
-from lgnet.predict import Model, assumed_camera, fingerprint, load
+from lgnet.predict import Model, fingerprint, load
 from lgnet.side import build_side_net
 
 
@@ -194,7 +194,7 @@ def test_doubtful_boxes_leave_out_what_the_network_does_not_see(model, picture):
     """Given boxes count as sure; doubtful ones carry the network's own presence, and go where it is below the least."""
     sure = model.predict(picture, None, BOXES)
     assert [h.score for h in sure.hands] == [1, 1]
-    doubted = model.predict(picture, None, BOXES, doubtful=True)
+    (doubted,) = model.predict_same([picture], None, BOXES, np.ones(2, bool))
     for hand in doubted.hands:
         assert 0.2 < hand.score < 1
 

@@ -60,7 +60,7 @@ class Posed(Scripted):
     def __init__(self, *pictures):
         self.pictures, self.calls = pictures, 0
 
-    def predict(self, image, camera=None, boxes=None, given=None, file=None, doubtful=False):
+    def predict(self, image, camera=None, boxes=None, given=None, file=None):
         self.calls += 1
         return self.pictures[min(self.calls, len(self.pictures)) - 1]
 

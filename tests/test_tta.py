@@ -24,7 +24,7 @@ def test_rolls_lie_evenly_about_no_roll() -> None:
     assert rolls(1).tolist() == [0.0]
     assert torch.rad2deg(rolls(3)).tolist() == pytest.approx([-WIDEST, 0.0, WIDEST])
     assert rolls(4).sum().item() == pytest.approx(0.0, abs=1e-6)
-    with pytest.raises(ValueError, match="1 or more, not 0"):
+    with pytest.raises(ValueError, match="1 to 64, not 0"):
         rolls(0)
 
 

@@ -120,7 +120,7 @@ class Fake(Scripted):
     def __init__(self, act=lambda n: None):
         self.calls, self.act = 0, act
 
-    def predict(self, image, camera=None, boxes=None, given=None, file=None, doubtful=False):
+    def predict(self, image, camera=None, boxes=None, given=None, file=None):
         self.calls += 1
         self.act(self.calls - 1)
         height, width = image.shape[:2]

@@ -237,7 +237,10 @@ def _minimise(
             break
         cost, A, b = _normal(problems, around, states, places, robust)
         for _ in range(4):
-            step = -torch.linalg.solve(A + damping * torch.diag(A.diagonal()), b)
+            step, singular = torch.linalg.solve_ex(A + damping * torch.diag(A.diagonal()), -b)
+            if singular or not step.isfinite().all():
+                damping *= 5
+                continue
             moved = {side: state.moved(step[None, SIZE * number[side] :][:, :SIZE]) for side, state in states.items()}
             near = {side: _around(problems[side], moved[side]) for side in problems}
             least = _normal(problems, near, moved, places, robust, alone=True)[0]

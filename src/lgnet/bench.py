@@ -25,10 +25,11 @@ from torch.nn import functional as F
 
 from .aside import write_aside
 from .crop import crop_geometry, cut_crops, hand_crops
+from .hands import assumed_camera
 from .image_io import camera_from_exif, read_image
 from .model.records import Inputs
 from .place import place_hands
-from .predict import Model, assumed_camera
+from .predict import Model
 from .visualize import overlay
 
 REFERENCE = "reference"

@@ -50,6 +50,8 @@ def synth(
         threads: for cycles: of Blender in each process; 0: as many as it chooses.
         config: what they are drawn from.
     """
+    if not out:
+        raise UsageError("--out has no name (an empty variable of the shell?); name a folder")
     if count < 1 or seed < 0:
         raise UsageError(f"--count is at least 1 and --seed at least 0, not {count} and {seed}")
     check_synth(config)

@@ -125,7 +125,9 @@ def read_results(path: str | Path) -> Iterator[tuple[int, float, str, list[dict[
     Raises:
         ValueError: it cannot be read, or holds no result of this schema.
     """
-    from .hands import SCHEMA
+    import numpy as np
+
+    from .hands import SCHEMA, SIDES
 
     try:
         with Path(path).open(encoding="utf-8") as file:
@@ -138,12 +140,21 @@ def read_results(path: str | Path) -> Iterator[tuple[int, float, str, list[dict[
                         raise ValueError(f"its schema is {content['schema']!r}")
                     found = content["hands"], content["model"]["hand_model"]
                     for hand in found[0]:
-                        if len(hand["joints3d"]) != 21 or len(hand["pose"]) != 16 or len(hand["shape"]) != 10:
+                        whole = all(
+                            np.shape(values) == shape and np.isfinite(np.asarray(values, np.float64)).all()
+                            for values, shape in (
+                                (hand["joints3d"], (21, 3)),
+                                (hand["pose"], (16, 3)),
+                                (hand["shape"], (10,)),
+                            )
+                        )
+                        if hand["side"] not in SIDES or not whole:
                             raise ValueError("a hand is incomplete")
-                except (ValueError, KeyError, TypeError) as error:
+                    moment = int(content.get("frame", number)), float(content.get("time", 0.0))
+                except (ValueError, KeyError, TypeError, RecursionError) as error:
                     raise ValueError(
                         f"{path}, line {number + 1}, is no result of lgnet reconstruct ({error}); give its .json or .jsonl"
                     ) from error
-                yield int(content.get("frame", number)), float(content.get("time", 0.0)), found[1], found[0]
+                yield *moment, found[1], found[0]
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from error

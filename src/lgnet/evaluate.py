@@ -25,7 +25,7 @@ from . import plots
 from .aside import write_aside
 from .data.registry import DataSet, open_data, spread
 from .data.sample import Sample, require_side
-from .hands import SIDES, Camera, TwoHands
+from .hands import SIDES, Camera, TwoHands, assumed_camera
 from .metrics import PCK_PROTOCOL
 from .outputs import to_jpeg, to_png
 from .scoring.cases import sheet, tile, worst_and_median
@@ -342,7 +342,7 @@ def predict_sample(predictor: Predictor, sample: Sample, boxes: str) -> TwoHands
     given = sample.present & (sample.box[:, 2:].max(1) > 0)
     if not given.any():
         height, width = sample.image.shape[:2]
-        return TwoHands(None, None, width, height, camera or Camera(width, width, width / 2, height / 2, True))
+        return TwoHands(None, None, width, height, camera or assumed_camera(width, height))
     return predictor.predict(sample.image, camera=camera, boxes=sample.box.astype(np.float64), given=given)
 
 

@@ -35,6 +35,10 @@ NUM_BETAS = 10
 SCHEMA = "lgnet/1"
 
 
+ASSUMED_FIELD_OF_VIEW = 60.0
+"""Degrees."""
+
+
 @dataclass(frozen=True)
 class Camera:
     """Pinhole intrinsics in pixels of the whole image; `assumed` where nothing but a guess was to be had."""
@@ -45,10 +49,20 @@ class Camera:
     cy: float
     assumed: bool = False
 
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.K).all() or min(self.fx, self.fy) <= 0:
+            raise ValueError(f"a camera has finite numbers and focal lengths above zero, not {self.K.tolist()}")
+
     @property
     def K(self) -> np.ndarray:
         """(4,) fx, fy, cx, cy."""
         return np.array([self.fx, self.fy, self.cx, self.cy], dtype=np.float64)
+
+
+def assumed_camera(width: int, height: int) -> Camera:
+    """The camera of a picture nothing is known of: 60 degrees along the longer side, looking at the middle."""
+    focal = max(width, height) / 2 / np.tan(np.deg2rad(ASSUMED_FIELD_OF_VIEW / 2))
+    return Camera(focal, focal, (width - 1) / 2, (height - 1) / 2, assumed=True)
 
 
 @dataclass(frozen=True)

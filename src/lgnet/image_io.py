@@ -91,6 +91,8 @@ def decode(image: Image.Image, name: str = "the picture", most: int = MAX_PIXELS
     Raises:
         ImageError: it is damaged, or larger than `most` pixels; `name` is what the sentence calls it.
     """
+    if image.format == "EPS":  # Pillow would run Ghostscript on it
+        raise ImageError(f"{name} is PostScript, a program, which lgnet does not run; give it as JPEG or PNG")
     width, height = image.size
     if width * height > most:
         raise ImageError(
@@ -158,15 +160,15 @@ def expand_inputs(inputs: Sequence[str], out: str | Path | None = None, sequence
             items.append(Item(name, "stdin", "image"))
         elif name.startswith("camera:"):
             number = name.removeprefix("camera:")
-            if not number.isdecimal():
+            if not number.isdecimal() or int(number) > 999:
                 raise ValueError(f"{name} is no camera; name one by its number, as camera:0")
             items.append(Item(name, f"camera{int(number)}", "camera"))
         elif name.startswith(STREAMS):
             address = name.partition("://")[2].rpartition("@")[2]  # without the user's name and password
             items.append(Item(name, re.sub(r"[^A-Za-z0-9.-]+", "_", address).strip("_.") or "stream", "camera"))
-        elif sequence and Path(name).is_dir():
+        elif sequence and is_folder(name):
             items.append(Item(name, Path(name).resolve().name or "frames", "frames"))
-        elif Path(name).is_dir():
+        elif is_folder(name):
             items.extend(_walk(Path(name), out))
         else:
             path = Path(name)
@@ -185,8 +187,14 @@ def expand_inputs(inputs: Sequence[str], out: str | Path | None = None, sequence
 def _walk(folder: Path, out: str | Path | None) -> list[Item]:
     """The pictures and videos under a folder, by their suffixes; hidden files and the folder of results left out."""
     avoid = Path(out).resolve() if out is not None else None
-    found = []
-    for base, folders, files in os.walk(folder):
+    found: list[Item] = []
+
+    def unread(error: OSError) -> None:  # it fails when read, by a sentence
+        below = Path(error.filename)
+        if below != folder:
+            found.append(Item(str(below), below.relative_to(folder).as_posix(), "image"))
+
+    for base, folders, files in os.walk(folder, onerror=unread):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and (Path(base) / f).resolve() != avoid)
         for file in sorted(files):
             path = Path(base) / file
@@ -201,7 +209,18 @@ def _kind(path: Path) -> Literal["image", "video"]:
 
 
 def _same(a: str, b: str) -> bool:
-    return a == b or (Path(a).exists() and Path(b).exists() and Path(a).samefile(b))
+    try:
+        return a == b or (Path(a).exists() and Path(b).exists() and Path(a).samefile(b))
+    except OSError:
+        return False
+
+
+def is_folder(name: str | Path) -> bool:
+    """False too where the name is too long or may not be looked at: reading or writing it says so."""
+    try:
+        return Path(name).is_dir()
+    except OSError:
+        return False
 
 
 def _content(path: Path) -> bytes:
@@ -231,7 +250,7 @@ def _focal_35mm(image: Image.Image) -> float | None:
         value = float(image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
     except Exception:  # as above; the picture is still a picture
         return None
-    return value if 1 <= value <= 5000 else None  # 0 stands for "not known"
+    return value if 8 <= value <= 5000 else None  # 0 stands for "not known"; below 8 there is no such lens
 
 
 def _orientation(image: Image.Image) -> int:

@@ -51,8 +51,15 @@ def read_key_points(path: str | Path, items: Sequence[Item]) -> Callable[[np.nda
         if item.moving:
             content = _frame(content, frame)
         try:
-            return parse_hands(content, image.shape[1], image.shape[0])
-        except ValueError as error:
+            hands = parse_hands(content, image.shape[1], image.shape[0])
+            seen = [hand for hand in hands if _within(hand, image.shape[1], image.shape[0])]
+            if hands and not seen and not item.moving:
+                raise ValueError(
+                    f"no point lies in the picture of {image.shape[1]} x {image.shape[0]} pixels; points are pixels of the "
+                    "upright picture"
+                )
+            return seen
+        except (ValueError, OverflowError) as error:
             place = f"{item.path}, frame {frame}" if item.moving else item.path
             raise ValueError(f"the key points {path} of {place}: {error}") from error
 
@@ -231,6 +238,12 @@ def _hand(values: Any, side: str | None, where: str) -> KeyPoints:
     confidence = np.ones(NUM_JOINTS) if rows.shape[1] == 2 else np.clip(rows[:, 2], 0, 1)
     known = np.asarray(np.isfinite(rows).all(axis=1))
     return KeyPoints(np.where(known[:, None], rows[:, :2], np.nan), np.where(known, confidence, 0), side, SIDE_SCORE)
+
+
+def _within(hand: KeyPoints, width: int, height: int) -> bool:
+    """Whether there is a hand to look for: a sure point in the picture, and not all of them at one place."""
+    points = hand.points[hand.sure]
+    return bool(((points >= 0) & (points < [width, height])).all(1).any() and np.ptp(points, axis=0).max() > 0)
 
 
 def _known(hands: Sequence[KeyPoints]) -> list[KeyPoints]:

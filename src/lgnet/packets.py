@@ -133,7 +133,7 @@ def read_packet(content: bytes | str) -> Packet:
         return _from_binary(content)
     try:
         return _from_json(json.loads(content))
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise ValueError(f"this is no packet of {SCHEMA} ({error})") from error
 
 

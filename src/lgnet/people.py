@@ -11,7 +11,8 @@ from functools import cache
 
 import numpy as np
 
-from .detect import HAND_THRESHOLD, SIDE_WEIGHT, Detection, Place, as_hand, choose_sides, side_evidence
+from .detect import HAND_THRESHOLD, SAME_PLACE, SIDE_WEIGHT, Detection, Place, as_hand, choose_sides, side_evidence
+from .geometry import iou
 
 TOGETHER = 1.0
 """What two hands of a pair gain by being one, against log odds of the places' evidence."""
@@ -45,7 +46,27 @@ def group(places: Sequence[Place], sides: np.ndarray) -> list[Person]:
     def hand(index: int | None, side: int) -> Detection | None:
         return None if index is None else as_hand(places[index], side, confidence[index, side])
 
-    return [(hand(right, 0), hand(left, 1)) for right, left in _pairs(places, sides)]
+    return _once([(hand(right, 0), hand(left, 1)) for right, left in _pairs(places, sides)])
+
+
+def _once(people: Sequence[Person]) -> list[Person]:
+    """Without those all of whose hands lie where another's hand of the same side is: hands that were found twice. Of two such
+    people the pair stays, else the surer hand.
+    """
+
+    def surest(person: Person) -> tuple[bool, float]:
+        return None not in person, max(hand.score for hand in person if hand is not None)
+
+    kept: list[Person] = []
+    for person in sorted(people, key=surest, reverse=True):
+        others = [[other[side] for other in kept] for side in (0, 1)]
+        twice = (
+            hand is None or any(o is not None and iou(o.box, hand.box) > SAME_PLACE for o in others[side])
+            for side, hand in enumerate(person)
+        )
+        if not all(twice):
+            kept.append(person)
+    return [person for person in people if any(person is other for other in kept)]
 
 
 def _pairs(places: Sequence[Place], sides: np.ndarray) -> list[tuple[int | None, int | None]]:

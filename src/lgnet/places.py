@@ -41,15 +41,15 @@ def find_places(detector: Detector, image: np.ndarray, most: int = PLACES, tiles
         detector: in eval mode.
         image: the picture.
         most: how many places.
-        tiles: "off": never look at quarters or tiles; "all": look at all tiles, whatever was found before, and no closer.
+        tiles: "off": never look at quarters or tiles; "all": look at all tiles, whatever was found before.
     """
     found = _look(detector, [image])[0]
     large = tiles != "off" and min(image.shape[:2]) >= 2 * detector.config.size
     sides = tile_sides(image, detector.config.size)
-    if tiles == "all" and large and sides:
+    nested = tiles == "all" and large and len(sides) > 0
+    if nested:
         found += [p for side in sides for p in look_at_tiles(detector, image, side)]
-        return _apart(found, nested=True)[:most]
-    if large and max((p.score for p in found), default=0) < STRONG:
+    elif large and max((p.score for p in found), default=0) < STRONG:
         corners, parts = _quarters(image)
         found = [p for corner, places in zip(corners, _look(detector, parts)) for p in _shifted(places, corner)]
         for side in sides[1:]:
@@ -59,9 +59,9 @@ def find_places(detector: Detector, image: np.ndarray, most: int = PLACES, tiles
     strong = [p.box for p in found if p.score > STRONG]
     if strong:
         found = found + _closer(detector, image, [np.stack(strong)], AROUND_ALL)
-        strong = [p.box for p in _apart(found)[:most] if p.score > STRONG]
+        strong = [p.box for p in _apart(found, nested)[:most] if p.score > STRONG]
         found = found + _closer(detector, image, [box[None] for box in strong], AROUND_ONE)
-    return _apart(found)[:most]
+    return _apart(found, nested)[:most]
 
 
 def _closer(detector: Detector, image: np.ndarray, groups: Sequence[np.ndarray], grow: float) -> list[Place]:

@@ -23,7 +23,7 @@ from .detect import Detection
 from .finder import Finder, FindsHands, bundled, load_finder
 from .geometry import box_of
 from .hand_model import HandModel, length_of, load_hand_model
-from .hands import SIDES, WRIST, Camera, Hand, TwoHands
+from .hands import SIDES, WRIST, Camera, Hand, TwoHands, assumed_camera
 from .model.mesh_stage import project_weak
 from .model.network import LGNet
 from .model.records import Inputs, Output
@@ -31,7 +31,6 @@ from .opinion import Opinion, closer
 from .place import place_hands
 from .tta import mean_of_rolls, rolls
 
-ASSUMED_FIELD_OF_VIEW = 60.0
 """Degrees along the picture's longer side, where nothing is known of the camera."""
 LEAST_PRESENCE = 0.05
 """A found hand is dropped where the hand network's own presence of that side is below this: small, because side and hand have
@@ -95,7 +94,6 @@ class Model:
         boxes: np.ndarray | None = None,
         given: np.ndarray | None = None,
         file: str | None = None,
-        doubtful: bool = False,
     ) -> TwoHands:
         """The hands of one picture.
 
@@ -105,8 +103,6 @@ class Model:
             boxes: (2, 4) x, y, w, h of the right and left hand, pixels; None: lgnet finds the hands itself.
             given: (2,) bool, which of the boxes count; None with boxes: both.
             file: the name that the result carries.
-            doubtful: the boxes are guesses: a hand that the network does not see in its box is left out, and its score
-                is how sure the network is.
 
         Raises:
             ValueError: the picture is no such array, the boxes are none, or a box is empty.
@@ -124,7 +120,7 @@ class Model:
                 f"boxes are (2, 4) and given is (2,), of right and left, not {boxes.shape} and {there.shape}"
             )
         view = View(image, camera, boxes, there, np.ones(2))
-        return _named(self._run([view], doubtful, self.tta)[0], file)
+        return _named(self._run([view], False, self.tta)[0], file)
 
     def predict_same(
         self,
@@ -134,7 +130,9 @@ class Model:
         given: np.ndarray,
         file: str | None = None,
     ) -> list[TwoHands]:
-        """`predict(..., doubtful=True)` of several frames of one film in the same boxes (2, 4), all at once."""
+        """The hands of several frames of one film in the same boxes (2, 4), all at once. The boxes are guesses: a hand that the
+        network does not see in its box is left out, and its score is how sure the network is.
+        """
         camera = camera or assumed_camera(*_size(images[0]))
         views = [View(image, camera, boxes, given, np.ones(2)) for image in images]
         return [_named(hands, file) for hands in self._run(views, drop=True)]
@@ -319,12 +317,6 @@ def load(weights: str | Path = BUNDLED, device: str = "auto", tta: int = 1) -> M
     return model if finder is None else replace(model, finder=replace(finder, seen=model.either_side))
 
 
-def assumed_camera(width: int, height: int) -> Camera:
-    """The camera of a picture nothing is known of: 60 degrees along the longer side, looking at the middle."""
-    focal = max(width, height) / 2 / np.tan(np.deg2rad(ASSUMED_FIELD_OF_VIEW / 2))
-    return Camera(focal, focal, (width - 1) / 2, (height - 1) / 2, assumed=True)
-
-
 def _as_view(image: np.ndarray, camera: Camera, found: Sequence[Detection]) -> View:
     boxes, given, scores = np.zeros((2, 4)), np.zeros(2, bool), np.zeros(2)
     for detection in found:
@@ -353,6 +345,10 @@ def _open(image: Any) -> tuple[np.ndarray, Camera | None, str | None]:
 
 
 def _check(image: np.ndarray) -> None:
+    if not isinstance(image, np.ndarray):
+        raise ValueError(
+            f"a picture is an array (H, W, 3) of uint8 RGB, not {type(image).__name__}; model(...) takes paths too"
+        )
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 1:
         raise ValueError(f"a picture is an array (H, W, 3) of uint8 RGB, not {image.shape} of {image.dtype}")
 

@@ -6,7 +6,7 @@ An input that fails is named on standard error in one sentence; the others are d
 from __future__ import annotations
 
 import json
-import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from rich.progress import Progress, TextColumn
 
 from . import maps, outputs
 from .hands import SIDES, Camera, TwoHands
-from .image_io import ImageError, Item, camera_from_exif, read_image
+from .image_io import ImageError, Item, camera_from_exif, is_folder, read_image
 
 if TYPE_CHECKING:
     from .evidence import Source
@@ -40,7 +40,6 @@ class Predictor(Protocol):
         boxes: np.ndarray | None = None,
         given: np.ndarray | None = None,
         file: str | None = None,
-        doubtful: bool = False,
     ) -> TwoHands:
         """The hands of one picture."""
         ...
@@ -97,6 +96,9 @@ def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str] |
         raise ValueError("--out has no name (an empty variable of the shell?); name a folder")
     if Path(out).exists() and not Path(out).is_dir():
         raise ValueError(f"--out {out} is a file; give a folder")
+    there = next(folder for folder in (Path(out).absolute(), *Path(out).absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"--out {out} cannot be made or written to; choose another folder")
     inputs = {Path(item.path).resolve() for item in items}
     whose: dict[Path, Item] = {}
     for item in items:
@@ -105,14 +107,19 @@ def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str] |
         moving = {path: kind in maps.MAPS for kind, paths in moving_names(stem, own).items() for path in paths}
         pictures = dict.fromkeys(outputs.names(stem, own), False)
         for path, folder in (moving if item.moving else pictures).items():
-            if path.resolve() in inputs:
-                raise ValueError(f"the results of {item.path} would replace the input {path}; choose another --out")
-            other = whose.setdefault(path, item)
-            if other is not item:
-                raise ValueError(
-                    f"{other.path} and {item.path} would both be written to {path}; rename one, or run lgnet once for each"
-                )
-            if path.exists() and path.is_dir() != folder:
+            part = path.with_name(f"{path.stem}.part{path.suffix}" if item.moving else f"{path.name}.part")
+            for written in (path, part):
+                if written.resolve() in inputs:
+                    raise ValueError(
+                        f"the results of {item.path} would replace the input {written}; choose another --out"
+                    )
+                other = whose.setdefault(written, item)
+                if other is not item:
+                    raise ValueError(
+                        f"{other.path} and {item.path} would both be written to {written}; rename one, or run lgnet once "
+                        "for each"
+                    )
+            if is_folder(path) != folder and os.path.lexists(path):
                 kind, wanted = ("a file", "a folder") if folder else ("a folder", "a file")
                 raise ValueError(
                     f"{path} is {kind}, where {wanted} of the results is to be; move it, or choose another --out"
@@ -165,7 +172,9 @@ def reconstruct(
                     )
                 else:
                     written = _reconstruct_picture(model, item, stem, own, camera, boxes or {}, evidence)
-            except (ValueError, OSError, MemoryError, cv2.error) as error:
+            except (ValueError, OSError, MemoryError, RuntimeError, cv2.error) as error:
+                if isinstance(error, RuntimeError) and "memory" not in str(error):  # torch's, of any device
+                    raise
                 summary.failed += 1
                 console.print(_sentence(item, error), markup=False, highlight=False, soft_wrap=True)
             else:
@@ -194,10 +203,12 @@ def _bar(console: Console) -> Iterator[Progress]:
 
 
 def _sentence(item: Item, error: Exception) -> str:
-    if isinstance(error, MemoryError):
+    if isinstance(error, (MemoryError, RuntimeError)):
         return f"lgnet: {item.path}: there is not enough memory for it; give a smaller copy"
     if isinstance(error, ImageError):  # names the file itself
         return f"lgnet: {error}"
+    if isinstance(error, OSError) and error.filename:  # of the results: those that cannot be read are ImageErrors
+        return f"lgnet: {item.path}: {error.filename} cannot be written ({error.strerror}); choose another --out"
     return f"lgnet: {item.path}: {' '.join(str(error).split())}"
 
 
@@ -257,7 +268,7 @@ def read_boxes(path: str | Path, items: Sequence[Item] | None = None) -> dict[st
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"the boxes file {path} cannot be read ({error.strerror or error})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"the boxes file {path} is not JSON ({error})") from error
     if not isinstance(content, dict):
         raise ValueError(f'the boxes file {path} has to hold {{"<file name>": {{"right": [x, y, w, h], "left": ...}}}}')
@@ -282,7 +293,7 @@ def read_boxes(path: str | Path, items: Sequence[Item] | None = None) -> dict[st
 
 def _box(value: Any, where: str) -> list[float]:
     numbers = isinstance(value, list) and len(value) == 4 and all(type(v) in (int, float) for v in value)
-    if not numbers or not all(math.isfinite(v) for v in value) or min(value[2:]) <= 0:
+    if not numbers or not all(abs(v) < 1e6 for v in value) or min(value[2:]) <= 0:
         raise ValueError(f"{where}: a box is [x, y, width, height] in pixels with a size above zero, not {value!r}")
     return [float(v) for v in value]
 
@@ -294,8 +305,8 @@ def camera_from_intrinsics(values: tuple[float, float, float, float]) -> Camera:
         ValueError: one is not finite, or a focal length is below a pixel.
     """
     fx, fy, cx, cy = values
-    if not all(map(math.isfinite, values)) or min(fx, fy) < 1:
+    if not all(abs(v) <= 1e6 for v in values) or min(fx, fy) < 10:
         raise ValueError(
-            f"--intrinsics takes FX FY CX CY in pixels, focal lengths of at least 1, not {fx} {fy} {cx} {cy}"
+            f"--intrinsics takes FX FY CX CY in pixels, focal lengths of at least 10, not {fx} {fy} {cx} {cy}"
         )
     return Camera(fx, fy, cx, cy)

@@ -19,6 +19,7 @@ WIDEST = 25.0
 """Degrees, of the outermost crops either way (benchmarks/tta.py)."""
 
 
+MOST = 64
 AGREE = 0.04
 """Metres, the mean over joints: a crop whose hand lies farther than this from the middle one's does not count. Between 0.015
 and 0.06 it makes no difference (docs/trials.md); the mean of all errs less in MPJPE, but may be no hand."""
@@ -28,10 +29,10 @@ def rolls(count: int) -> Float[Tensor, " L"]:
     """Radians by which so many crops are rolled, evenly about 0; one is not rolled.
 
     Raises:
-        ValueError: fewer than one.
+        ValueError: fewer than one, more than `MOST`, or no whole number.
     """
-    if count < 1:
-        raise ValueError(f"tta is the number of crops of each hand, 1 or more, not {count}")
+    if not isinstance(count, int) or not 1 <= count <= MOST:
+        raise ValueError(f"tta is the number of crops of each hand, 1 to {MOST}, not {count!r}")
     return torch.deg2rad(torch.linspace(-WIDEST, WIDEST, count)) if count > 1 else torch.zeros(1)
 
 

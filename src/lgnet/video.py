@@ -102,7 +102,10 @@ def sequence_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise ImageError(f"{folder} does not exist; check the name")
-    files = [f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")]
+    try:
+        files = [f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith(".")]
+    except OSError as error:
+        raise ImageError(f"{folder} cannot be read ({error.strerror}); check its permissions and its disk") from error
     if not files:
         raise ImageError(f"{folder} is a folder without any picture; give one with the frames in it")
     return sorted(files, key=lambda f: [int(p) if p.isdecimal() else p for p in re.split(r"([0-9]+)", f.name)])
@@ -198,7 +201,16 @@ def _queued(frames: queue.Queue, name: str, most: int | None) -> Iterator[Frame]
         raise ImageError(f"{name}: not one frame could be read from it; give an intact video, as MP4 (H.264)")
 
 
+def _check_name(path: str | Path) -> None:
+    """OpenCV ends the whole program at a name that is not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ImageError(f"{path}: a video's name and folders have to be UTF-8; rename them") from error
+
+
 def _open_capture(item: Item) -> cv2.VideoCapture:
+    _check_name(item.path)
     if item.kind == "camera" and item.path.startswith("camera:"):
         capture = cv2.VideoCapture(int(item.path.removeprefix("camera:")))
         missing = "this camera cannot be opened; check its number and that nothing else uses it"
@@ -212,6 +224,10 @@ def _open_capture(item: Item) -> cv2.VideoCapture:
             raise ImageError(f"{path} does not exist; check the name")
         if not path.stat().st_size:
             raise ImageError(f"{path} is empty; give the video itself")
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise ImageError(f"{path} cannot be read ({error.strerror}); check its permissions and its disk") from error
         capture = cv2.VideoCapture(item.path)
         missing = "this is not a video that can be read; give it as MP4 (H.264)"
     if not capture.isOpened():
@@ -226,6 +242,7 @@ def open_writer(path: Path, rate: float, image: np.ndarray) -> cv2.VideoWriter:
     Raises:
         ValueError: it cannot be written here.
     """
+    _check_name(path)
     height, width = image.shape[:2]
     code = "VP80" if path.suffix == ".webm" else "mp4v"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), rate, (width, height))

@@ -16,7 +16,7 @@ import torch
 from ..config import ModelConfig
 from ..crop import Crop, HandCrops, crop_geometry, cut_crops, hand_crops
 from ..geometry import iou
-from ..hands import NUM_BETAS, NUM_JOINTS, NUM_ROTATIONS
+from ..hands import NUM_BETAS, NUM_JOINTS, NUM_ROTATIONS, assumed_camera
 from ..model.records import Inputs, Targets
 from .sample import Sample, require_side
 
@@ -103,12 +103,11 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
 
 
 def sample_camera(sample: Sample) -> np.ndarray:
-    """(4,) the sample's camera, or one of 60 degrees along the longer side where it is unknown."""
+    """(4,) the sample's camera, or the assumed one where it is unknown."""
     if sample.K is not None:
         return np.asarray(sample.K, dtype=np.float64)
     height, width = sample.image.shape[:2]
-    focal = max(height, width) / 2 / np.tan(np.pi / 6)
-    return np.array([focal, focal, (width - 1) / 2, (height - 1) / 2])
+    return assumed_camera(width, height).K
 
 
 def _empty_row(config: ModelConfig) -> dict:

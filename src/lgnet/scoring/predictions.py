@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import outputs
 from ..data.sample import Sample
-from ..hands import NUM_BETAS, NUM_JOINTS, NUM_ROTATIONS, SCHEMA, SIDES, WRIST, Camera, Hand, TwoHands
+from ..hands import NUM_BETAS, NUM_JOINTS, NUM_ROTATIONS, SCHEMA, SIDES, WRIST, Camera, Hand, TwoHands, assumed_camera
 from ..image_io import IMAGE_SUFFIXES
 
 LARGEST = 1e7
@@ -183,7 +183,7 @@ def _camera(content: Any, sample: Sample, path: str | None = None) -> Camera:
     if content is None:
         height, width = sample.image.shape[:2]
         if sample.K is None:
-            return Camera(width, width, (width - 1) / 2, (height - 1) / 2, True)
+            return assumed_camera(width, height)
         fx, fy, cx, cy = map(float, sample.K)
         return Camera(fx, fy, cx, cy)
     try:
