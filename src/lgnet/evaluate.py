@@ -378,13 +378,8 @@ def true_hands(sample: Sample) -> tuple[OfBoth, OfBoth]:
     return (vertices[0], vertices[1]), (joints[0], joints[1])
 
 
-def true_vertices(sample: Sample) -> OfBoth:
-    """The vertices of `true_hands`."""
-    return true_hands(sample)[0]
-
-
 def true_faces(sample: Sample) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Right and left (F, 3) of the hand model that `true_vertices` poses; None where those are."""
+    """Right and left (F, 3) of the hand model that `true_hands` poses; None where those are."""
     if sample.hand_model is None or not (sample.present & sample.has_params).any():
         return None, None
     from .hand_model import load_hand_model

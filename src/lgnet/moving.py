@@ -88,7 +88,7 @@ def _steps(
 
     Frames of a file go through the network together, unless evidence may change where the next is looked at.
     """
-    state, waiting, together, number = Following(), deque[Frame](), 1, 0
+    state, waiting, together = Following(), deque[Frame](), 1
     alone = item.kind == "camera" or evidence is not None
     while True:
         waiting.extend(islice(film.frames, max(together - len(waiting), 0)))
@@ -97,8 +97,10 @@ def _steps(
         images = [frame.image for frame in islice(waiting, together)]
         steps = follow_some(model, state, images, camera, item.path)
         if evidence is not None:
-            steps = [led(steps[0], guide(model, steps[0].hands, images[0], evidence(images[0], item, number)))]
-        state, number = steps[-1].state, number + len(steps)
+            steps = [
+                led(steps[0], guide(model, steps[0].hands, images[0], evidence(images[0], item, waiting[0].number)))
+            ]
+        state = steps[-1].state
         together = min(2 * together, TOGETHER) if len(steps) == len(images) and not alone else 1
         for step in steps:
             frame = waiting.popleft()

@@ -91,9 +91,9 @@ class Output:
     surface: Float[Tensor, "B 2 3 P P"] | None = None  # where on the hand at rest, decimetres
 
 
-def to_device(record, device: torch.device | str, non_blocking: bool = True):
+def to_device(record, device: torch.device | str):
     """The same record of tensors on another device."""
     moved = {f.name: getattr(record, f.name) for f in fields(record)}
     return type(record)(
-        **{k: v.to(device, non_blocking=non_blocking) if isinstance(v, Tensor) else v for k, v in moved.items()}
+        **{k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in moved.items()}
     )
