@@ -11,7 +11,7 @@ from rich.console import Console
 from lgnet import plots
 from lgnet.data.registry import DataSet, open_data
 from lgnet.data.sample import Sample, empty_sample
-from lgnet.evaluate import evaluate, table, true_vertices
+from lgnet.evaluate import evaluate, table, true_hands
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
 from lgnet.scoring import cases
 from lgnet.scoring.score import score_picture
@@ -198,7 +198,7 @@ def test_the_tile_shows_truth_green_and_prediction_red():
 def test_true_vertices_of_synthetic_pictures_fill_their_boxes():
     pytest.importorskip("numba")
     sample = open_data("synth-bench")[3]
-    meshes = true_vertices(sample)
+    meshes = true_hands(sample)[0]
     assert sample.K is not None
     for side in (0, 1):
         vertices = meshes[side]
@@ -206,7 +206,7 @@ def test_true_vertices_of_synthetic_pictures_fill_their_boxes():
         if vertices is not None:
             uv = vertices[:, :2] / vertices[:, 2:] * sample.K[:2] + sample.K[2:]
             np.testing.assert_allclose(np.r_[uv.min(0), np.ptp(uv, 0)], sample.box[side], atol=0.05)
-    assert true_vertices(make(0)) == (None, None)
+    assert true_hands(make(0))[0] == (None, None)
 
 
 # --- plots

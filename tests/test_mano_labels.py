@@ -12,7 +12,7 @@ from test_mano import make_arrays, mirror_arrays, plain_mano, write
 
 from lgnet.data.check import check_data
 from lgnet.data.registry import open_data
-from lgnet.evaluate import true_hands, true_vertices
+from lgnet.evaluate import true_hands
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_freihand(freihand_root, folder, monkeypatch):  # noqa: F811
     (root / "training_mano.json").write_text(json.dumps(theta.tolist()))
     (root / "training_verts.json").write_text(json.dumps(meshes.tolist()))
     sample = list(open_data(f"freihand-training:{root}"))[3]
-    np.testing.assert_allclose(true_vertices(sample)[0], meshes[1], atol=2e-6)
+    np.testing.assert_allclose(true_hands(sample)[0][0], meshes[1], atol=2e-6)
     u = meshes[1] @ K[1].T
     u = u[:, :2] / u[:, 2:]
     np.testing.assert_allclose(sample.box[0], [*u.min(0), *(u.max(0) - u.min(0))], rtol=1e-4)

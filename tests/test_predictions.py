@@ -41,7 +41,7 @@ def test_synthetic_pictures_score_from_files_as_from_memory(tmp_path):
     """With meshes, masks and contact: the truth itself, moved, is the prediction."""
     pytest.importorskip("numba")
     from lgnet.data.registry import open_data
-    from lgnet.evaluate import true_faces, true_vertices
+    from lgnet.evaluate import true_faces, true_hands
     from lgnet.hands import SIDES, Camera, Hand, TwoHands
 
     data = open_data("synth-bench", 3)
@@ -55,7 +55,7 @@ def test_synthetic_pictures_score_from_files_as_from_memory(tmp_path):
         def predict(self, image, camera, boxes, given):
             sample = known(int(image[0, 0, 0]))
             found = []
-            for s, (vertices, faces) in enumerate(zip(true_vertices(sample), true_faces(sample))):
+            for s, (vertices, faces) in enumerate(zip(true_hands(sample)[0], true_faces(sample))):
                 if vertices is None:
                     found.append(None)
                     continue
