@@ -5,21 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def aside(path: Path, mark: str = "") -> Path:
+    """Where a file is written until it is complete; `mark` tells apart processes that may write the same one at once."""
+    return path.with_name(f"{path.name}{mark}.part")
+
+
+def aside_moving(path: Path) -> Path:
+    """The same for a video's files and folders, which keep their suffix, as writers go by it."""
+    return path.with_name(f"{path.stem}.part{path.suffix}")
+
+
 def write_aside(path: Path, content: bytes, mark: str = "") -> None:
     """Write beside the file, then rename.
 
     Args:
         path: of the file.
         content: of it.
-        mark: tells apart processes that may write the same file at once.
+        mark: as for `aside`.
 
     Raises:
         OSError: it cannot be written; nothing is left beside it then.
     """
-    aside = path.with_name(f"{path.name}{mark}.part")
+    beside = aside(path, mark)
     try:
-        aside.write_bytes(content)
-        aside.replace(path)
+        beside.write_bytes(content)
+        beside.replace(path)
     except OSError:
-        aside.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise

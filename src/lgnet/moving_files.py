@@ -19,6 +19,7 @@ import numpy as np
 
 from . import maps, visualize
 from .animation import write_glb
+from .aside import aside_moving
 from .gestures import Gesture, State, recognise
 from .hands import TwoHands
 from .motion import Recorder, csv_header, csv_rows, write_bvh
@@ -47,8 +48,8 @@ class MovingFiles:
                 self._table.write(csv_header())
             for kind in maps.MAPS:
                 for folder in self.ends.get(kind, ()):
-                    shutil.rmtree(aside(folder), ignore_errors=True)
-                    aside(folder).mkdir()
+                    shutil.rmtree(aside_moving(folder), ignore_errors=True)
+                    aside_moving(folder).mkdir()
             if {"glb", "bvh"} & self.kinds:
                 self._recorder = Recorder()
                 self._stack.callback(self._recorder.close)
@@ -59,7 +60,7 @@ class MovingFiles:
     def _text(self, kind: str) -> TextIO | None:
         if kind not in self.ends:
             return None
-        return self._stack.enter_context(aside(self.ends[kind][0]).open("w", encoding="utf-8"))
+        return self._stack.enter_context(aside_moving(self.ends[kind][0]).open("w", encoding="utf-8"))
 
     def add(self, index: int, moment: Moment) -> None:
         """Write the next frame."""
@@ -75,13 +76,13 @@ class MovingFiles:
             self._table.write(csv_rows(index, moment.time, hands))
         if "overlay" in self.ends and moment.image is not None:
             if self._film is None:
-                path = aside(self.ends["overlay"][0])
+                path = aside_moving(self.ends["overlay"][0])
                 self._film = self._stack.enter_context(_film(path, self.rate, moment.image))
             self._film(moment.image, hands)
         pictures = maps.all_maps(hands, self.kinds)
         for kind, pairs in maps.MAPS.items():
             for folder, (ending, _) in zip(self.ends.get(kind, ()), pairs):
-                (aside(folder) / f"{index:06d}.png").write_bytes(to_map(ending, pictures[ending]))
+                (aside_moving(folder) / f"{index:06d}.png").write_bytes(to_map(ending, pictures[ending]))
         if self._recorder is not None:
             self._recorder.add(moment.time, hands)
 
@@ -90,10 +91,10 @@ class MovingFiles:
         try:
             if self._recorder is not None and self._recorder.count:
                 if "glb" in self.ends:
-                    write_glb(aside(self.ends["glb"][0]), self._recorder)
+                    write_glb(aside_moving(self.ends["glb"][0]), self._recorder)
                 for side, (rest, end) in enumerate(zip(self._recorder.rests, self.ends.get("bvh", ()))):
                     if rest is not None:
-                        with aside(end).open("w", encoding="utf-8") as file:
+                        with aside_moving(end).open("w", encoding="utf-8") as file:
                             write_bvh(file, self._recorder, side, self.rate)
         finally:
             self._recorder = None
@@ -103,7 +104,7 @@ class MovingFiles:
         """Give what there is its name; an earlier run's file goes. What was written."""
         written = []
         for end in (end for ends in self.ends.values() for end in ends):
-            part = aside(end)
+            part = aside_moving(end)
             if part.is_dir():
                 end.mkdir(exist_ok=True)
                 for old in end.glob("[0-9]" * 6 + ".png"):
@@ -123,10 +124,10 @@ class MovingFiles:
         self._recorder = None
         self._stack.close()
         for end in (end for ends in self.ends.values() for end in ends):
-            if aside(end).is_dir():
-                shutil.rmtree(aside(end))
+            if aside_moving(end).is_dir():
+                shutil.rmtree(aside_moving(end))
             else:
-                aside(end).unlink(missing_ok=True)
+                aside_moving(end).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -153,8 +154,3 @@ def _film(path: Path, rate: float, first: np.ndarray) -> Iterator[Callable[[np.n
             done.result()
     finally:
         writer.release()
-
-
-def aside(path: Path) -> Path:
-    """Where a file or folder is written until it is complete."""
-    return path.with_name(f"{path.stem}.part{path.suffix}")

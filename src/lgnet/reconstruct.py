@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from . import maps, outputs
+from .aside import aside, aside_moving
 from .hands import SIDES, Camera, TwoHands
 from .image_io import ImageError, Item, camera_from_exif, is_folder, read_image
 
@@ -107,7 +108,7 @@ def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str] |
         moving = {path: kind in maps.MAPS for kind, paths in moving_names(stem, own).items() for path in paths}
         pictures = dict.fromkeys(outputs.names(stem, own), False)
         for path, folder in (moving if item.moving else pictures).items():
-            part = path.with_name(f"{path.stem}.part{path.suffix}" if item.moving else f"{path.name}.part")
+            part = aside_moving(path) if item.moving else aside(path)
             for written in (path, part):
                 if written.resolve() in inputs:
                     raise ValueError(
