@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .aside import aside
 from .config import ModelConfig, from_dict, to_dict
 from .model.graft import lacks_block, on_grid, with_finer_heat_maps, with_shares, with_silent_block
 from .model.network import LGNet, build_network
@@ -66,9 +67,9 @@ def save_weights(
         "crc32": json.dumps(_checksum(tensors)),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    save_file(tensors, aside, metadata=metadata)
-    aside.replace(path)
+    beside = aside(path)
+    save_file(tensors, beside, metadata=metadata)
+    beside.replace(path)
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

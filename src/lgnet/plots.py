@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .aside import aside
 from .metrics import AUC_LIMIT, PCK_PROTOCOL, PROTOCOLS, area_under_pck, pck
 
 LGNET_PCK = ((5, 10, 15, 20, 25, 30), (0.38, 0.67, 0.83, 0.92, 0.94, 0.97))
@@ -245,8 +246,8 @@ def _number(value: Any) -> bool:
 
 def _save(pyplot: Any, figure: Any, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
-    aside = out.with_name(out.name + ".part")
-    figure.savefig(aside, dpi=120, format="png")
+    beside = aside(out)
+    figure.savefig(beside, dpi=120, format="png")
     pyplot.close(figure)
-    aside.replace(out)
+    beside.replace(out)
     return out

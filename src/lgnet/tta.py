@@ -17,9 +17,8 @@ from .model.records import Output
 
 WIDEST = 25.0
 """Degrees, of the outermost crops either way (benchmarks/tta.py)."""
-
-
 MOST = 64
+"""Crops of a hand: far more than pay."""
 AGREE = 0.04
 """Metres, the mean over joints: a crop whose hand lies farther than this from the middle one's does not count. Between 0.015
 and 0.06 it makes no difference (docs/trials.md); the mean of all errs less in MPJPE, but may be no hand."""

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..aside import write_aside
+from ..aside import aside, write_aside
 from ..data.interhand import ORDER
 from ..data.labels import jpeg
 from ..data.sample import Sample
@@ -153,10 +153,10 @@ def merge(folder: Path, parts: Sequence[str]) -> None:
     }
     for kind, path in _targets(folder).items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f"{path.name}.part")
-        with aside.open("w", encoding="utf-8") as file:
+        beside = aside(path)
+        with beside.open("w", encoding="utf-8") as file:
             file.writelines(contents[kind])
-        aside.replace(path)
+        beside.replace(path)
 
 
 def _listed(items: Iterator[str]) -> Iterator[str]:
