@@ -134,7 +134,11 @@ def test_hands_of_unknown_side_and_points_that_are_not_known():
         ({"right": [["a", 1]] * 21}, "the right hand: these are not rows"),
         ({"right": {"a": 1}}, "the right hand: these are no list"),
         ({"people": [], "canvas_width": [1]}, "canvas_width and canvas_height are no numbers"),
-        ({"people": [], "canvas_width": -5, "canvas_height": 1e-300}, "are at least 1, not [-5.0, 1e-300]"),
+        (
+            {"people": [], "canvas_width": -5, "canvas_height": 1e-300},
+            "are at least 1 and at most 1,000,000, not [-5.0, 1e-300]",
+        ),
+        ({"people": [], "canvas_width": 1e308}, "at most 1,000,000, not [1e+308"),
         (
             [{"keypoints": RIGHT[:, :2].tolist(), "keypoint_scores": {"a": 1}}],
             "keypoint_scores of person 1 are no numbers",

@@ -21,6 +21,8 @@ from .image_io import Item
 WHOLE_BODY = 133
 WHOLE_BODY_HANDS = {"left": slice(91, 112), "right": slice(112, 133)}
 """Of COCO-WholeBody's points; each hand's are in lgnet's order."""
+WIDEST_CANVAS = 1_000_000
+"""Pixels, of the canvas that OpenPose's files may name: a mistake beyond."""
 SIDE_SCORE = 0.9
 """How sure a side is that a file names: of ten such names one is thought to be wrong."""
 
@@ -179,8 +181,10 @@ def _openpose(content: dict[str, Any], width: int, height: int) -> list[KeyPoint
         canvas = np.array([float(content.get("canvas_width") or width), float(content.get("canvas_height") or height)])
     except (TypeError, ValueError) as error:
         raise ValueError(f"canvas_width and canvas_height are no numbers ({error})") from error
-    if not (np.isfinite(canvas).all() and (canvas >= 1).all()):
-        raise ValueError(f"canvas_width and canvas_height are at least 1, not {canvas.tolist()}")
+    if not ((canvas >= 1) & (canvas <= WIDEST_CANVAS)).all():
+        raise ValueError(
+            f"canvas_width and canvas_height are at least 1 and at most {WIDEST_CANVAS:,}, not {canvas.tolist()}"
+        )
     if hands and max(float(np.nanmax(hand.points)) for hand in hands) <= 1:
         canvas = np.ones(2)
     scale = np.array([width, height]) / canvas
