@@ -50,3 +50,13 @@ def test_a_joint_that_trembles(tmp_path):
     with np.load(tmp_path / "a" / "scores.npz") as file:
         assert np.isnan(file["hands.acceleration"]).sum() == 10 and "hands.offset" not in file.files
     assert evaluate(Trembling(), replace(data, film=False), tmp_path / "b", quiet=True)["acceleration_error"] is None
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_each_folder_has_its_own_step(tmp_path, monkeypatch):
+    names = ("a/10.png", "a/15.png", "a/20.png", "b/10.png", "b/20.png", "b/30.png")
+    monkeypatch.setitem(globals(), "NAMES", names)
+    metrics = evaluate(Trembling(), DataSet("films", 6, frame, film=True), tmp_path, quiet=True)
+    assert metrics["acceleration_error"] == pytest.approx((2 + 0 + 0 + 0) / 4, abs=1e-4)
+    with np.load(tmp_path / "scores.npz") as file:
+        assert np.isfinite(file["hands.acceleration"]).sum() == 4

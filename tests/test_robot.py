@@ -226,3 +226,18 @@ def test_wrong_calls_get_one_sentence(tmp_path, hand_file, capsys):
     )
     assert not (tmp_path / "o.csv").exists()
     assert [entry[0] for entry in read_results(good)] == [0]
+
+
+def test_joints_that_follow_keep_within_their_own_limits(tmp_path):
+    path = tmp_path / "hand.urdf"
+    follower, leader = '<limit lower="0" upper="0.85"', "index_middle"
+    path.write_text(urdf())
+    before = robot.load_robot(path)
+    path.write_text(urdf().replace(follower, '<limit lower="0" upper="0.5"'))  # multiplier 0.5: 1.0 of the leader
+    narrowed = robot.load_robot(path)
+    path.write_text(urdf().replace(follower, '<limit lower="0" upper="0"'))  # not in earnest
+    unsaid = robot.load_robot(path)
+    at = narrowed.joints.index(leader)
+    assert [hand.high[at] for hand in (before, narrowed, unsaid)] == pytest.approx([1.7, 1.0, 1.7])
+    angles, _ = robot.solve(narrowed, before.tips(before.high)[0])
+    assert (angles <= narrowed.high + 1e-9).all() and angles[at] * 0.5 <= 0.5 + 1e-9

@@ -19,7 +19,7 @@ from test_outputs import hand
 from lgnet.hands import Camera, TwoHands
 from lgnet.image_io import ImageError, Item, expand_inputs
 from lgnet.reconstruct import reconstruct
-from lgnet.video import open_film, open_writer, sequence_files, write_frame
+from lgnet.video import _captured, open_film, open_writer, sequence_files, write_frame
 
 
 def write_film(path: Path, frames: int, rate: float = 10, size: tuple[int, int] = (64, 48), fourcc="mp4v") -> Path:
@@ -231,3 +231,32 @@ def test_what_is_written_is_what_was_shown(tmp_path):
     writer.release()
     back = read(tmp_path / "w.mp4")[1][0].image
     assert back[..., 0].mean() > 150 and back[..., 2].mean() < 50
+
+
+class Stamped:
+    """A capture of frames that carry these seconds."""
+
+    def __init__(self, times):
+        self.times, self.at = times, -1
+
+    def read(self):
+        self.at += 1
+        return self.at < len(self.times), np.zeros((2, 2, 3), np.uint8)
+
+    def get(self, _what):
+        return self.times[self.at] * 1000
+
+
+@pytest.mark.parametrize(
+    ("stamps", "times"),
+    [
+        ([3, 3.1, 3.25, 3.4], [0, 0.1, 0.25, 0.4]),
+        ([0, 0, 0, 0], [0, 0.1, 0.2, 0.3]),
+        ([np.nan] * 3, [0, 0.1, 0.2]),
+        ([0, 0.1, 2.0, 0.3, 0.4, 2.5], [0, 0.1, 2.0, 2.1, 2.2, 2.5]),  # one frame stamped too late
+        ([0, 0.2, 0.1, 0.35], [0, 0.2, 0.3, 0.35]),
+    ],
+)
+def test_times_always_rise_by_steps_that_frames_can_have(stamps, times):
+    moments = [moment for moment, _ in _captured(Stamped(stamps), Item("f.mp4", "f", "video"), 10.0)]
+    np.testing.assert_allclose(moments, times, atol=1e-9)

@@ -1,5 +1,7 @@
 """Pictures of results: sizes, colours, which hand is in front, and numbers that can be read back."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -173,3 +175,12 @@ def test_contact_sheet_captions():
         visualize.contact_sheet([GREY], ["a", "b"], 2, 100)
     with pytest.raises(ValueError, match="at least one"):
         visualize.contact_sheet([], None, 2, 100)
+
+
+def test_all_people_are_drawn_with_their_dots():
+    far = replace(plate("left", 0.1, 0.5), joint_errors=np.full(21, 0.001), joints2d=np.full((21, 2), 100.0))
+    near, second = two(plate("right", -0.1, 0.5), None), two(None, replace(far, joints2d=far.joints2d * (1, 0.4)))
+    out = visualize.overlay(GREY, replace(near, people=(near, second)))
+    assert out[40, 20, 0] > out[40, 20, 2] + 40  # the first one's right hand
+    assert out[30, 105, 2] > out[30, 105, 0] + 40  # the second one's left hand
+    assert (out[40, 100] == 255).all()  # and its joints, which are sure

@@ -14,7 +14,7 @@ SURE, LOST = 0.01, 0.06
 def mark_joints(picture: np.ndarray, hands: TwoHands) -> np.ndarray:
     """The picture (H, W, 3) uint8 with a dot on each joint of the hands whose weights say how wrong they are."""
     out = picture
-    for hand in hands.hands:
+    for hand in hands.everyone:
         if hand.joint_errors is None:
             continue
         out = np.ascontiguousarray(out) if out is not picture else out.copy()

@@ -13,14 +13,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
 from . import maps, visualize
 from .animation import write_glb
 from .aside import aside_moving
-from .gestures import Gesture, State, recognise
+from .gestures import Gesture, State, end_all, recognise
 from .hands import TwoHands
 from .motion import Recorder, csv_header, csv_rows, write_bvh
 from .outputs import to_map
@@ -39,6 +39,7 @@ class MovingFiles:
         self.ends = moving_names(stem, kinds)
         self.rate, self.gestures, self.kinds = rate, gestures, set(kinds)
         self._seen: State = {}
+        self._line: dict[str, Any] | None = None  # the last one, which waits: at the end its gestures end
         self._stack = ExitStack()
         self._film: Callable[[np.ndarray, TwoHands], None] | None = None
         self._recorder: Recorder | None = None
@@ -70,8 +71,8 @@ class MovingFiles:
             if self.gestures:
                 self._seen, events = recognise(self.gestures, self._seen, moment.time, hands, moment.fresh)
                 line["events"] = [asdict(event) for event in events]
-            self._lines.write(json.dumps(line, allow_nan=False) + "\n")
-            self._lines.flush()
+                line, self._line = self._line, line
+            self._write(line)
         if self._table is not None:
             self._table.write(csv_rows(index, moment.time, hands))
         if "overlay" in self.ends and moment.image is not None:
@@ -86,9 +87,18 @@ class MovingFiles:
         if self._recorder is not None:
             self._recorder.add(moment.time, hands)
 
+    def _write(self, line: dict[str, Any] | None) -> None:
+        if self._lines is not None and line is not None:
+            self._lines.write(json.dumps(line, allow_nan=False) + "\n")
+            self._lines.flush()
+
     def close(self) -> None:
         """End the files, so that they can be read up to the last frame; whatever happened before."""
         try:
+            line, self._line = self._line, None
+            if line is not None:
+                line["events"] += [asdict(event) for event in end_all(self._seen)]
+            self._write(line)
             if self._recorder is not None and self._recorder.count:
                 if "glb" in self.ends:
                     write_glb(aside_moving(self.ends["glb"][0]), self._recorder)

@@ -140,7 +140,7 @@ def load_robot(path: str | Path, links: Mapping[str, str] | None = None) -> Robo
         )
         for c in chains
     )
-    limits = np.array([_limits(driven[i]) for i in used]).reshape(-1, 2)
+    limits = np.array([_range(driven[i], robot.joints) for i in used]).reshape(-1, 2)
     if not used:
         raise ValueError(f"{path}: no joint lies between {wrist} and the fingertips {', '.join(tips.values())}")
     return RobotHand(
@@ -218,6 +218,20 @@ def _limits(joint: Any) -> tuple[float, float]:
     if joint.type == "continuous" or joint.limit is None:
         return -math.pi, math.pi
     return _or(joint.limit.lower, 0.0), _or(joint.limit.upper, 0.0)
+
+
+def _range(joint: Any, joints: Sequence[Any]) -> tuple[float, float]:
+    """A driven joint's limits, narrowed to what the joints that follow it can take; one whose own limits would leave it no
+    range at all, as in files that give followers none in earnest, does not count.
+    """
+    low, high = _limits(joint)
+    for follower in joints:
+        factor = _or(follower.mimic.multiplier, 1.0) if follower.mimic and follower.mimic.joint == joint.name else 0.0
+        if factor:
+            ends = sorted((end - _or(follower.mimic.offset, 0.0)) / factor for end in _limits(follower))
+            if max(low, ends[0]) < min(high, ends[1]):
+                low, high = max(low, ends[0]), min(high, ends[1])
+    return low, high
 
 
 @dataclass(frozen=True)

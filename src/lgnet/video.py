@@ -125,8 +125,8 @@ def _pictures(files: list[Path]) -> Iterator[tuple[float, np.ndarray]]:
 
 
 def _captured(capture: cv2.VideoCapture, item: Item, rate: float) -> Iterator[tuple[float, np.ndarray]]:
-    """Seconds and RGB frames. A container whose times do not rise is taken to have its frames evenly spaced."""
-    begun, first, last, count = time.monotonic(), 0.0, -1.0, 0
+    """Seconds and RGB frames. Where a container's times do not rise, frames follow one another evenly until they do again."""
+    begun, first, last = time.monotonic(), None, -1.0
     while True:
         ok, image = capture.read()
         if not ok:
@@ -135,12 +135,11 @@ def _captured(capture: cv2.VideoCapture, item: Item, rate: float) -> Iterator[tu
             moment = time.monotonic() - begun
         else:
             moment = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            first = moment if count == 0 else first
+            first = moment if first is None else first
             moment -= first
             if not math.isfinite(moment) or moment <= last:
-                moment = max(count / rate, last + 1e-6)
+                moment = max(0.0, last + 1 / rate)
         last = moment
-        count += 1
         yield moment, np.ascontiguousarray(image[..., ::-1])
 
 

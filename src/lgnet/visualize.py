@@ -55,7 +55,7 @@ def overlay(image: np.ndarray, hands: TwoHands) -> np.ndarray:
         ValueError: the picture is not (hands.height, hands.width, 3) uint8.
     """
     _check(image, hands)
-    if not hands.hands:
+    if not hands.everyone:
         return image.copy()
     rows, columns = _window(hands)
     K = hands.camera
@@ -73,7 +73,7 @@ def overlay(image: np.ndarray, hands: TwoHands) -> np.ndarray:
 
 def _window(hands: TwoHands) -> tuple[slice, slice]:
     """The rows and columns of the picture that the meshes can cover, one at least; only these are drawn."""
-    vertices = np.concatenate([hand.vertices for hand in hands.hands])
+    vertices = np.concatenate([hand.vertices for hand in hands.everyone])
     if not (np.isfinite(vertices).all() and (vertices[:, 2] > NEAR).all()):
         return slice(0, hands.height), slice(0, hands.width)
     size = np.array([hands.width, hands.height])

@@ -24,7 +24,7 @@ def with_acceleration(scores: Scores) -> Scores:
     """The scores of a film's pictures with the hands' column "acceleration" (H,) mm per frame squared in place of "offset".
 
     A hand has one where it was predicted in this picture and in those before and after it, of the same folder and at the
-    film's own distance, which is the smallest between two pictures of a folder.
+    film's own distance, which is the smallest between two pictures of its folder.
     """
     hands = {key: values for key, values in scores.hands.items() if key != "offset"}
     offsets, of, side = scores.hands["offset"], scores.hands["picture"], scores.hands["side"]
@@ -38,7 +38,10 @@ def with_acceleration(scores: Scores) -> Scores:
     together = (np.diff(side[order]) == 0) & (np.diff(folders[of][order]) == 0) & (steps > 0)
     out = np.full(len(of), np.nan)
     if together.any():
-        next_to = together & (steps == steps[together].min())
+        film = folders[of][order][:-1]
+        least = np.full(film.max() + 1, np.iinfo(np.int64).max)
+        np.minimum.at(least, film[together], steps[together])
+        next_to = together & (steps == least[film])
         middle = np.flatnonzero(next_to[:-1] & next_to[1:]) + 1
         for some in np.array_split(middle, max(1, len(middle) // 10_000)):
             before, at, after = (offsets[order[some + step]].astype(np.float64) for step in (-1, 0, 1))
