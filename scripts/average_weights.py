@@ -35,4 +35,6 @@ def main(start: str, end: str, share: float, out: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
     main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4])

@@ -345,6 +345,8 @@ def test_first_come_first_served_and_too_many_are_sent_away():
 def test_old_results_go(tmp_path):
     shelf = Shelf(tmp_path, 2)
     kept = [shelf.new() for _ in range(3)]
+    assert kept[0].folder.exists()  # nothing has come of the others yet
+    shelf.settle()
     for one in kept[1:]:
         (one.folder / "a.txt").write_text("a")
         one.files = {"a.txt": None, "b.txt": lambda path: path.write_text("b") and None}

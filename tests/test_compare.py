@@ -1,7 +1,9 @@
 """Paired comparison of two evaluations, and the tables of one."""
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from test_evaluate import DATA, Knowing, make
 
@@ -136,3 +138,14 @@ def test_latex(tmp_path):
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len(rows) > 20
     assert (tmp_path / "table.tex").read_text() == to_latex(metrics)
+
+
+def test_pictures_of_one_name_with_other_true_hands_are_not_compared(tmp_path):
+    def moved(index):
+        sample = make(index)
+        return replace(sample, joints3d=sample.joints3d + np.array([[[0, 0, 0]], [[0.05, 0, 0]]], np.float32))
+
+    evaluate(Knowing(), DATA, tmp_path / "a", quiet=True)
+    evaluate(Knowing(), replace(DATA, load=moved), tmp_path / "b", quiet=True)
+    with pytest.raises(ValueError, match="not of the same data"):
+        compare_runs(tmp_path / "a", tmp_path / "b")

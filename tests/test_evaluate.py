@@ -243,3 +243,11 @@ def test_learning_curves(tmp_path):
     (tmp_path / "d.jsonl").write_text("samples\n")
     with pytest.raises(ValueError, match="one JSON object a line"):
         plots.read_curve(tmp_path / "d.jsonl")
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_predictions_of_another_run_do_not_stay_among_the_new(tmp_path):
+    evaluate(Knowing(), DATA, tmp_path, quiet=True, save_predictions=True)
+    with pytest.raises(ValueError, match="predictions of another run"):
+        evaluate(Knowing(), DATA, tmp_path, quiet=True, save_predictions=True)
+    evaluate(Knowing(), DATA, tmp_path, quiet=True)

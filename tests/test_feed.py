@@ -129,3 +129,10 @@ def test_an_empty_set_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(feed, "open_data", lambda name: DataSet(name, 0, lambda index: None))
     with pytest.raises(ValueError, match="freihand-training:x holds no pictures"):
         open_mix(["freihand-training:x=0.5"])
+
+
+def test_a_thread_that_waits_for_pictures_is_let_go():
+    with Ring(SMALL, 1000, 1, reuse=2, seed=5) as ring:
+        ring.stop()
+        with pytest.raises(RuntimeError, match="no more pictures"):
+            ring.take(1000)

@@ -6,14 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 import lgnet
-from lgnet import cli
+from lgnet import cli, video
 from lgnet.align import KeyPoints, align_hands
 from lgnet.commands_robot import read_results
 from lgnet.hands import SCHEMA, Camera
@@ -189,3 +192,76 @@ def test_a_lens_that_nobody_makes_is_not_believed(tmp_path):
 
     Image.open(path).save(path, exif=exif_block(1, 2))
     assert camera_from_exif(read_image(path)) is None
+
+
+def test_boxes_of_a_name_that_two_pictures_have_are_the_first_ones(tmp_path, capsys):
+    for name in ("a.jpg", "sub/a.jpg"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(EXAMPLE.read_bytes())
+    (tmp_path / "boxes.json").write_text('{"a.jpg": {"right": [1, 1, 40, 40]}}')
+    words = (
+        "reconstruct",
+        str(tmp_path / "in"),
+        "--save",
+        "json",
+        "--tta",
+        "1",
+        "--boxes",
+        str(tmp_path / "boxes.json"),
+    )
+    assert run(*words, "--out", str(tmp_path / "out")) == 0
+    first, second = (json.loads((tmp_path / "out" / f"{n}.json").read_text())["hands"] for n in ("a", "sub/a"))
+    assert first[0]["box"] == [1, 1, 40, 40] and [1, 1, 40, 40] not in [hand["box"] for hand in second]
+
+
+def test_of_a_name_too_long_for_one_of_its_results_none_is_written(tmp_path, capsys):
+    long = tmp_path / ("n" * 240 + ".jpg")
+    long.write_bytes(EXAMPLE.read_bytes())
+    words = (
+        "reconstruct",
+        str(long),
+        str(EXAMPLE),
+        "--out",
+        str(tmp_path / "out"),
+        "--tta",
+        "1",
+        "--save",
+        "json,overlay",
+    )
+    assert run(*words) == 1
+    assert "too long for those of its results" in capsys.readouterr().err
+    assert {path.name[:6] for path in (tmp_path / "out").iterdir()} == {"single"}
+
+
+@pytest.mark.parametrize("box", [[100, 100, -50, 50], [100, 100, 50, -5]])
+def test_boxes_of_negative_size_are_none(model, box):
+    with pytest.raises(ValueError, match="size above zero"):
+        model.predict(np.zeros((256, 256, 3), np.uint8), boxes=np.array([box, box], float))
+
+
+def test_a_video_that_is_cut_off_is_remarked_upon_and_kept(tmp_path, capsys, monkeypatch):
+    (tmp_path / "film").mkdir()
+    for number in range(3):
+        (tmp_path / "film" / f"{number}.jpg").write_bytes(EXAMPLE.read_bytes())
+    whole = video.open_film
+
+    @contextmanager
+    def states_more(item, most=None):
+        with whole(item, most) as film:
+            yield replace(film, total=9)
+
+    monkeypatch.setattr("lgnet.moving.open_film", states_more)
+    words = ("reconstruct", str(tmp_path / "film"), "--sequence", "--out", str(tmp_path / "out"), "--save", "json")
+    assert run(*words) == 0
+    assert "only 3 of 9 frames could be read" in capsys.readouterr().err
+    assert len((tmp_path / "out" / "film.jsonl").read_text().splitlines()) == 3
+
+
+def test_frames_have_the_camera_of_their_exif(tmp_path):
+    (tmp_path / "film").mkdir()
+    exif = Image.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLengthIn35mmFilm] = 36
+    Image.new("RGB", (64, 48)).save(tmp_path / "film" / "0.jpg", exif=exif)
+    camera = video.film_camera(Item(str(tmp_path / "film"), "film", "frames"))
+    assert camera is not None and camera.fx == 64
+    assert video.film_camera(Item(str(tmp_path / "a.mp4"), "a", "video")) is None

@@ -164,3 +164,23 @@ def test_files_that_say_nothing_of_the_inputs(tmp_path):
         look(tmp_path / "missing.json")
     with pytest.raises(ValueError, match="belong to none"):
         look(tmp_path)
+
+
+def test_a_bare_name_is_nobodys_where_two_inputs_have_it(tmp_path):
+    two = [Item("in/photo.jpg", "photo", "image"), Item("in/sub/photo.jpg", "sub/photo", "image")]
+    path = tmp_path / "all.json"
+    for key, of in (("photo.jpg", 0), ("sub/photo.jpg", 1), ("in/sub/photo.jpg", 1)):
+        path.write_text(json.dumps({key: LAYOUTS["our own"]}))
+        check(look(path, two[of], items=two))
+        assert look(path, two[1 - of], items=two) == []
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "photo.json").write_text(json.dumps(LAYOUTS["our own"]))
+    check(look(tmp_path / "folder", two[0], items=two))
+    assert look(tmp_path / "folder", two[1], items=two) == []
+
+
+@pytest.mark.parametrize(("numbers", "seen"), [((3, 5), (2, 4)), ((0, 2), (0, 2))])
+def test_frames_of_mmpose_are_those_that_it_numbers(numbers, seen, tmp_path):
+    path = tmp_path / "film.json"
+    path.write_text(json.dumps({"instance_info": [{"frame_id": n, "instances": [mmpose()]} for n in numbers]}))
+    assert [frame for frame in range(7) if look(path, FILM, frame=frame)] == list(seen)

@@ -221,6 +221,9 @@ def test_wrong_calls_get_one_sentence(tmp_path, hand_file, capsys):
         assert sentence in error
         assert error.count("\n") == 1
     assert main(["retarget", str(good), "--urdf", str(hand_file), "--out", str(tmp_path / "o.txt")]) == 2
+    before = good.read_bytes()
+    assert main(["retarget", str(good), "--urdf", str(hand_file), "--out", str(good)]) == 2
+    assert good.read_bytes() == before
     assert (
         main(["retarget", str(good), "--urdf", str(hand_file), "--out", str(tmp_path / "o.csv"), "--side", "left"]) == 1
     )

@@ -145,6 +145,26 @@ def test_a_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, ring_here, optimi
     assert saved == config.model and meta["samples"] == 24 and not network.training
     with pytest.raises(ValueError, match="already holds a run"):
         main(replace(config, out=str(broken)))
+    with pytest.raises(ValueError, match="seen 24 samples already; --samples above"):
+        main(replace(config, samples=16), resume=str(broken))
+    assert main(config, resume=str(broken)) == broken  # there is nothing left to do
+    assert json.loads((broken / "config.json").read_text())["samples"] == 24
+    assert len((broken / "starts.jsonl").read_text().splitlines()) == 3
+    assert (broken / "last.safetensors").stat().st_mode == (broken / "config.json").stat().st_mode
+
+
+def test_a_run_that_is_lost_ends_and_says_so(tmp_path, monkeypatch, ring_here):
+    monkeypatch.setattr(train, "_held_out", lambda config: {"bench": train_pictures(3)})
+    monkeypatch.setattr(train, "MOST_LOST", 2)
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda parameters, most: torch.tensor(float("nan")))
+    with pytest.raises(ValueError, match="not finite for 2 steps up to 4 samples"):
+        main(replace(TINY, out=str(tmp_path / "run")))
+
+
+def test_real_pictures_to_watch_that_are_not_there_are_told_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="nowhere"):
+        main(replace(TINY, out=str(tmp_path / "run"), real_data=str(tmp_path / "nowhere")))
+    assert not (tmp_path / "run").exists()
 
 
 def train_pictures(count):

@@ -67,8 +67,16 @@ def save_weights(
         "crc32": json.dumps(_checksum(tensors)),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(path, tensors, metadata)
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """A safetensors file, written aside, then renamed; to be read by whom other new files are, not by its owner alone."""
     beside = aside(path)
+    beside.touch()
+    rights = beside.stat().st_mode & 0o777
     save_file(tensors, beside, metadata=metadata)
+    beside.chmod(rights)
     beside.replace(path)
 
 

@@ -81,7 +81,10 @@ def train_command(named: str, start: TrainConfig) -> Callable[..., int]:
 def _check_resumable(start: TrainConfig, given: TrainConfig, folder: str) -> None:
     """Refuse options that a run which goes on cannot change."""
     for name in (f.name for f in dataclasses.fields(TrainConfig)):
-        if name not in RESUMABLE and getattr(given, name) != getattr(start, name):
+        new, old = getattr(given, name), getattr(start, name)
+        if name == "out":
+            new, old = Path(new).resolve(), Path(old).resolve()
+        if name not in RESUMABLE and new != old:
             raise UsageError(f"--{name.replace('_', '-')} cannot be changed when a run goes on; leave it to {folder}")
 
 

@@ -47,6 +47,8 @@ def retarget(
 
     if Path(out).suffix not in (".csv", ".json"):
         raise UsageError(f"--out ends in .csv or .json, not {Path(out).name}")
+    if Path(out).resolve() in (Path(result).resolve(), Path(urdf).resolve()):
+        raise UsageError(f"--out {out} would replace what is read; give another name")
     if scale is not None and not 0.05 <= scale <= 20:
         raise UsageError(f"--scale is from 0.05 to 20, not {scale:g}")
     looks = None if axes is None else parse_axes(axes)

@@ -131,10 +131,10 @@ def crop_for_box(
         roll: radians; the crop camera is turned by this about its own axis (training, test-time augmentation).
 
     Raises:
-        ValueError: the box is empty or not finite.
+        ValueError: the box is empty, of negative size or not finite.
     """
     box, K = np.asarray(box, dtype=np.float64), np.asarray(K, dtype=np.float64)
-    if not np.isfinite(box).all() or max(box[2], box[3]) <= 0:
+    if not np.isfinite(box).all() or min(box[2:]) < 0 or max(box[2:]) <= 0:
         raise ValueError(f"a box needs a finite position and a size above zero, got {box.tolist()}")
     centre = box[:2] + box[2:] / 2
     direction = np.array([*((centre - K[2:]) / K[:2]), 1.0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import resource
 import sys
@@ -23,6 +22,7 @@ from .data.ring import plan_ring, sample_dtype
 from .synth.generate import make_sample, training_rng
 from .tasks import build_task
 from .train import prepare, start_fabric, train_mode
+from .train_state import samples_done
 
 STEPS = 3
 """Timed steps, after one that is not; at most `_LONGEST` seconds of them."""
@@ -95,23 +95,6 @@ def plan_lines(fabric: Any, config: TrainConfig, done: int) -> list[str]:
     return lines
 
 
-def samples_done(path: Path) -> int | None:
-    """How many samples the run of a state file has seen; None: there is no such file.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            return int(json.loads(file.metadata()["state"])["samples"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not hold a run that could be taken up: {error}") from error
-
-
 def _measure(fabric: Any, config: TrainConfig, task: Any) -> tuple[float, float, float]:
     """Seconds a batch, pictures a renderer draws a second, and bytes a process uses."""
     rng = training_rng(config.seed, 0, 0)
@@ -155,7 +138,8 @@ def _changed(config: TrainConfig) -> str:
         for name, preset in PRESETS.items()
     }
     name = min(by_preset, key=lambda name: len(by_preset[name]))
-    return " ".join([name, *(f"--{key.replace('_', '-')} {value}" for key, value in by_preset[name].items())])
+    words = {key: value if isinstance(value, (tuple, list)) else [value] for key, value in by_preset[name].items()}
+    return " ".join([name, *(f"--{key.replace('_', '-')} {' '.join(map(str, some))}" for key, some in words.items())])
 
 
 def _flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:

@@ -88,13 +88,18 @@ def evaluate(
 
     Raises:
         ValueError: `boxes` is neither, the data set is empty or unreadable, or matplotlib is missing; or `root_depth` is
-            none of these, its file missing, damaged or of other pictures.
+            none of these, its file missing, damaged or of other pictures; or predictions are to be kept where another
+            run's are.
     """
+    kept = Path(out) / "predictions"
+    going_on = shards is not None and (shards.folder / "plan.json").exists()
+    if save_predictions and not going_on and kept.is_dir() and any(kept.iterdir()):
+        raise ValueError(f"{kept} holds the predictions of another run, which would stay among the new ones; delete it")
 
     def answer(sample: Sample) -> TwoHands:
         hands = predict_sample(predictor, sample, boxes)
         if save_predictions:
-            write_prediction(hands, sample, Path(out) / "predictions")
+            write_prediction(hands, sample, kept)
         return hands
 
     told = {"tta": getattr(predictor, "tta", None)}

@@ -60,6 +60,8 @@ def guide(
         told: the user gave boxes and sides: these stay, and no hand is added.
     """
     useful = [points for points in given if points.sure.sum() >= LEAST]
+    if hands.people is not None:
+        return _guide_people(model, hands, image, useful)
     pair = (hands.right, hands.left)
     matches = match_places(useful, pair)
     if told:
@@ -68,10 +70,26 @@ def guide(
     if not any(choice is not None and choice.points is not None for choice in chosen):
         return hands
     start = _look_again(model, hands, image, chosen)
-    out = align_hands(start, [None if choice is None else choice.points for choice in chosen])
-    if hands.people is None:
-        return out
-    return replace(out, people=(replace(out, people=None), *hands.people[1:]))  # whose first is this pair
+    return align_hands(start, [None if choice is None else choice.points for choice in chosen])
+
+
+def _guide_people(model: Predictor, hands: TwoHands, image: np.ndarray, given: Sequence[KeyPoints]) -> TwoHands:
+    """Each person's hands aligned to the key points at their place; those that lie at nobody's are one more person's."""
+    people = [*(hands.people or ()), replace(hands, right=None, left=None, people=None)]
+    own: list[list[KeyPoints]] = [[] for _ in people]
+    for points in given:
+        apart = [min((_apart(points, hand) for hand in person.hands), default=SAME_HAND) for person in people]
+        own[int(np.argmin(apart)) if min(apart) < SAME_HAND else -1].append(points)
+    guided = [guide(model, person, image, points) for person, points in zip(people, own)]
+    seen = [person for person in guided if person.hands]
+    seen.sort(key=lambda person: min(float(hand.translation[2]) for hand in person.hands))
+    return replace(seen[0], people=tuple(seen)) if seen else hands
+
+
+def _apart(points: KeyPoints, hand: Hand) -> float:
+    """How far the key points lie from the hand's joints on average, over the larger one's size."""
+    off = np.linalg.norm(hand.joints2d - points.points, axis=1)[points.sure].mean()
+    return float(off / max(points.size, np.ptp(hand.joints2d, 0).max()))
 
 
 def match_places(given: Sequence[KeyPoints], pair: Sequence[Hand | None]) -> list[int | None]:
@@ -80,8 +98,7 @@ def match_places(given: Sequence[KeyPoints], pair: Sequence[Hand | None]) -> lis
     for index, points in enumerate(given):
         for side, hand in enumerate(pair):
             if hand is not None:
-                off = np.linalg.norm(hand.joints2d - points.points, axis=1)[points.sure].mean()
-                apart = off / max(points.size, np.ptp(hand.joints2d, 0).max())
+                apart = _apart(points, hand)
                 options.append((apart + OTHER_NAME * (points.side not in (None, SIDES[side])), index, side))
     out: list[int | None] = [None] * len(given)
     best = min(_pairings(options), key=lambda taken: sum(off - SAME_HAND for off, _, _ in taken))

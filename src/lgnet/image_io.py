@@ -11,6 +11,7 @@ import io
 import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,6 +137,12 @@ class Item:
     def moving(self) -> bool:
         """Does it give one result a frame?"""
         return self.kind != "image"
+
+
+def only_ones(items: Sequence[Item]) -> set[str]:
+    """The paths of those inputs that no other one shares its file name with: what is said of the name is said of them."""
+    names = Counter(Path(item.path).name for item in items)
+    return {item.path for item in items if names[Path(item.path).name] == 1}
 
 
 def expand_inputs(inputs: Sequence[str], out: str | Path | None = None, sequence: bool = False) -> list[Item]:

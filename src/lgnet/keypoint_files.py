@@ -8,7 +8,7 @@ pixels of the upright picture. A person's hands are those with any point that is
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from .align import KeyPoints
 from .hands import NUM_JOINTS, SIDES
-from .image_io import Item
+from .image_io import Item, only_ones
 
 WHOLE_BODY = 133
 WHOLE_BODY_HANDS = {"left": slice(91, 112), "right": slice(112, 133)}
@@ -39,7 +39,8 @@ def read_key_points(path: str | Path, items: Sequence[Item]) -> Callable[[np.nda
             picture's points comes to light, as a `ValueError`, when they are asked for.
     """
     path = Path(path)
-    contents = {item.path: content for item in items if (content := _of_item(path, item, items)) is not None}
+    alone = only_ones(items)
+    contents = {item.path: content for item in items if (content := _of_item(path, item, items, alone)) is not None}
     if not contents:
         raise ValueError(
             f"the key points {path} belong to none of the inputs: its keys or files are named as they are, see "
@@ -68,12 +69,14 @@ def read_key_points(path: str | Path, items: Sequence[Item]) -> Callable[[np.nda
     return look
 
 
-def _of_item(path: Path, item: Item, items: Sequence[Item]) -> Any:
-    """What is said of one input: a picture's content, or for a video a list or a mapping of frames; None: nothing."""
+def _of_item(path: Path, item: Item, items: Sequence[Item], alone: Collection[str]) -> Any:
+    """What is said of one input: a picture's content, or for a video a list or a mapping of frames; None: nothing. By its
+    bare name it is known only where no other input has it, by `alone`.
+    """
     name = Path(item.path).name
     stem = Path(name).stem
     if path.is_dir():
-        places = (path / Path(item.stem).parent, path)
+        places = (path / Path(item.stem).parent, path)[: 2 if item.path in alone else 1]
         for place in places:
             for file in (place / f"{stem}.json", place / f"{stem}_keypoints.json"):
                 if file.is_file():
@@ -85,10 +88,10 @@ def _of_item(path: Path, item: Item, items: Sequence[Item]) -> Any:
         return None
     content = _read(path)
     if isinstance(content, dict) and not {"people", "instance_info", *SIDES} & set(content):
-        keys = (item.path, item.stem + Path(name).suffix, name, item.stem, stem)
+        keys = [item.path, item.stem + Path(name).suffix, item.stem, *([name, stem] if item.path in alone else [])]
         return next((_frames_of(content[key], item) for key in keys if key in content), None)
     if isinstance(content, list) and content and all(isinstance(c, dict) and "image_id" in c for c in content):
-        mine = [c for c in content if _same(c["image_id"], stem)]
+        mine = [c for c in content if _same(c["image_id"], stem)] if item.path in alone else []
         return mine or None
     return _frames_of(content, item) if len(items) == 1 or path.stem in (stem, f"{stem}_keypoints") else None
 
@@ -106,6 +109,9 @@ def _frames_of(content: Any, item: Item) -> Any:
     if isinstance(content, dict) and isinstance(content.get("instance_info"), list):
         content = content["instance_info"]
         frames = [c.get("instances", []) if isinstance(c, dict) and "instances" in c else c for c in content]
+        if item.moving and all(isinstance(c, dict) and type(c.get("frame_id")) is int for c in content):
+            numbers = [c["frame_id"] for c in content]  # from 1 on, as MMPose counts, or from 0
+            return {number - (0 not in numbers): some for number, some in zip(numbers, frames)}
         return frames if item.moving else (frames[0] if _is_frame(content) else content)
     if isinstance(content, list) and not item.moving and len(content) == 1 and _of_people(content[0]):
         return content[0]  # a list of one picture, as image generators write it
@@ -122,8 +128,8 @@ def _of_people(content: Any) -> bool:
 
 def _frame(content: Any, frame: int) -> Any:
     if isinstance(content, Mapping) and all(isinstance(key, int) for key in content):
-        file = content.get(frame)
-        return None if file is None else _read(file)
+        some = content.get(frame)
+        return _read(some) if isinstance(some, Path) else some
     if not isinstance(content, list):
         raise ValueError("of a video the key points are a list with an entry for each frame")
     return content[frame] if frame < len(content) else None

@@ -29,6 +29,8 @@ SCHEMA = "lgnet-fit/1"
 Side = Literal["right", "left"]
 FARTHEST = {"joints3d": 100.0, "joints2d": 1e6}
 """Metres and pixels from the origin; what is farther is of another unit."""
+LARGEST = 1.0
+"""Metres, of a hand along any axis: one of 18 centimetres given as 18 is larger."""
 
 
 def fit_file(
@@ -121,6 +123,8 @@ def _points(path: Path, number: int, name: str, values: Any) -> torch.Tensor:
     known = points[~np.isnan(points).any(1)]
     if len(known) and np.abs(known).max() > FARTHEST[name]:
         raise ValueError(f"{path}: hand {number}: {name} holds {np.abs(known).max():g}; metres and pixels are wanted")
+    if len(known) and name == "joints3d" and np.ptp(known, 0).max() > LARGEST:
+        raise ValueError(f"{path}: hand {number} would be {np.ptp(known, 0).max():.3g} m large; metres are wanted")
     if len(known) and np.ptp(known, 0).max() < 1e-6:
         raise ValueError(f"{path}: hand {number}: the {name} all lie in one place")
     return torch.from_numpy(points)

@@ -25,8 +25,10 @@ from .image_io import Item
 from .moving_files import MovingFiles
 from .reconstruct import MOVING_KINDS, Predictor
 from .smooth import How, Moment, smooth
-from .video import Film, Frame, open_film, stop_asked
+from .video import Film, Frame, film_camera, open_film, stop_asked
 
+MOST_OF_A_FILM = 0.95
+"""Of the frames that a container states, which some only guess: fewer are remarked upon."""
 TOGETHER = 4
 """Most frames of a file that go through the network at once."""
 
@@ -52,6 +54,7 @@ def reconstruct_moving(
     kinds = [kind for kind in kinds if kind in MOVING_KINDS]
     if not kinds:
         raise ValueError(f"of a video only {', '.join(MOVING_KINDS)} can be saved; name one of them in --save")
+    camera = camera or film_camera(item)
     with stop_asked() as asked, open_film(item, most) as film:
         stem.parent.mkdir(parents=True, exist_ok=True)
         bar = progress.add_task(item.stem, total=film.total, speed="")
@@ -59,8 +62,13 @@ def reconstruct_moving(
         done = interrupted = False
         try:
             frames = _steps(model, item, film, camera, asked, evidence)
-            _write(smooth(frames, how), files, lambda n, speed: progress.update(bar, completed=n, speed=speed))
+            count = _write(smooth(frames, how), files, lambda n, speed: progress.update(bar, completed=n, speed=speed))
             done = True
+            if film.total and count < MOST_OF_A_FILM * film.total - 2 and not asked.is_set():
+                print(
+                    f"lgnet: {item.path}: only {count} of {film.total} frames could be read; is it damaged or cut off?",
+                    file=sys.stderr,
+                )
         except KeyboardInterrupt:
             interrupted = done = True
         finally:
@@ -109,15 +117,17 @@ def _steps(
             return
 
 
-def _write(moments: Iterator[Moment], files: MovingFiles, tell: Callable[[int, str], None]) -> None:
-    """Write the moments as they come; `tell` is given the frames done and the speed in words.
+def _write(moments: Iterator[Moment], files: MovingFiles, tell: Callable[[int, str], None]) -> int:
+    """Write the moments as they come, and how many there were; `tell` is given the frames done and the speed in words.
 
     Whatever happens, the files are closed, so that they can be read up to there.
     """
-    begun = time.monotonic()
+    begun, count = time.monotonic(), 0
     try:
         for index, moment in enumerate(moments):
             files.add(index, moment)
-            tell(index + 1, f"{(index + 1) / max(time.monotonic() - begun, 1e-9):.1f} frames/s")
+            count = index + 1
+            tell(count, f"{count / max(time.monotonic() - begun, 1e-9):.1f} frames/s")
     finally:
         files.close()
+    return count

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +22,17 @@ from rich.progress import Progress, TextColumn
 from . import maps, outputs
 from .aside import aside, aside_moving
 from .hands import SIDES, Camera, TwoHands
-from .image_io import ImageError, Item, camera_from_exif, is_folder, read_image
+from .image_io import ImageError, Item, camera_from_exif, is_folder, only_ones, read_image
 
 if TYPE_CHECKING:
     from .evidence import Source
     from .predict import View
 
 BoxesBySide = tuple[np.ndarray, np.ndarray]  # (2, 4) x, y, w, h of right and left; (2,) bool which count
+
+
+LONGEST_NAME = 255
+"""Bytes, of a file's name."""
 
 
 class Predictor(Protocol):
@@ -159,7 +163,7 @@ def reconstruct(
     """
     from .moving import reconstruct_moving  # with torch
 
-    summary = Summary()
+    summary, alone = Summary(), only_ones(items)
     console = Console(stderr=True)
     with _bar(console) as progress:
         bar = progress.add_task("reconstructing", total=len(items), speed="")
@@ -167,12 +171,14 @@ def reconstruct(
             stem = Path(out) / item.stem
             try:
                 own = _kinds_of(item, kinds)
+                _check_names(item, stem, own)
                 if item.moving:
                     written = reconstruct_moving(
                         model, item, stem, own, camera, frames, smooth, gestures, progress, evidence
                     )
                 else:
-                    written = _reconstruct_picture(model, item, stem, own, camera, boxes or {}, evidence)
+                    given = _boxes_of(item, boxes or {}, alone)
+                    written = _reconstruct_picture(model, item, stem, own, camera, given, evidence)
             except (ValueError, OSError, MemoryError, RuntimeError, cv2.error) as error:
                 if isinstance(error, RuntimeError) and "memory" not in str(error):  # torch's, of any device
                     raise
@@ -183,6 +189,16 @@ def reconstruct(
                 summary.written += written
             progress.advance(bar)
     return summary
+
+
+def _check_names(item: Item, stem: Path, kinds: Sequence[str]) -> None:
+    """Before the work, as all of an input's results are written or none."""
+    ends = (
+        [e for ends in moving_names(stem, kinds).values() for e in ends] if item.moving else outputs.names(stem, kinds)
+    )
+    parts = [aside_moving(end) if item.moving else aside(end) for end in ends]
+    if any(len(os.fsencode(part.name)) > LONGEST_NAME for part in parts):
+        raise ValueError("its name is too long for those of its results; give it a shorter one")
 
 
 def _kinds_of(item: Item, kinds: Sequence[str] | None) -> Sequence[str]:
@@ -219,11 +235,10 @@ def _reconstruct_picture(
     stem: Path,
     kinds: Sequence[str],
     camera: Camera | None,
-    boxes: Mapping[str, BoxesBySide],
+    given: BoxesBySide | None,
     evidence: Source | None,
 ) -> list[Path]:
     picture = read_image(sys.stdin.buffer.read() if item.path == "-" else item.path)
-    given = _boxes_of(item, boxes)
     if given is not None:
         _check_inside(given, picture.pixels)
     hands = model.predict(
@@ -240,9 +255,9 @@ def _reconstruct_picture(
     return outputs.save(hands, picture.pixels, stem, kinds)
 
 
-def _boxes_of(item: Item, boxes: Mapping[str, BoxesBySide]) -> BoxesBySide | None:
-    suffix = Path(item.path).suffix
-    keys = (item.path, item.stem + suffix, Path(item.path).name)
+def _boxes_of(item: Item, boxes: Mapping[str, BoxesBySide], alone: Collection[str]) -> BoxesBySide | None:
+    """By its bare name a picture is known only where no other input has it, by `alone`."""
+    keys = [item.path, item.stem + Path(item.path).suffix, *([Path(item.path).name] if item.path in alone else [])]
     return next((boxes[key] for key in keys if key in boxes), None)
 
 
@@ -259,7 +274,8 @@ def _check_inside(given: BoxesBySide, image: np.ndarray) -> None:
 def read_boxes(path: str | Path, items: Sequence[Item] | None = None) -> dict[str, BoxesBySide]:
     """The boxes of `{"<file name>": {"right": [x, y, w, h] | null, "left": ...}}`; a side left out is null.
 
-    A key is an input's name, its path below the folder that was given, or its path as it was given.
+    A key is an input's path below the folder that was given, its path as it was given, or its name where no other input has
+    the same.
 
     Raises:
         ValueError: the file cannot be read or is not like this, or, where `items` are given, none of them is in it, or a
@@ -284,9 +300,14 @@ def read_boxes(path: str | Path, items: Sequence[Item] | None = None) -> dict[st
             if entry.get(key) is not None:
                 boxes[side], given[side] = _box(entry[key], f"the boxes file {path}: {name}, {key}"), True
         out[name] = (boxes, given)
-    if items is not None and not any(_boxes_of(item, out) for item in items):
-        raise ValueError(f"the boxes file {path} names none of the inputs; its keys are their file names")
-    moving = next((item.path for item in items or () if item.moving and _boxes_of(item, out)), None)
+    alone = only_ones(items or ())
+    named = [item for item in items or () if _boxes_of(item, out, alone)]
+    if items is not None and not named:
+        raise ValueError(
+            f"the boxes file {path} names none of the inputs; its keys are their file names, or where two have the same "
+            "one their paths below the folder that was given"
+        )
+    moving = next((item.path for item in named if item.moving), None)
     if moving is not None:
         raise ValueError(f"the boxes file {path} names {moving}, but boxes are for pictures; leave the video out of it")
     return out

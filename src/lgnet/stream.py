@@ -28,7 +28,7 @@ from .packets import Format, make_packet, write_packet
 from .publish import Publisher, open_publisher
 from .reconstruct import Predictor
 from .smooth import Moment, smooth
-from .video import Film, Frame, open_film, stop_asked
+from .video import Film, Frame, film_camera, open_film, stop_asked
 
 STAGES = ("wait", "hands", "smooth", "gestures", "packet", "send")
 """Waiting for the next frame, then what is done with it."""
@@ -83,7 +83,7 @@ def stream(
         addresses: see `publish.open_publisher`.
         way: format, frame of reference and set of joints.
         gestures: to look for.
-        camera: intrinsics; None: assumed.
+        camera: intrinsics; None: by the EXIF of the first of a folder of frames, else assumed.
         most: at most this many frames.
         how: how hands are smoothed.
         realtime: let a file's frames come at their times, and pass over those that come meanwhile.
@@ -102,6 +102,7 @@ def stream(
         for publisher in publishers:
             tell(publisher)
         live = realtime or item.kind == "camera"
+        camera = camera or film_camera(item)
         _run(model, item, film, live, asked, publishers, way, gestures, camera, how, figures, evidence)
         figures.dropped = {publisher.address: publisher.dropped() for publisher in publishers}
     return figures

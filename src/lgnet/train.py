@@ -26,13 +26,16 @@ from .checkpoint import init_from, save_weights
 from .config import RESUMABLE, TrainConfig, read_run, to_dict
 from .config_check import check_train
 from .data.feed import Feed
+from .data.registry import open_data
 from .data.sample import Sample
 from .muon import Muon, groups
 from .tasks import Task, Trainee, build_task
-from .train_state import Average, load_state, save_state
+from .train_state import Average, load_state, samples_done, save_state
 
 REPORT_EVERY = 100
 """Steps between two lines of progress."""
+MOST_LOST = 100
+"""Steps in a row whose gradients are not finite; one is passed over."""
 
 
 def main(config: TrainConfig, resume: str | None = None) -> Path:
@@ -50,8 +53,16 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
         config = dataclasses.replace(read_run(resume), **{name: getattr(config, name) for name in RESUMABLE})
     check_train(config)
     out = Path(config.out)
-    if resume is None and (out / "state.safetensors").exists():
+    done = samples_done(out / "state.safetensors")
+    if resume is None and done is not None:
         raise ValueError(f"{out} already holds a run; go on with it by --resume {out}, or choose another --out")
+    if done is not None and done >= config.samples:
+        if config.samples != read_run(out).samples:
+            raise ValueError(f"{out} has seen {done} samples already; --samples above that goes on with it")
+        print(f"{out} has seen its {done} samples; --samples above that goes on with it")
+        return out
+    if config.real_data:
+        open_data(f"realdata:{config.real_data}")  # says what is wrong before anything is written
     fabric = start_fabric(config)
     torch.manual_seed(config.seed + fabric.global_rank)
     task = build_task(config)
@@ -146,7 +157,7 @@ def _loop(fabric, config: TrainConfig, task: Task, net, optimiser, average: Aver
     writer = _writer(out, state["samples"]) if rank == 0 else None
     with Feed(config, task.batch, first, rank, world) as feed:
         begin, began, waited = time.monotonic(), state["samples"], 0.0
-        marked, sums, steps = begin, {}, 0
+        marked, sums, steps, lost = begin, {}, 0, 0
         if rank == 0 and state["samples"] == 0:
             _evaluate(config, task, average, held_out, state, out, writer, [])
         train_mode(net, task, config)
@@ -165,8 +176,14 @@ def _loop(fabric, config: TrainConfig, task: Task, net, optimiser, average: Aver
                 for key, value in {"loss": loss, **terms}.items():
                     sums[key] = sums.get(key, 0.0) + value.detach() / config.accumulate
             norm = nn.utils.clip_grad_norm_(task.network.parameters(), config.clip)
-            if torch.isfinite(norm):
+            lost = 0 if torch.isfinite(norm) else lost + 1
+            if lost == 0:
                 optimiser.step()
+            elif lost == MOST_LOST:
+                raise ValueError(
+                    f"the gradient was not finite for {lost} steps up to {state['samples']} samples: the run is lost; begin "
+                    f"anew with a lower --learning-rate, or from {out / 'best.safetensors'}"
+                )
             optimiser.zero_grad(set_to_none=True)
             average.update(task.network, state["samples"] / step_size)
             if task.teachers is not None:
@@ -257,8 +274,6 @@ def _held_out(config: TrainConfig) -> dict[str, list[Sample]]:
 
     sets = {"bench": [bench_sample(i) for i in range(0, BENCH_COUNT, 5)]}
     if config.real_data:
-        from .data.registry import open_data
-
         for sample in open_data(f"realdata:{config.real_data}"):
             sets.setdefault("real_" + sample.name.split("/")[0], []).append(sample)
             if sample.kind in ("interacting", "separate"):

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from .checkpoint import write_tensors
 from .teach import Teachers
 
 
@@ -46,9 +46,7 @@ def save_state(
     tensors |= {f"teacher.{k}": v for k, v in (teachers.state() if teachers is not None else {}).items()}
     for index, values in optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{k}": v for k, v in values.items()}
-    part = path.with_suffix(".part")
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, {"state": json.dumps(state)})
-    part.replace(path)
+    write_tensors(path, {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"state": json.dumps(state)})
 
 
 def load_state(
@@ -82,3 +80,18 @@ def load_state(
     except Exception as error:
         raise ValueError(f"{path} does not hold a run of this network that could be taken up: {error}") from error
     return state
+
+
+def samples_done(path: Path) -> int | None:
+    """How many samples the run of a state file has seen; None: there is no such file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(json.loads(file.metadata()["state"])["samples"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not hold a run that could be taken up: {error}") from error

@@ -22,7 +22,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .image_io import IMAGE_SUFFIXES, ImageError, Item, read_image
+from .hands import Camera
+from .image_io import IMAGE_SUFFIXES, ImageError, Item, camera_from_exif, read_image
 
 AHEAD = 8
 """Frames that are read ahead of a file; of a camera only the newest is kept, so that results do not fall behind."""
@@ -73,7 +74,7 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD, realtime:
     else:
         capture = _open_capture(item)
         said = capture.get(cv2.CAP_PROP_FPS)
-        rate = said if math.isfinite(said) and 1 <= said <= 1000 else USUAL_RATE
+        rate = said if math.isfinite(said) and 0.01 <= said <= 1000 else USUAL_RATE
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         total = int(count) if item.kind == "video" and math.isfinite(count) and count > 0 else None
         source, close = _captured(capture, item, rate), capture.release
@@ -92,6 +93,15 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD, realtime:
         reader.join(
             timeout=5
         )  # it ends after the frame it is at; a camera that hangs is left to the end of the program
+
+
+def film_camera(item: Item) -> Camera | None:
+    """The camera of a folder of frames by its first picture's EXIF; None where that or a video says nothing of it.
+
+    Raises:
+        ImageError: the folder is missing or has no picture that can be read.
+    """
+    return camera_from_exif(read_image(sequence_files(Path(item.path))[0])) if item.kind == "frames" else None
 
 
 def sequence_files(folder: Path) -> list[Path]:

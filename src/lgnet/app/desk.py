@@ -77,16 +77,20 @@ class Shelf:
         self.lock = threading.Lock()
 
     def new(self) -> Kept:
-        """Room for a result, on the shelf; the oldest goes where there are too many."""
+        """Room for a result, on the shelf."""
         kept = Kept(secrets.token_urlsafe(12), Path())
         kept.folder = self.folder / kept.id
         kept.folder.mkdir()
         with self.lock:
             self.kept[kept.id] = kept
+        return kept
+
+    def settle(self) -> None:
+        """Something came of the newest: the oldest go where there are too many."""
+        with self.lock:
             old = [self.kept.popitem(last=False)[1] for _ in range(len(self.kept) - self.most)]
         for other in old:
             self._remove(other)
-        return kept
 
     def drop(self, kept: Kept) -> None:
         """Take a result off the shelf: nothing came of it."""

@@ -47,10 +47,12 @@ def reconstruct(desk: Desk, content: bytes, name: str) -> dict[str, Any]:
     """
     kept = desk.pictures.new()
     try:
-        return _reconstruct(desk, kept, content, name)
+        answer = _reconstruct(desk, kept, content, name)
     except BaseException:
         desk.pictures.drop(kept)
         raise
+    desk.pictures.settle()
+    return answer
 
 
 def _reconstruct(desk: Desk, kept: Kept, content: bytes, name: str) -> dict[str, Any]:

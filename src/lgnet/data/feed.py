@@ -106,7 +106,9 @@ class Feed:
     def __exit__(self, *_: object) -> None:
         """Stop everything that was started."""
         self._stopped = True
-        self._thread.join(10)
+        if self._ring is not None:
+            self._ring.stop()
+        self._thread.join()  # before the memory goes that it may be reading
         self._readers.shutdown(cancel_futures=True)
         if self._ring is not None:
             self._ring.__exit__()

@@ -177,6 +177,7 @@ class Ring:
         self._memory = SharedMemory(create=True, size=slots * dtype.itemsize)
         self._records = np.ndarray(slots, dtype, self._memory.buf)
         self._records["number"] = -1
+        self._stopped = False
         self._used = context.Value("q", first, lock=False)
         self._drawn = context.Array("q", workers, lock=False)
         me = os.getpid()
@@ -191,6 +192,10 @@ class Ring:
     def __enter__(self) -> Ring:
         """Itself."""
         return self
+
+    def stop(self) -> None:
+        """Let a thread that waits for pictures raise; it has to have ended before the memory goes."""
+        self._stopped = True
 
     def __exit__(self, *_: object) -> None:
         """Stop the renderers and free the memory."""
@@ -211,7 +216,7 @@ class Ring:
         """The pictures of the next `count` uses, waiting for those that are not there yet.
 
         Raises:
-            RuntimeError: a renderer has died.
+            RuntimeError: a renderer has died, or the ring was stopped.
         """
         return [self._next() for _ in range(count)]
 
@@ -219,6 +224,8 @@ class Ring:
         picture = self._plan.picture(self._used.value)
         record = self._records[picture % len(self._records)]
         while record["number"] != picture:
+            if self._stopped:
+                raise RuntimeError("no more pictures are wanted")
             if not all(worker.is_alive() for worker in self._workers):
                 raise RuntimeError("a renderer has stopped; its message is above")
             time.sleep(0.002)

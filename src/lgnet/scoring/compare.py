@@ -36,6 +36,8 @@ _OF_PREDICTED = (
     "mpvpe",
 )
 """Columns of hands, by how their names begin, that hold a number only for hands that were predicted or found."""
+_OF_TRUTH = ("distance", "pose_difference")
+"""What scores keep of a picture's two true hands."""
 
 
 def compare_runs(first: str | Path, second: str | Path) -> dict[str, Any]:
@@ -109,6 +111,12 @@ def _pair(first: Scores, second: Scores) -> tuple[Scores, Scores]:
     same = all(np.array_equal(first.hands[key], second.hands[key]) for key in ("picture", "side"))
     if not same:
         raise ValueError("the two runs do not have the same true hands: the data changed between them")
+    for key in _OF_TRUTH:
+        own, other = first.pictures[key], second.pictures[key]
+        if not np.allclose(own, other, rtol=1e-3, atol=1e-3, equal_nan=True):
+            raise ValueError(
+                "pictures of one name have other true hands in the two runs: these are not of the same data"
+            )
     out = []
     both = first.hands["predicted"] & second.hands["predicted"]
     for own, other in ((first, second), (second, first)):
