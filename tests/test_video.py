@@ -236,15 +236,16 @@ def test_what_is_written_is_what_was_shown(tmp_path):
 class Stamped:
     """A capture of frames that carry these seconds."""
 
-    def __init__(self, times):
+    def __init__(self, times, stated=None):
         self.times, self.at = times, -1
+        self.stated = len(times) if stated is None else stated
 
     def read(self):
         self.at += 1
-        return self.at < len(self.times), np.zeros((2, 2, 3), np.uint8)
+        return self.at < len(self.times) and self.times[self.at] is not None, np.zeros((2, 2, 3), np.uint8)
 
-    def get(self, _what):
-        return self.times[self.at] * 1000
+    def get(self, what):
+        return self.stated if what == cv2.CAP_PROP_FRAME_COUNT else self.times[self.at] * 1000
 
 
 @pytest.mark.parametrize(
@@ -260,3 +261,11 @@ class Stamped:
 def test_times_always_rise_by_steps_that_frames_can_have(stamps, times):
     moments = [moment for moment, _ in _captured(Stamped(stamps), Item("f.mp4", "f", "video"), 10.0)]
     np.testing.assert_allclose(moments, times, atol=1e-9)
+
+
+@pytest.mark.parametrize(("stated", "seen"), [(6, 3), (3, 3), (2, 1), (0, 1), (np.nan, 1), (1e9, 3)])
+def test_frames_that_cannot_be_read_are_passed_over_as_far_as_the_file_says_there_are_more(stated, seen):
+    capture = Stamped([0, None, None, 0.3, 0.4], stated)
+    moments = [moment for moment, _ in _captured(capture, Item("f.mp4", "f", "video"), 10.0)]
+    np.testing.assert_allclose(moments, [0, 0.3, 0.4][:seen])
+    assert capture.at < 320

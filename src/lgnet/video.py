@@ -29,6 +29,8 @@ AHEAD = 8
 """Frames that are read ahead of a file; of a camera only the newest is kept, so that results do not fall behind."""
 USUAL_RATE = 30.0
 """Frames a second of what does not say: folders of frames, some cameras."""
+MOST_LOST = 300
+"""Frames of a file that may fail to be read; then no more are tried."""
 PATIENCE = 10_000
 """Milliseconds to wait for a network stream."""
 
@@ -135,12 +137,19 @@ def _pictures(files: list[Path]) -> Iterator[tuple[float, np.ndarray]]:
 
 
 def _captured(capture: cv2.VideoCapture, item: Item, rate: float) -> Iterator[tuple[float, np.ndarray]]:
-    """Seconds and RGB frames. Where a container's times do not rise, frames follow one another evenly until they do again."""
+    """Seconds and RGB frames. Where a container's times do not rise, frames follow one another evenly until they do again; what
+    cannot be read of a file is passed over, up to the number of frames that it states.
+    """
     begun, first, last = time.monotonic(), None, -1.0
+    stated, read, lost = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0, 0
     while True:
         ok, image = capture.read()
         if not ok:
-            return
+            lost += 1
+            if item.kind != "video" or lost > MOST_LOST or not read + lost <= stated:
+                return
+            continue
+        read += 1
         if item.kind == "camera":
             moment = time.monotonic() - begun
         else:
