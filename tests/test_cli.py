@@ -328,6 +328,7 @@ def test_synth_evaluate_and_data_refuse_in_one_sentence(tmp_path, capsys):
         (("synth", "--out", tmp_path, "--backgrounds", tmp_path / "no"), "--backgrounds names no folder"),
         (("data", "check", f"synth:{tmp_path}"), "holds no synthetic pictures"),
         (("evaluate", "--data", "nosuch", "--out", tmp_path), "there is no data set 'nosuch'"),
+        (("evaluate", "--data", "nosuch", "--out", tmp_path, "--predictions", "p", "--tta", "3"), "leave out --tta"),
         (("data", "check", "nosuch:x"), "there is no data set 'nosuch'"),
         (("data", "mend", "nosuch:x"), "lgnet data can check"),
         (("bench", "--repeats", "0"), "--repeats at least 1"),

@@ -172,8 +172,9 @@ def test_no_hands_gives_every_file(tmp_path, image):
 
 def test_a_failed_write_leaves_nothing(tmp_path):
     (tmp_path / "a.json").mkdir()  # cannot be replaced by a file
-    with pytest.raises(OSError):
+    with pytest.raises(OSError) as error:
         aside.write_aside(tmp_path / "a.json", b"x")
+    assert error.value.filename == str(tmp_path / "a.json")
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 

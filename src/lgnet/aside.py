@@ -30,6 +30,6 @@ def write_aside(path: Path, content: bytes, mark: str = "") -> None:
     try:
         beside.write_bytes(content)
         beside.replace(path)
-    except OSError:
+    except OSError as error:
         beside.unlink(missing_ok=True)
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # the file that was asked for

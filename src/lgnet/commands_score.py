@@ -49,6 +49,8 @@ def evaluate(
 
     if predictions is not None and save_predictions:
         raise UsageError("--predictions are files already: leave out --save-predictions")
+    if predictions is not None and tta != 1:
+        raise UsageError("--predictions were made with as many crops as they were: leave out --tta")
     if not out:
         raise UsageError("--out has no name (an empty variable of the shell?); name a folder")
     data_set = open_data(data, limit)
