@@ -171,4 +171,4 @@ def test_finer_heat_maps_begin_with_the_joints_where_they_were(tmp_path):
         features = torch.randn(8, coarse.up[0].in_channels, 8, 8)
         before, after = coarse(features), fine(features)
     assert before[..., :2].abs().max() > 0.5
-    torch.testing.assert_close(after[..., :3], before[..., :3], atol=1e-5, rtol=0)
+    torch.testing.assert_close(after[..., :3], before[..., :3], atol=1e-4, rtol=0)
