@@ -164,6 +164,8 @@ def test_a_run_that_is_lost_ends_and_says_so(tmp_path, monkeypatch, ring_here):
 def test_real_pictures_to_watch_that_are_not_there_are_told_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match="nowhere"):
         main(replace(TINY, out=str(tmp_path / "run"), real_data=str(tmp_path / "nowhere")))
+    with pytest.raises(ValueError, match="nowhere"):
+        dry_run.main(replace(TINY, out=str(tmp_path / "run"), real_data=str(tmp_path / "nowhere")))
     assert not (tmp_path / "run").exists()
 
 

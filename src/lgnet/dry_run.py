@@ -7,7 +7,6 @@ import math
 import resource
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,12 @@ import torch
 from torch import nn
 
 from .checkpoint import init_from
-from .config import PRESETS, RESUMABLE, TrainConfig, read_run, to_dict
-from .config_check import check_train
+from .config import PRESETS, TrainConfig, to_dict
 from .data.feed import open_mix
 from .data.ring import plan_ring, sample_dtype
 from .synth.generate import make_sample, training_rng
 from .tasks import build_task
-from .train import prepare, start_fabric, train_mode
-from .train_state import samples_done
+from .train import checked, prepare, start_fabric, train_mode
 
 STEPS = 3
 """Timed steps, after one that is not; at most `_LONGEST` seconds of them."""
@@ -35,15 +32,9 @@ def main(config: TrainConfig, resume: str | None = None) -> None:
     Raises:
         ValueError: as `train.main`.
     """
-    if resume is not None:
-        config = dataclasses.replace(read_run(resume), **{name: getattr(config, name) for name in RESUMABLE})
-    check_train(config)
-    out = Path(config.out)
-    done = samples_done(out / "state.safetensors")
-    if resume is None and done is not None:
-        raise ValueError(f"{out} already holds a run; go on with it by --resume {out}, or choose another --out")
+    config, done = checked(config, resume)
     fabric = start_fabric(config)
-    lines = plan_lines(fabric, config, done or 0)
+    lines = plan_lines(fabric, config, done)
     if fabric.global_rank == 0:
         print("\n".join(lines))
 

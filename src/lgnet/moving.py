@@ -62,9 +62,12 @@ def reconstruct_moving(
         done = interrupted = False
         try:
             frames = _steps(model, item, film, camera, asked, evidence)
-            count = _write(smooth(frames, how), files, lambda n, speed: progress.update(bar, completed=n, speed=speed))
+            count, last = _write(
+                smooth(frames, how), files, lambda n, speed: progress.update(bar, completed=n, speed=speed)
+            )
             done = True
-            if film.total and count < MOST_OF_A_FILM * film.total - 2 and not asked.is_set():
+            reached = max(count, last * film.rate + 1)  # by time too, as some containers only guess how many there are
+            if film.total and reached < MOST_OF_A_FILM * film.total - 2 and not asked.is_set():
                 print(
                     f"lgnet: {item.path}: only {count} of {film.total} frames could be read; is it damaged or cut off?",
                     file=sys.stderr,
@@ -117,17 +120,18 @@ def _steps(
             return
 
 
-def _write(moments: Iterator[Moment], files: MovingFiles, tell: Callable[[int, str], None]) -> int:
-    """Write the moments as they come, and how many there were; `tell` is given the frames done and the speed in words.
+def _write(moments: Iterator[Moment], files: MovingFiles, tell: Callable[[int, str], None]) -> tuple[int, float]:
+    """Write the moments as they come; how many there were, and the last one's time. `tell` is given the frames done and the
+    speed in words.
 
     Whatever happens, the files are closed, so that they can be read up to there.
     """
-    begun, count = time.monotonic(), 0
+    begun, count, last = time.monotonic(), 0, 0.0
     try:
         for index, moment in enumerate(moments):
             files.add(index, moment)
-            count = index + 1
+            count, last = index + 1, moment.time
             tell(count, f"{count / max(time.monotonic() - begun, 1e-9):.1f} frames/s")
     finally:
         files.close()
-    return count
+    return count, last

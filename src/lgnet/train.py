@@ -49,20 +49,11 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
         ValueError: the configuration cannot be trained or names parts that the network does not have, the folder to resume
             holds no run, or the new run's folder already holds one.
     """
-    if resume is not None:
-        config = dataclasses.replace(read_run(resume), **{name: getattr(config, name) for name in RESUMABLE})
-    check_train(config)
+    config, done = checked(config, resume)
     out = Path(config.out)
-    done = samples_done(out / "state.safetensors")
-    if resume is None and done is not None:
-        raise ValueError(f"{out} already holds a run; go on with it by --resume {out}, or choose another --out")
-    if done is not None and done >= config.samples:
-        if config.samples != read_run(out).samples:
-            raise ValueError(f"{out} has seen {done} samples already; --samples above that goes on with it")
+    if done >= config.samples:
         print(f"{out} has seen its {done} samples; --samples above that goes on with it")
         return out
-    if config.real_data:
-        open_data(f"realdata:{config.real_data}")  # says what is wrong before anything is written
     fabric = start_fabric(config)
     torch.manual_seed(config.seed + fabric.global_rank)
     task = build_task(config)
@@ -83,6 +74,27 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
     if fabric.world_size > 1:
         fabric.barrier()  # or gloo's other end may be gone before the group is
     return out
+
+
+def checked(config: TrainConfig, resume: str | None) -> tuple[TrainConfig, int]:
+    """What is to be trained, and how many samples of it have been; nothing is written.
+
+    Raises:
+        ValueError: as `main`, but for what only the network tells.
+    """
+    own = None if resume is None else read_run(resume)
+    if own is not None:
+        config = dataclasses.replace(own, **{name: getattr(config, name) for name in RESUMABLE})
+    check_train(config)
+    out, done = Path(config.out), samples_done(Path(config.out) / "state.safetensors")
+    if own is None and done is not None:
+        raise ValueError(f"{out} already holds a run; go on with it by --resume {out}, or choose another --out")
+    fewer = own is not None and config.samples != own.samples
+    if fewer and done is not None and done >= config.samples:
+        raise ValueError(f"{out} has seen {done} samples already; --samples above that goes on with it")
+    if config.real_data:
+        open_data(f"realdata:{config.real_data}")
+    return config, done or 0
 
 
 def start_fabric(config: TrainConfig) -> Any:
