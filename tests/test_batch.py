@@ -52,6 +52,12 @@ def test_crop_coordinates_are_the_projection_in_the_crop(samples, config):
         points = crop.to_crop(sample.joints3d[side])
         expected = points[:, :2] / points[:, 2:] / crop.tan_half
         np.testing.assert_allclose(targets.joints2d[0, side].numpy(), expected, atol=1e-4)
+    inputs, targets = make_batch([sample] * 8, config, np.random.default_rng(0), TRAIN_AUGMENT)
+    points = targets.joints3d + targets.wrist[:, :, None]
+    expected = points[..., :2] / points[..., 2:] / targets.tan_half[..., None, None]
+    known = targets.joints2d_valid & targets.joints3d_valid & inputs.given[..., None]
+    assert known.sum() > 8 * 21
+    torch.testing.assert_close(targets.joints2d[known], expected[known], atol=2e-4, rtol=0)
 
 
 def test_left_hand_looks_like_a_right_hand_of_the_flipped_picture(samples):

@@ -8,8 +8,11 @@ import pytest
 
 from lgnet.config import PRESETS, SynthConfig
 from lgnet.data.sample import distort, project
+from lgnet.evaluate import true_faces, true_hands
 from lgnet.hand_model import load_hand_model
+from lgnet.hands import TwoHands, assumed_camera
 from lgnet.rasterize import rasterize
+from lgnet.scoring.score import score_picture
 from lgnet.synth.generate import make_drawn, make_sample, training_rng
 from lgnet.synth.labels import make_labels
 from lgnet.synth.lens import MILD, Lens, bend_picture, bent, residual, sample_lens, straight
@@ -100,6 +103,19 @@ def test_masks_joints_boxes_and_maps_bend_with_the_picture(index):
         assert np.linalg.norm(off, axis=1).min() < 0.3
         checked += 1
     assert checked > 20
+
+
+def test_how_much_of_a_hand_is_seen_is_told_through_the_lens():
+    """Nothing hides the hand of an easy picture, however much the lens bends it."""
+    config = replace(CONFIG, difficulty=0.0, fill=(0.3, 0.6))
+    seen = []
+    for index in (0, 5, 9, 11):  # as a pinhole would show them 0.95, 0.87, 0.17, 0.77 were seen
+        sample = make_sample(training_rng(5, 0, index), config, "single")
+        height, width = sample.image.shape[:2]
+        nothing = TwoHands(None, None, width, height, assumed_camera(width, height))
+        score = score_picture(sample, nothing, true_hands(sample)[0], true_faces(sample))
+        seen += [hand.visible for hand in score.hands]
+    assert min(seen) > 0.9
 
 
 def test_without_a_lens_the_picture_is_the_same_and_lenses_change_nothing_else():

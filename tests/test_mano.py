@@ -17,7 +17,7 @@ from lgnet import gestures, mano, openxr
 from lgnet.anatomy import joint_axes, rotations_from_angles
 from lgnet.geometry import mirror_rotation, rotvec_to_matrix
 from lgnet.hand_model import load_hand_model, pose_hand
-from lgnet.mano import FINGERTIPS, load_mano
+from lgnet.mano import FINGERTIPS, load_hands_mean, load_mano
 from lgnet.safe_pickle import Unpickler, dense
 from lgnet.synth.poses import LIBRARY
 
@@ -161,6 +161,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, right_arrays: dict[str, np.
     write(path / "MANO_RIGHT.pkl", right_arrays)
     write(path / "MANO_LEFT.pkl", mirror_arrays(right_arrays))
     return path
+
+
+def test_the_mean_pose_is_of_the_folder_that_is_named_now(tmp_path, folder, right_arrays, monkeypatch):
+    write(tmp_path / "MANO_RIGHT.pkl", {**right_arrays, "hands_mean": np.full(45, 0.1)})
+    for place, value in ((folder, 0.3), (tmp_path, 0.1)):
+        monkeypatch.setenv("MANO_DIR", str(place))
+        load_hands_mean("right")[:] = 9.0  # the caller's own
+        np.testing.assert_array_equal(load_hands_mean("right"), np.full((15, 3), value))
 
 
 def some_rotations(seed: int = 0) -> torch.Tensor:

@@ -57,6 +57,14 @@ def test_never_behind_the_camera():
     upside_down = [-j for j in joints2d]  # contradicts the 3D joints, so that the rays want a negative depth
     for wrist in place_hands(upside_down, joints3d, crops, None):
         assert wrist[2] > NEAREST
+    rng = np.random.default_rng(0)
+    wide = np.array([190.0, 190.0, 319.5, 239.5])  # 119 degrees, and crops far off the axis
+    for _ in range(300):
+        box = np.array([*rng.uniform(0, (560, 400)), *rng.uniform(40, 120, 2)])
+        crops = hand_crops(np.stack([box, box]), np.array([True, False]), wide, 128, 1.25, "crops")
+        points = rng.normal(0, 0.05, (21, 3))
+        (wrist, _) = place_hands([-points[:, :2] / 0.1, None], [points - points[0], None], crops, None)
+        assert wrist[2] > NEAREST
 
 
 def test_no_hand_has_no_place():

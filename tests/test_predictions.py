@@ -146,6 +146,9 @@ def damage(**changes) -> dict:
         (damage(image=[1]), '"image" has to hold file, width and height'),
         (damage(joints3d=[[1e300, 0, 0.5]] * 21), "21 x 3 numbers, finite and below 1e+07"),
         (damage(camera={"fx": 1}), "fx, fy, cx, cy"),
+        (damage(camera={"fx": 10**400, "fy": 1, "cx": 0, "cy": 0}), "fx, fy, cx, cy"),
+        (damage(joints3d=[[10**400, 0, 0.5]] * 21), "21 x 3 numbers, finite and below 1e+07"),
+        (damage(score=10**400), '"score" of the right hand is no number'),
         (damage(camera={"fx": 1e300, "fy": 1, "cx": 0, "cy": 0}), "fx, fy, cx, cy"),
     ],
 )

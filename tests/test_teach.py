@@ -10,7 +10,7 @@ from PIL import Image
 from test_model import CROPS, disturb, make_inputs, make_targets
 
 from lgnet.checkpoint import save_weights
-from lgnet.config import PRESETS, SynthConfig
+from lgnet.config import PRESETS, LossConfig, SynthConfig
 from lgnet.config_check import check_train
 from lgnet.data.batch import TRAIN_AUGMENT, make_batch
 from lgnet.data.registry import open_data
@@ -54,12 +54,17 @@ def test_the_loss_is_nothing_for_the_teacher_itself_and_weighs_joints():
     with torch.no_grad():
         output = network(inputs)
         lesson = Teachers([network], [64], 0.0).say(inputs)
-        assert float(lesson_loss(output, lesson)) < 1e-6
+        weights = LossConfig(joints25d=3.0, joints3d=10.0)
+        assert float(lesson_loss(output, lesson, weights)) < 1e-6
         moved = replace(lesson, joints=lesson.joints + 0.01)
-        assert float(lesson_loss(output, moved)) == pytest.approx(10 * 0.01, rel=1e-3)  # 1 cm, which weighs 10
+        assert float(lesson_loss(output, moved, weights)) == pytest.approx(10 * 0.01, rel=1e-3)  # 1 cm, which weighs 10
         weight = torch.zeros(2, 2, 21)
         weight[..., :7] = 0.5  # a third of the joints, believed by half
-        assert float(lesson_loss(output, replace(moved, weight=weight))) == pytest.approx(10 * 0.01 / 6, rel=1e-3)
+        assert float(lesson_loss(output, replace(moved, weight=weight), weights)) == pytest.approx(
+            10 * 0.01 / 6, rel=1e-3
+        )
+        moved = replace(lesson, joints25d=lesson.joints25d + 0.015)  # half crops, and 1.5 cm of 15
+        assert float(lesson_loss(output, moved, weights)) == pytest.approx(3 * (0.015 + 0.5 * 0.1), rel=1e-3)
 
 
 def test_teachers_follow_in_turns_and_are_kept(tmp_path):
@@ -77,6 +82,13 @@ def test_teachers_follow_in_turns_and_are_kept(tmp_path):
     other.load(teachers.state())
     for a, b in zip(teachers.networks, other.networks):
         assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+    dense = replace(SMALL, dense_head=True, surface_head=True)  # these heads teach nothing: either may lack them
+    for teaching, learning in ((dense, replace(SMALL, dense_head=False)), (replace(SMALL, dense_head=False), dense)):
+        path = str(tmp_path / "other.safetensors")
+        save_weights(path, small_network(1, teaching), teaching, {})
+        follower = load_teachers((path,), learning, 0.75)
+        follower.update(small_network(3, learning), 0)
+        torch.testing.assert_close(follower.networks[0].state_dict()[name], 0.75 * before[0] + 0.25 * new)
     still = Teachers([small_network(1)], [64], 0.0)
     still.update(student, 0)
     assert torch.equal(still.networks[0].state_dict()[name], before[0]) and still.state() == {}
@@ -133,9 +145,10 @@ def pictures(tmp_path):
     for name in ("a.png", "sub/b.png", "c.png"):
         Image.fromarray(rng.integers(0, 255, (60, 80, 3), np.uint8)).save(folder / name)
     camera = {"fx": 80.0, "fy": 80.0, "cx": 39.5, "cy": 29.5, "assumed": True}
+    result = {"schema": "lgnet/1", "image": {"width": 80, "height": 60}, "camera": camera}
     hands = [{"side": "left", "box": [10, 5, 30, 40], "joints2d": [[1, 2]] * 21}]
-    (folder / "a.json").write_text(json.dumps({"schema": "lgnet/1", "camera": camera, "hands": hands}))
-    (folder / "sub/b.json").write_text(json.dumps({"schema": "lgnet/1", "camera": camera, "hands": []}))
+    (folder / "a.json").write_text(json.dumps(result | {"hands": hands}))
+    (folder / "sub/b.json").write_text(json.dumps(result | {"hands": []}))
     return folder
 
 
@@ -147,9 +160,19 @@ def test_unlabelled_pictures_give_boxes_and_no_truth(pictures):
     for rng in (None, np.random.default_rng(0)):
         inputs, targets = make_batch([sample] * 8, SMALL, rng, TRAIN_AUGMENT)
         assert bool(inputs.given[:, 1].all()) and bool(unlabelled(targets).all())  # found is not known
+    (pictures / "a.png").rename(pictures / "a_mask.png")  # so called by the user, with a result of its own
+    (pictures / "a.json").rename(pictures / "a_mask.json")
+    Image.new("RGB", (80, 60)).save(pictures / "a_mask_uv.png")  # lgnet's
+    data = open_data(f"unlabelled:{pictures}")
+    assert data[0].name == "a_mask.png" and sorted(data.skipped.values()) == [1, 1]
+    Image.new("RGB", (40, 30)).save(pictures / "a_mask.png")
+    with pytest.raises(ValueError, match=r"a_mask\.json is damaged \(it is of a picture of 80 x 60 pixels"):
+        data[0]
+    (pictures / "a_mask.json").rename(pictures / "a.json")
     labelled = make_targets(SMALL, 2)
     assert not unlabelled(labelled).any()
     (pictures / "a.json").write_text("{}")
+    (pictures / "a_mask.png").rename(pictures / "a.png")
     with pytest.raises(ValueError, match=r"a\.json is no result of lgnet reconstruct"):
         open_data(f"unlabelled:{pictures}")
 
@@ -161,7 +184,7 @@ def test_a_student_comes_to_say_what_its_teacher_does():
     optimiser = torch.optim.Adam(student.parameters(), 2e-3)
     losses = []
     for _ in range(12):
-        loss = lesson_loss(student(inputs), lesson)
+        loss = lesson_loss(student(inputs), lesson, LossConfig())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -153,12 +153,32 @@ def test_a_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, ring_here, optimi
     assert (broken / "last.safetensors").stat().st_mode == (broken / "config.json").stat().st_mode
 
 
-def test_a_run_that_is_lost_ends_and_says_so(tmp_path, monkeypatch, ring_here):
+def lose_steps(monkeypatch, which):
+    """Make the steps' losses no numbers, by pictures that are none; `which`: step -> bool."""
+    take, count = train.Feed.take, iter(range(1000))
+
+    def taken(feed):
+        data = take(feed)
+        if which(next(count)):
+            data["images"] = torch.full_like(data["images"], float("nan"))
+        return data
+
+    monkeypatch.setattr(train.Feed, "take", taken)
     monkeypatch.setattr(train, "_held_out", lambda config: {"bench": train_pictures(3)})
+
+
+def test_a_run_that_is_lost_ends_and_says_so(tmp_path, monkeypatch, ring_here):
+    lose_steps(monkeypatch, lambda step: True)
     monkeypatch.setattr(train, "MOST_LOST", 2)
-    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda parameters, most: torch.tensor(float("nan")))
     with pytest.raises(ValueError, match="not finite for 2 steps up to 4 samples"):
         main(replace(TINY, out=str(tmp_path / "run")))
+
+
+def test_a_lost_step_leaves_no_trace_in_the_weights(tmp_path, monkeypatch, ring_here):
+    lose_steps(monkeypatch, lambda step: step == 1)
+    out = main(replace(TINY, out=str(tmp_path / "run")))
+    network, _, _ = load_network(out / "last.safetensors")
+    assert all(bool(value.isfinite().all()) for value in network.state_dict().values())
 
 
 def test_real_pictures_to_watch_that_are_not_there_are_told_before_anything_is_written(tmp_path):

@@ -69,7 +69,6 @@ def load_mano(side: Literal["right", "left"], mano_dir: str | Path | None = None
     return _load(side, str(Path(folder).expanduser().resolve()))
 
 
-@functools.lru_cache(maxsize=8)
 def load_hands_mean(side: Literal["right", "left"], mano_dir: str | Path | None = None) -> np.ndarray:
     """(15, 3) axis-angle in MANO's own order of joints: the mean pose that many data sets' poses are told relative to.
 
@@ -80,6 +79,11 @@ def load_hands_mean(side: Literal["right", "left"], mano_dir: str | Path | None 
     """
     load_mano(side, mano_dir)  # says what is wrong with the folder
     folder = str(Path(mano_dir or os.environ[MANO_ENV]).expanduser().resolve())
+    return _hands_mean(side, folder).copy()
+
+
+@functools.lru_cache(maxsize=8)
+def _hands_mean(side: str, folder: str) -> np.ndarray:
     return _read(side, folder, _SHAPES | {"hands_mean": (45,)})["hands_mean"].reshape(15, 3)
 
 

@@ -87,4 +87,5 @@ def _by_size(joints2d: np.ndarray | None, joints3d: np.ndarray | None, crops: Ha
     distance = max(real / max(seen, 1e-3), 3 * NEAREST)
     middle = joints2d.mean(0) * crop.tan_half
     at = np.array([middle[0], middle[1], 1.0]) * distance - joints3d.mean(0)
-    return crop.to_camera(at)
+    wrist, ahead = crop.to_camera(at), crop.to_camera(np.array([0.0, 0.0, 1.0]))
+    return wrist + max(0.0, 2 * NEAREST - wrist[2]) / ahead[2] * ahead

@@ -31,7 +31,6 @@ from .opinion import Opinion, closer
 from .place import place_hands
 from .tta import mean_of_rolls, rolls
 
-"""Degrees along the picture's longer side, where nothing is known of the camera."""
 LEAST_PRESENCE = 0.05
 """A found hand is dropped where the hand network's own presence of that side is below this: small, because side and hand have
 been decided with its word already, and where its side is in doubt a hand is still one (docs/trials.md)."""

@@ -82,7 +82,7 @@ def _hands(config: TrainConfig) -> Task:
         lesson = teachers.say(inputs)
         output = net(replace(inputs, images=roughen(inputs.images, unlabelled(targets))))
         loss, terms = total_loss(output, targets, config.loss, network)
-        taught = lesson_loss(output, lesson)
+        taught = lesson_loss(output, lesson, config.loss)
         return loss + config.teacher_weight * taught, {**terms, "teacher": taught.detach()}
 
     def evaluate(net: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .checkpoint import load_network
-from .config import ModelConfig
+from .config import LossConfig, ModelConfig
 from .losses import DEPTH_UNIT
 from .model.network import LGNet
 from .model.records import Inputs, Output, Targets
@@ -76,7 +76,8 @@ class Teachers:
         if not self._decay:
             return
         chosen = self.networks[step % len(self.networks)]
-        own, new = chosen.state_dict(), student.state_dict()
+        new = student.state_dict()
+        own = {name: value for name, value in chosen.state_dict().items() if name in new}  # dense heads teach nothing
         for name, value in own.items():
             if value.is_floating_point():
                 value.lerp_(new[name].detach(), 1 - self._decay)
@@ -125,7 +126,7 @@ def load_teachers(paths: Sequence[str], student: ModelConfig, decay: float) -> T
                 raise ValueError(
                     f"{path} cannot teach this network: its {name} is {getattr(config, name)!r}, not {getattr(student, name)!r}"
                 )
-        if decay and replace(config, dense_head=student.dense_head) != student:
+        if decay and replace(config, dense_head=student.dense_head, surface_head=student.surface_head) != student:
             raise ValueError(
                 f"{path} is of another architecture, so it cannot follow the student; leave --teacher-ema at 0"
             )
@@ -140,23 +141,24 @@ def agreement(one: Float[Tensor, "*n 3"], other: Float[Tensor, "*n 3"]) -> Float
     return 2 * (1 - torch.sigmoid(distance * (1.0986123 / HALF)))  # sigmoid(ln 3) = 3 / 4
 
 
-def lesson_loss(output: Output, lesson: Lesson) -> Float[Tensor, ""]:
-    """How far the student is from what it is taught: the terms and units of the ordinary loss, joints by their weights."""
-    units = output.joint.joints25d.new_tensor([1.0, 1.0, 1 / DEPTH_UNIT])
+def lesson_loss(output: Output, lesson: Lesson, config: LossConfig) -> Float[Tensor, ""]:
+    """How far the student is from what it is taught: the ordinary loss's terms of 2.5D joints, joints of both meshes, pose
+    and shape, weighed as there, each joint by how much it is to be believed.
+    """
     hand = lesson.weight.mean(-1)
 
     def far(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
         return ((a.float() - b).abs().flatten(weight.dim()).mean(-1) * weight).mean()
 
-    total = far(output.joint.joints25d * units, lesson.joints25d * units, lesson.weight)
-    total = total + 10 * far(output.mesh.joints, lesson.joints, lesson.weight)
+    said, taught = output.joint.joints25d, lesson.joints25d
+    across = far(said[..., :2], taught[..., :2], lesson.weight)
+    along = far(said[..., 2:] / DEPTH_UNIT, taught[..., 2:] / DEPTH_UNIT, lesson.weight)
+    total = config.joints25d * (across + 0.5 * along)  # as `losses.joints25d_loss`
+    total = total + config.joints3d * far(output.mesh.joints, lesson.joints, lesson.weight)
     if output.refine.joints is not output.mesh.joints:
-        total = total + 10 * far(output.refine.joints, lesson.joints, lesson.weight)
-    return (
-        total
-        + 2 * far(output.mesh.rotations, lesson.rotations, hand)
-        + 0.5 * far(output.mesh.betas, lesson.betas, hand)
-    )
+        total = total + config.joints3d * far(output.refine.joints, lesson.joints, lesson.weight)
+    total = total + config.pose * far(output.mesh.rotations, lesson.rotations, hand)
+    return total + config.shape * far(output.mesh.betas, lesson.betas, hand)
 
 
 def unlabelled(targets: Targets) -> Bool[Tensor, " B"]:
@@ -166,7 +168,7 @@ def unlabelled(targets: Targets) -> Bool[Tensor, " B"]:
 
 
 def roughen(images: Float[Tensor, "B N 3 S S"], rows: Bool[Tensor, " B"]) -> Float[Tensor, "B N 3 S S"]:
-    """The crops of these rows with other colours, noise and a grey patch over some of them; nothing is moved.
+    """The crops of these rows with other colours, noise and a patch of one colour over some of them; nothing is moved.
 
     By torch's own generator, so that a step's seed decides it.
     """

@@ -191,15 +191,17 @@ def _loop(fabric, config: TrainConfig, task: Task, net, optimiser, average: Aver
             lost = 0 if torch.isfinite(norm) else lost + 1
             if lost == 0:
                 optimiser.step()
+                average.update(task.network, state["samples"] / step_size)
+                if task.teachers is not None:
+                    task.teachers.update(task.network, state["samples"] // step_size)
             elif lost == MOST_LOST:
                 raise ValueError(
                     f"the gradient was not finite for {lost} steps up to {state['samples']} samples: the run is lost; begin "
                     f"anew with a lower --learning-rate, or from {out / 'best.safetensors'}"
                 )
+            else:
+                average.give_buffers(task.network)
             optimiser.zero_grad(set_to_none=True)
-            average.update(task.network, state["samples"] / step_size)
-            if task.teachers is not None:
-                task.teachers.update(task.network, state["samples"] // step_size)
             state["samples"] += step_size
             steps += 1
             if steps == REPORT_EVERY:

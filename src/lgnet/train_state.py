@@ -21,10 +21,6 @@ class Average:
         self.values = {name: value.detach().clone() for name, value in network.state_dict().items()}
         self.decay = decay
 
-    def to(self, device: torch.device) -> None:
-        """Move to a device."""
-        self.values = {name: value.to(device) for name, value in self.values.items()}
-
     @torch.no_grad()
     def update(self, network: nn.Module, steps: float) -> None:
         """Take one step's weights in."""
@@ -35,6 +31,13 @@ class Average:
         for name, value in self.values.items():
             if not value.is_floating_point():
                 value.copy_(new[name])
+
+    @torch.no_grad()
+    def give_buffers(self, network: nn.Module) -> None:
+        """Put the averaged buffers into the network: BatchNorm's own have seen what made a step's gradient not finite."""
+        for name, buffer in network.named_buffers():
+            if name in self.values:
+                buffer.copy_(self.values[name])
 
 
 def save_state(

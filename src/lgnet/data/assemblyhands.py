@@ -19,7 +19,7 @@ import numpy as np
 from ..hands import NUM_JOINTS, SIDES
 from .interhand import ORDER, stream
 from .realdata import read_image
-from .sample import Sample, empty_sample, kind_of, project, set_joints
+from .sample import Sample, empty_sample, inside_picture, kind_of, project, set_joints
 
 SPLITS = ("train", "val")
 _CAMERA_END = "_mono10bit"
@@ -104,6 +104,6 @@ def load_sample(data: AssemblyHands, index: int) -> Sample:
             continue
         own, valid = points[NUM_JOINTS * side :][ORDER], picture.valid[NUM_JOINTS * side :][ORDER]
         pixels = project(own, picture.K)
-        inside = ((pixels >= -0.5) & (pixels < (width - 0.5, height - 0.5))).all(1) & (own[:, 2] > 0)
+        inside = inside_picture(pixels, width, height) & (own[:, 2] > 0)
         set_joints(sample, side, pixels, valid & inside, own, valid & (own[:, 2] > 0))
     return replace(sample, kind=kind_of(sample))

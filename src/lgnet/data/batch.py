@@ -17,10 +17,8 @@ from ..config import ModelConfig
 from ..crop import Crop, HandCrops, crop_geometry, cut_crops, hand_crops
 from ..geometry import iou
 from ..hands import NUM_BETAS, NUM_JOINTS, NUM_ROTATIONS, assumed_camera
-from ..model.records import Inputs, Targets
+from ..model.records import PARTS_STRIDE, Inputs, Targets
 from .sample import Sample, require_side
-
-PARTS_STRIDE = 8
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from ..hands import NUM_JOINTS, SIDES
-from .sample import Sample, empty_sample, grown
+from .sample import Sample, empty_sample, grown, kind_of_boxes
 
 FILES = ("annotations.json", "annotations_two_hands.json")
 PLACED_BY_EYE = FILES[1]
@@ -174,9 +174,7 @@ def _kind(record: Record) -> str:
         return stated.removeprefix("two_")
     boxes = [_box(hand) for hand in record.hands if hand is not None]
     if len(boxes) == 2 and boxes[0] is not None and boxes[1] is not None:
-        low = np.maximum(boxes[0][:2], boxes[1][:2])
-        high = np.minimum(boxes[0][:2] + boxes[0][2:], boxes[1][:2] + boxes[1][2:])
-        return "interacting" if (high > low).all() else "separate"
+        return kind_of_boxes(boxes[0], boxes[1])
     return "separate"
 
 

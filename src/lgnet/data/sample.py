@@ -132,8 +132,12 @@ def kind_of(sample: Sample) -> str:
     count = int(sample.present.sum())
     if count < 2:
         return ("none", "single")[count]
-    low = np.maximum(sample.box[0, :2], sample.box[1, :2])
-    high = np.minimum(sample.box[0, :2] + sample.box[0, 2:], sample.box[1, :2] + sample.box[1, 2:])
+    return kind_of_boxes(*sample.box)
+
+
+def kind_of_boxes(right: np.ndarray, left: np.ndarray) -> str:
+    """What of KINDS two hands in boxes (4,) x, y, w, h are."""
+    low, high = np.maximum(right[:2], left[:2]), np.minimum(right[:2] + right[2:], left[:2] + left[2:])
     return "interacting" if (high > low).all() else "separate"
 
 

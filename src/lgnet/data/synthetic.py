@@ -163,7 +163,7 @@ def load_sample(data: Synthetic, index: int) -> Sample:
                 getattr(sample, key)[side] = hand[key]
             for known in (sample.present, sample.joints2d_valid, sample.joints3d_valid, sample.has_params):
                 known[side] = True
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"{data.root}: picture {stem} is damaged: {error}") from error
     return sample
 

@@ -38,9 +38,9 @@ def read_folder(root: Path) -> Unlabelled:
         raise ValueError(f"there is no folder {root} of unlabelled pictures")
     pictures, skipped = [], {NO_RESULT: 0, NO_HAND: 0}
     for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES):
-        if path.stem.endswith(("_overlay", "_depth", "_normal", "_mask")):  # what lgnet itself may have written
-            continue
         result = path.with_suffix(".json")
+        if not result.is_file() and _written(path):
+            continue
         if not result.is_file():
             skipped[NO_RESULT] += 1
         elif not _read(result)["hands"]:
@@ -62,13 +62,22 @@ def load_sample(data: Unlabelled, index: int) -> Sample:
     try:
         K = np.array([content["camera"][key] for key in ("fx", "fy", "cx", "cy")], np.float32)
         kind = "single" if len(content["hands"]) == 1 else "separate"
-        sample = empty_sample(str(path.relative_to(data.root)), kind, read_image(path).pixels, K)
+        pixels, of = read_image(path).pixels, content["image"]
+        if (of["height"], of["width"]) != pixels.shape[:2]:
+            raise ValueError(f"it is of a picture of {of['width']} x {of['height']} pixels, {path.name} is another")
+        sample = empty_sample(str(path.relative_to(data.root)), kind, pixels, K)
         for hand in content["hands"]:
             side = SIDES.index(hand["side"])
             sample.box[side], sample.present[side] = np.array(hand["box"], np.float32).reshape(4), True
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{result} is damaged ({error}); write it anew with lgnet reconstruct") from error
     return replace(sample, present_known=sample.present.copy())
+
+
+def _written(path: Path) -> bool:
+    """Whether a picture is one that lgnet itself writes beside a result: `a_overlay.png` beside `a.json`."""
+    cuts = [i for i, letter in enumerate(path.stem) if letter == "_"]
+    return any(path.with_name(f"{path.stem[:i]}.json").is_file() for i in cuts)
 
 
 def _read(path: Path) -> dict:

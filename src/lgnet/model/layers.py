@@ -99,9 +99,12 @@ def soft_argmax_3d(
 def sample_map(features: Float[Tensor, "n c h w"], points: Float[Tensor, "n p 2"]) -> Float[Tensor, "n p c"]:
     """Bilinear features at points in normalised coordinates: -1 and 1 are the map's outer edges; clamped beyond.
 
-    In float32: half precision would misplace points by a quarter of a cell.
+    In float32: half precision would misplace points by a quarter of a cell. In training a point that is no number is taken
+    for the middle: on a CPU its gradient would be written outside the map.
     """
     grid = points[:, None].float()
+    if torch.is_grad_enabled():
+        grid = grid.nan_to_num()
     sampled = F.grid_sample(features.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
     return sampled[:, :, 0].transpose(1, 2)
 

@@ -14,10 +14,8 @@ from .joint_stage import JointExtractor, JointStage, PooledJoints, Separation
 from .layers import PerHand
 from .lgblock import LGBlock
 from .mesh_stage import CAMERA_SCALE, HandLayer, MeshStage
-from .records import Inputs, Output
+from .records import PARTS_STRIDE, Inputs, Output
 from .refine_stage import NoRefine, RefineStage
-
-PARTS_STRIDE = 8
 
 
 class LGNet(nn.Module):
@@ -48,7 +46,9 @@ class LGNet(nn.Module):
         return Output(joint=joint, mesh=mesh, refine=refine, parts_logit=parts, surface=surface)
 
     def features(self, inputs: Inputs) -> list[Float[Tensor, "B N c h w"]]:
-        """The backbone's maps, fine to coarse. In training crops of absent hands do not pass it (nor its BatchNorm)."""
+        """The backbone's maps, fine to coarse. In training crops of absent hands do not pass it (nor its BatchNorm),
+        unless no hand of the batch is there.
+        """
         images = inputs.images.flatten(0, 1)
         given = inputs.given.flatten()
         if inputs.images.shape[1] == 1 or not self.backbone.training or given.all() or not given.any():

@@ -16,6 +16,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+PARTS_STRIDE = 8
+"""Crop pixels a cell of `Targets.parts` and of the dense head."""
+
 
 @dataclass(frozen=True)
 class Inputs:

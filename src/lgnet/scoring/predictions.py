@@ -191,7 +191,7 @@ def _camera(content: Any, sample: Sample, path: str | None = None) -> Camera:
         if not (np.abs([fx, fy, cx, cy]) < LARGEST).all():
             raise ValueError
         return Camera(fx, fy, cx, cy, bool(content.get("assumed", False)))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f'{path} has a "camera" without the numbers fx, fy, cx, cy') from error
 
 
@@ -210,7 +210,7 @@ def _hand(content: dict[str, Any], meshes: dict[str, np.ndarray], path: str) -> 
         raise ValueError(f"the .npz beside {path} has faces of the {side} hand that name vertices it does not have")
     try:
         score = float(content.get("score", 1.0))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f'{path}: "score" of the {side} hand is no number') from error
     return Hand(
         side=side,
@@ -232,7 +232,7 @@ def _array(content: dict[str, Any], key: str, size: tuple[int, ...], path: str, 
         return np.zeros(size)
     try:
         array = np.asarray(content[key], np.float64)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         array = np.zeros(0)
     if array.shape != size or not (np.abs(array) < LARGEST).all():
         raise ValueError(

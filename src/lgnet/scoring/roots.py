@@ -67,7 +67,7 @@ def read_rootnet(path: Path) -> dict[int, np.ndarray]:
         for entry in content:
             right, left = (np.nan if depth is None else float(depth) for depth in entry["abs_depth"])
             out[int(entry["annot_id"])] = np.array([right, left]) / 1000
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(
             f'{path} is no result of RootNet: a list of {{"annot_id": .., "abs_depth": [right, left]}} is wanted, but {error!r}'
         ) from error

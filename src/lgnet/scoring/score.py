@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data.sample import Sample, swapped_slots
+from ..data.sample import Sample, distort, swapped_slots
 from ..hands import LEFT, NUM_JOINTS, RIGHT, SIDES, WRIST, Hand, TwoHands
 from ..metrics import (
     FOUND_LIMIT,
@@ -376,5 +376,8 @@ def _visible(sample: Sample, side: int, vertices: np.ndarray | None, faces: np.n
     """Of the pixels that the true mesh alone would take, the share that show it."""
     if sample.parts is None or sample.K is None or vertices is None or faces is None:
         return None
+    if sample.distortion is not None:  # drawn by a pinhole where the lens shows it
+        depth = np.maximum(vertices[:, 2:], 1e-3)
+        vertices = np.concatenate([distort(vertices[:, :2] / depth, sample.distortion) * depth, depth], 1)
     alone = _draw(vertices, faces, sample.K, sample.parts.shape) >= 0
     return float((alone & _part_of(sample.parts, side)).sum() / alone.sum()) if alone.any() else None
