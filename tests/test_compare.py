@@ -88,6 +88,11 @@ def test_what_cannot_be_compared_is_told(tmp_path, capsys):
     assert json.loads((tmp_path / "x" / "c.json").read_text())["pictures"] == 1
     assert "protocols.C.mpjpe: second minus first is" in capsys.readouterr().out
     (tmp_path / "c" / "metrics.json").write_text("{")
+    for name in ("metrics.json", "scores.npz"):
+        before = (tmp_path / "a" / name).read_bytes()
+        assert cli.main(["compare", str(tmp_path / "c"), str(tmp_path / "a"), "--out", str(tmp_path / "a" / name)]) == 2
+        assert "would replace what is read" in capsys.readouterr().err
+        assert (tmp_path / "a" / name).read_bytes() == before
     assert cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "c")]) == 2
     assert "metrics.json is damaged" in capsys.readouterr().err
 

@@ -169,7 +169,10 @@ def test_command(tmp_path, capsys):
         ),
         ({"hands": [{"side": "left", "joints2d": pixels}], "camera": camera | {"fy": float("nan")}}, "finite"),
         ({"hands": [{"side": "left", "joints2d": [[5, 5]] * 21}], "camera": camera}, "all lie in one place"),
-        ({"hands": [{"side": "left", "joints3d": [[1e30, 0, 0]] * 21}]}, "holds 1e+30; metres and pixels are wanted"),
+        (
+            {"hands": [{"side": "left", "joints3d": [[1e30, 0, 0]] * 21}]},
+            "holds 1e+30; metres, not millimetres, are wanted",
+        ),
         ({"hands": []}, "has no list of hands"),
         ([1], "has no list of hands"),
     ):

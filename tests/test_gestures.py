@@ -220,3 +220,16 @@ def test_other_words_and_rules_that_fail():
         load_gestures("all")
     with pytest.raises(ValueError, match="the gesture bad failed: ZeroDivisionError"):
         recognise((Gesture("bad", lambda pose: 1 / 0),), {}, 0.0, put(posed_hand(THUMB_OUT)))
+    hands = put(posed_hand(THUMB_OUT))
+    for number in (float("inf"), float("nan"), 1e39):
+        big = Gesture("big", lambda pose: 1.0, wait=0, value=lambda first, now, n=number: n)
+        with pytest.raises(ValueError, match="the gesture big failed: its value is"):
+            recognise((big,), recognise((big,), {}, 0.0, hands)[0], 1.0, hands)
+    with pytest.raises(ValueError, match="there is no finger 'pinky'; they are thumb, index"):
+        recognise((Gesture("bad", lambda pose: bent(pose, "pinky")),), {}, 0.0, put(posed_hand(THUMB_OUT)))
+
+
+def test_a_file_that_ends_the_program_is_told(tmp_path):
+    (tmp_path / "g.py").write_text("raise SystemExit(3)")
+    with pytest.raises(ValueError, match=r"g\.py cannot be run: SystemExit: 3"):
+        load_gestures(str(tmp_path / "g.py"))

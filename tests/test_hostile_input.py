@@ -243,18 +243,21 @@ def test_a_video_that_is_cut_off_is_remarked_upon_and_kept(tmp_path, capsys, mon
     (tmp_path / "film").mkdir()
     for number in range(3):
         (tmp_path / "film" / f"{number}.jpg").write_bytes(EXAMPLE.read_bytes())
-    whole, rates = video.open_film, [30.0]
+    whole, rates, guessed = video.open_film, [30.0], [False]
 
     @contextmanager
     def states_more(item, most=None):
         with whole(item, most) as film:
-            yield replace(film, total=9, rate=rates[-1])
+            yield replace(film, total=9, rate=rates[-1], guessed=guessed[-1])
 
     monkeypatch.setattr("lgnet.moving.open_film", states_more)
     words = ("reconstruct", str(tmp_path / "film"), "--sequence", "--out", str(tmp_path / "out"), "--save", "json")
     assert run(*words) == 0
     assert "only 3 of 9 frames could be read" in capsys.readouterr().err
     rates.append(270.0)  # a container that guesses, of 1/30 s a frame: 9 in the 2/30 s that there are
+    assert run(*words) == 0
+    assert "only 3 of 9" in capsys.readouterr().err  # as one that counts
+    guessed.append(True)
     assert run(*words) == 0
     assert not capsys.readouterr().err
     assert len((tmp_path / "out" / "film.jsonl").read_text().splitlines()) == 3

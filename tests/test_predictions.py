@@ -209,6 +209,10 @@ def test_names(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="has no prediction"):
         evaluate_files(tmp_path / "empty", DATA, tmp_path / "out")
+    (tmp_path / "empty" / "0.json").write_text("{}")
+    told = re.escape("of any sample: its files are called as 0.json, wanted is set/0.json")
+    with pytest.raises(ValueError, match=told):
+        evaluate_files(tmp_path / "empty", DATA, tmp_path / "out", quiet=True)
 
 
 def test_two_samples_of_one_name_are_refused(written, tmp_path):

@@ -127,6 +127,7 @@ def test_pages_of_other_sites_may_not_read():
                 pass
     for origins, other in (
         (("https://example.org",), "https://example.org"),
+        (("HTTPS://Example.org:8443/",), "https://example.org:8443"),
         (("null",), "null"),
         (("*",), "http://a.b"),
     ):
@@ -135,6 +136,17 @@ def test_pages_of_other_sites_may_not_read():
             connect(publisher.address, origin=other),
         ):
             pass
+
+
+@pytest.mark.parametrize(
+    "origin", ["example.org", "foo", "https://", "https://a.b/c", "https://a.b:99999", "https://u@a.b"]
+)
+def test_what_is_no_origin_is_told(origin):
+    with (
+        pytest.raises(ValueError, match="--origins takes https://HOST"),
+        open_publisher(f"ws://{LOCAL}:0", True, (origin,)),
+    ):
+        pass
 
 
 def test_the_port_is_free_again_and_the_thread_gone():

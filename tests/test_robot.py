@@ -205,7 +205,23 @@ def test_wrong_calls_get_one_sentence(tmp_path, hand_file, capsys):
     good.write_text(json.dumps(scene(posed_hand(np.zeros((15, 3)))).to_dict()))
     (tmp_path / "b.json").write_text('{"hands": []}')
     (tmp_path / "c.urdf").write_text("no")
+    limit = '<limit lower="-0.4" upper="0.4" effort="1" velocity="1"/>'
+    ring = '<joint name="back" type="fixed"><parent link="index_tip"/><child link="palm"/></joint></robot>'
+    for name, old, new in (
+        ("ring", "</robot>", ring),
+        ("two", "</robot>", ring.replace("palm", "thumb_tip")),
+        ("nan", limit, limit.replace("-0.4", "nan")),
+        ("turned", limit, limit.replace("-0.4", "0.9")),
+        ("free", limit, ""),
+    ):
+        (tmp_path / f"{name}.urdf").write_text(urdf().replace(old, new, 1))
     cases = [
+        (str(good), tmp_path / "ring.urdf", (), "are a ring"),
+        (str(good), tmp_path / "two.urdf", (), "the link thumb_tip hangs on two joints, thumb_end and back"),
+        (str(good), tmp_path / "nan.urdf", (), "the limits of the joint thumb_spread are nan to 0.4"),
+        (str(good), tmp_path / "turned.urdf", (), "the limits of the joint thumb_spread are 0.9 to 0.4"),
+        (str(good), tmp_path / "free.urdf", (), "the revolute joint thumb_spread has no limit"),
+        (str(good), hand_file, ("--links", "thumb=index_tip", "index=index_tip"), "names index_tip more than once"),
         (str(good), tmp_path / "none.urdf", (), "does not exist"),
         (str(good), tmp_path / "c.urdf", (), "is no URDF that can be read"),
         (str(tmp_path / "b.json"), hand_file, (), "line 1, is no result of lgnet reconstruct"),
@@ -229,6 +245,16 @@ def test_wrong_calls_get_one_sentence(tmp_path, hand_file, capsys):
     )
     assert not (tmp_path / "o.csv").exists()
     assert [entry[0] for entry in read_results(good)] == [0]
+
+
+def test_a_last_line_that_is_cut_off_is_left_out(tmp_path, capsys):
+    line = json.dumps(scene(posed_hand(np.zeros((15, 3)))).to_dict())
+    (tmp_path / "a.jsonl").write_text(f"{line}\n{line}\n{line[:200]}")
+    assert len(list(read_results(tmp_path / "a.jsonl"))) == 2
+    assert "its last line is cut off" in capsys.readouterr().err
+    (tmp_path / "a.jsonl").write_text(f"{line}\n{line[:200]}\n{line}\n")
+    with pytest.raises(ValueError, match="line 2, is no result"):
+        list(read_results(tmp_path / "a.jsonl"))
 
 
 def test_joints_that_follow_keep_within_their_own_limits(tmp_path):

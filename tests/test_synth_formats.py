@@ -176,6 +176,32 @@ def test_another_plan_is_refused_in_one_sentence(tars):
         synth(tars, "webdataset")
 
 
+@pytest.mark.parametrize(
+    ("form", "name"), [("files", "000001.jpg"), ("webdataset", "shard-000000.tar"), ("interhand", "annotations/a.txt")]
+)
+def test_files_of_others_are_not_replaced(tmp_path, form, name):
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("precious")
+    with pytest.raises(ValueError, match=r"is there already, and .* was not begun by lgnet synth"):
+        synth(tmp_path / "out", form)
+    assert content(tmp_path / "out") == {name: b"precious"}
+
+
+def test_a_run_that_came_to_nothing_binds_nobody(tmp_path, monkeypatch):
+    def fails(*given, **named):
+        raise ValueError("no backgrounds")
+
+    drawing = write.make_drawn
+    monkeypatch.setattr(write, "make_drawn", fails)
+    with pytest.raises(ValueError, match="no backgrounds"):
+        synth(tmp_path, "files")
+    monkeypatch.setattr(write, "make_drawn", drawing)
+    assert [path.name for path in tmp_path.iterdir()] == ["dataset.json"]
+    assert synth(tmp_path, "webdataset", count=2) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["index.json", "shard-000000.tar"]
+
+
 def test_check_names_the_damaged_shard(tars):
     path = tars / "shard-000001.tar"
     data = bytearray(path.read_bytes())

@@ -16,10 +16,13 @@ from PIL import Image
 from scripted import Scripted
 from test_outputs import hand
 
+import lgnet
 from lgnet.hands import Camera, TwoHands
 from lgnet.image_io import ImageError, Item, expand_inputs
 from lgnet.reconstruct import reconstruct
 from lgnet.video import _captured, open_film, open_writer, sequence_files, write_frame
+
+EXAMPLE = Path(lgnet.__file__).parent / "examples" / "single.jpg"
 
 
 def write_film(path: Path, frames: int, rate: float = 10, size: tuple[int, int] = (64, 48), fourcc="mp4v") -> Path:
@@ -48,6 +51,16 @@ def test_frames_come_in_order_with_their_times(tmp_path, name, fourcc):
     assert len(read(tmp_path / name, most=5)[1]) == 5
 
 
+@pytest.mark.parametrize(("name", "fourcc", "guessed"), [("a.mp4", "mp4v", False), ("a.webm", "VP80", True)])
+def test_who_counts_frames_is_known(tmp_path, name, fourcc, guessed):
+    film, frames = read(write_film(tmp_path / name, 60, fourcc=fourcc))
+    assert film.guessed is guessed and len(frames) == 60
+    assert film.shortfall(60, frames[-1].time) is None
+    told = film.shortfall(40, frames[-1].time)  # twenty in the middle are not there
+    assert told is None if guessed else "only 40 of 60 frames could be read" in str(told)
+    assert "only 40 of 60" in str(film.shortfall(40, frames[39].time))
+
+
 def test_a_film_that_was_held_sideways_comes_upright(tmp_path):
     """A phone stores sideways pictures and says so in the track header's matrix: here a quarter turn clockwise."""
     path = write_film(tmp_path / "a.mp4", 3)
@@ -64,7 +77,12 @@ def test_a_film_that_was_held_sideways_comes_upright(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "does not exist"), (b"", "is empty"), (b"\x00\x01" * 5000, "not a video that can be read")],
+    [
+        (None, "does not exist"),
+        (b"", "is empty"),
+        (b"\x00\x01" * 5000, "not a video that can be read"),
+        (EXAMPLE.read_bytes(), "is a picture, not a video"),
+    ],
 )
 def test_what_cannot_be_read_is_one_sentence(tmp_path, content, said):
     path = tmp_path / "a.mp4"

@@ -17,7 +17,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
-from .commands import PROGRAM, UsageError, bench, complain, demo, reconstruct
+from .commands import PROGRAM, UsageError, bench, complain, demo, interrupted, reconstruct
 from .commands_app import app
 from .commands_data import data, fit, synth
 from .commands_export import export
@@ -136,6 +136,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         complain(_sentence(error))
     except KeyboardInterrupt:
+        return 130
+    except SystemError as error:
+        if not interrupted(error):
+            raise
         return 130
     return 2
 

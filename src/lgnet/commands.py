@@ -5,8 +5,11 @@ Each imports what it needs when it runs, so that the command line parses without
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import resources
 from typing import Annotated, Any, Literal
@@ -247,3 +250,21 @@ def check_film(frames: int | None, hand_length: float | None) -> None:
 def complain(text: str) -> None:
     """One line on standard error, after the program's name."""
     print(f"{PROGRAM}: {text}", file=sys.stderr)
+
+
+def interrupted(error: BaseException) -> bool:
+    """Whether it is Ctrl-C, or numba's word for Ctrl-C while it computed."""
+    return isinstance(error.__cause__ or error.__context__ or error, KeyboardInterrupt)
+
+
+@contextmanager
+def sigterm_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends what is within as Ctrl-C does, so that its processes end in order; in the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

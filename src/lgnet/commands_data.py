@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from .commands import UsageError, Whole, complain
+from .commands import UsageError, Whole, complain, interrupted, sigterm_as_interrupt
 from .config import SynthConfig
 from .config_check import check_synth
 
@@ -66,9 +66,19 @@ def synth(
         return _preview(Path(out), count, seed, config, views, cycles)
     from .synth.write import write_dataset
 
-    written = write_dataset(out, count, seed, config, format, shard_size, jobs, views, cycles)
-    print(f"{written} pictures in {out}")
+    try:
+        with sigterm_as_interrupt():
+            written = write_dataset(out, count, seed, config, format, shard_size, jobs, views, cycles)
+    except (KeyboardInterrupt, SystemError) as error:
+        if interrupted(error):
+            complain(f"broken off; the same command goes on in {out}")
+        raise
+    print(f"{written} pictures in {out}{_left_out(written, count)}")
     return 0
+
+
+def _left_out(written: int, count: int) -> str:
+    return f" ({count - written} without a hand have no place in this layout)" if written < count else ""
 
 
 def _preview(folder: Path, count: int, seed: int, config: SynthConfig, views: int, cycles: Cycles | None) -> int:
@@ -114,9 +124,11 @@ def data(
         print(f"not scored: {count}, {reason}")
     for fault in report.faults:
         complain(fault)
-    if not report.faults:
+    if not report.count:
+        complain(f"{name} has no picture that can be used")
+    elif not report.faults:
         print("complete and readable")
-    return 1 if report.faults else 0
+    return 1 if report.faults or not report.count else 0
 
 
 def fit(

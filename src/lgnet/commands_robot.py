@@ -154,6 +154,9 @@ def read_results(path: str | Path) -> Iterator[tuple[int, float, str, list[dict[
                             raise ValueError("a hand is incomplete")
                     moment = int(content.get("frame", number)), float(content.get("time", 0.0))
                 except (ValueError, KeyError, TypeError, RecursionError) as error:
+                    if isinstance(error, json.JSONDecodeError) and number and not line.endswith("\n"):
+                        complain(f"{path}: its last line is cut off and left out")
+                        return
                     raise ValueError(
                         f"{path}, line {number + 1}, is no result of lgnet reconstruct ({error}); give its .json or .jsonl"
                     ) from error

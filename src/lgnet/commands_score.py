@@ -47,6 +47,8 @@ def evaluate(
     """
     from .data.registry import open_data
 
+    if jobs != 1 and predictions is None:
+        raise UsageError("--jobs is for the files of --predictions; leave it out")
     if predictions is not None and save_predictions:
         raise UsageError("--predictions are files already: leave out --save-predictions")
     if predictions is not None and tta != 1:
@@ -112,6 +114,9 @@ def compare(
 
     from .scoring import compare as work
 
+    read = [Path(folder, name) for folder in (first, second) for name in ("metrics.json", "scores.npz")]
+    if out is not None and Path(out).resolve() in [path.resolve() for path in read]:
+        raise UsageError(f"--out {out} would replace what is read; give another name")
     result = work.compare_runs(first, second)
     Console().print(work.compare_table(result))
     for line in work.sentences(result):

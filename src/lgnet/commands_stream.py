@@ -63,7 +63,7 @@ def stream(
     """
     from .gestures import load_gestures
     from .image_io import expand_inputs
-    from .publish import parse_address
+    from .publish import parse_address, parse_origin
     from .reconstruct import camera_from_intrinsics
 
     if not to:
@@ -71,6 +71,10 @@ def stream(
     check_film(frames, hand_length)
     for address in to:
         parse_address(address)
+    for origin in origins:
+        parse_origin(origin)
+    if origins and not any(address.startswith("ws") for address in to):
+        raise UsageError("--origins is for WebSockets; name one, as --to ws://127.0.0.1:8765")
     items = expand_inputs([input], sequence=sequence)
     if len(items) != 1 or not items[0].moving:
         raise UsageError(

@@ -9,6 +9,8 @@ from .config import SynthConfig, TrainConfig
 
 SHARES = ("everyday", "signs", "gestures", "bank", "people", "held", "places", "difficulty", "toned", "lens", "looks")
 """Fields of a `SynthConfig` that are from 0 to 1."""
+LARGEST = 8192
+"""Pixels a side of synthetic pictures."""
 
 
 def data_weights(data: Sequence[str]) -> dict[str, float]:
@@ -82,8 +84,8 @@ def check_synth(config: SynthConfig, prefix: str = "--") -> None:
     Raises:
         ValueError: what is wrong with it, in one sentence.
     """
-    if config.size < 32:
-        raise ValueError(f"{prefix}size is at least 32 pixels, not {config.size}")
+    if not 32 <= config.size <= LARGEST:
+        raise ValueError(f"{prefix}size is from 32 to {LARGEST} pixels, not {config.size}")
     if not (abs(sum(config.kinds) - 1) <= 1e-8 and min(config.kinds) >= 0):
         raise ValueError(f"{prefix}kinds are four shares that add up to 1, not {config.kinds}")
     for name in SHARES:

@@ -131,7 +131,7 @@ def evaluate_files(
         sample whose file is missing or damaged counts as one in which no hand was found.
 
     Raises:
-        ValueError: as `evaluate`; or there is no prediction at all, or two samples have one name.
+        ValueError: as `evaluate`; or there is no prediction of any sample, or two samples have one name.
     """
     reader = open_predictions(predictions)
     return _evaluate(reader.read, data, Path(out), boxes, limit, quiet, reader, root_depth, jobs, shards, {"tta": None})
@@ -171,6 +171,8 @@ def _evaluate(
     weights = next((part.weights for part in parts[::-1] if part.weights is not None), None)
     without_depth = sum(part.without_depth for part in parts)
     parts.clear()  # half of the memory
+    if reader is not None:
+        reader.check_any(len(scores))
     if data.film:
         scores = with_acceleration(scores)
     if without_depth and without_depth == len(scores.hands["side"]):

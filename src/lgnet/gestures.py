@@ -37,6 +37,8 @@ Phase = Literal["begin", "hold", "end"]
 PHASES: tuple[Phase, ...] = ("begin", "hold", "end")
 MOST_BYTES = 32
 """Of a gesture's name in UTF-8."""
+MOST_VALUE = 1e9
+"""Larger than any value of a gesture is."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _least(gesture: Gesture, before: Active | None) -> float:
 def _ask(gesture: Gesture, question: Callable[..., float], *poses: Pose) -> float:
     try:
         return float(question(*poses))
-    except Exception as error:  # whatever the user's own code does
+    except (Exception, SystemExit) as error:  # whatever the user's own code does
         raise ValueError(f"the gesture {gesture.name} failed: {type(error).__name__}: {error}") from error
 
 
@@ -154,6 +156,8 @@ def _value(gesture: Gesture, active: Active, pose: Pose) -> float:
     if gesture.value is None:
         return 0.0
     value = _ask(gesture, gesture.value, active.first, pose)
+    if not abs(value) < MOST_VALUE:
+        raise ValueError(f"the gesture {gesture.name} failed: its value is {value:g}, no number below {MOST_VALUE:g}")
     if gesture.turns and active.value is not None:  # the nearest of all angles that look like this one
         value += 2 * math.pi * round((active.value - value) / (2 * math.pi))
     return value
@@ -188,9 +192,15 @@ def rise(value: float, low: float, high: float) -> float:
     return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
+def _finger(name: str) -> int:
+    if name not in FINGERS:
+        raise ValueError(f"there is no finger {name!r}; they are {', '.join(FINGERS)}")
+    return FINGERS.index(name)
+
+
 def flex(pose: Pose, finger: str, joint: int) -> float:
     """Degrees by which a finger's joint (0 to 2 from the palm on) is bent."""
-    return math.degrees(pose.angles[FINGERS.index(finger), joint, 0])
+    return math.degrees(pose.angles[_finger(finger), joint, 0])
 
 
 def curl(pose: Pose, finger: str) -> float:
@@ -222,7 +232,7 @@ def facing(pose: Pose) -> float:
 
 def gap(pose: Pose, a: str, b: str) -> float:
     """Between two fingertips, over the length from wrist to middle knuckle."""
-    first, second = (pose.joints[4 * FINGERS.index(finger) + 4] for finger in (a, b))
+    first, second = (pose.joints[4 * _finger(finger) + 4] for finger in (a, b))
     palm = np.linalg.norm(pose.joints[9] - pose.joints[0])
     return float(np.linalg.norm(first - second) / max(float(palm), 1e-9))
 
@@ -290,5 +300,5 @@ def _run(path: Path) -> dict[str, Any]:
         raise ValueError(f"the gestures' file {path} does not exist; check the name")
     try:
         return runpy.run_path(str(path))
-    except Exception as error:  # whatever the user's own code does
+    except (Exception, SystemExit) as error:  # whatever the user's own code does
         raise ValueError(f"the gestures' file {path} cannot be run: {type(error).__name__}: {error}") from error

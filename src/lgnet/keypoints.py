@@ -122,7 +122,8 @@ def _points(path: Path, number: int, name: str, values: Any) -> torch.Tensor:
         raise ValueError(f"{path}: hand {number}: {name} is not 21 x {size} but {' x '.join(map(str, points.shape))}")
     known = points[~np.isnan(points).any(1)]
     if len(known) and np.abs(known).max() > FARTHEST[name]:
-        raise ValueError(f"{path}: hand {number}: {name} holds {np.abs(known).max():g}; metres and pixels are wanted")
+        wanted = "pixels" if size == 2 else "metres, not millimetres,"
+        raise ValueError(f"{path}: hand {number}: {name} holds {np.abs(known).max():g}; {wanted} are wanted")
     if len(known) and name == "joints3d" and np.ptp(known, 0).max() > LARGEST:
         raise ValueError(f"{path}: hand {number} would be {np.ptp(known, 0).max():.3g} m large; metres are wanted")
     if len(known) and np.ptp(known, 0).max() < 1e-6:

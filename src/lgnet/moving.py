@@ -27,8 +27,6 @@ from .reconstruct import MOVING_KINDS, Predictor
 from .smooth import How, Moment, smooth
 from .video import Film, Frame, film_camera, open_film, stop_asked
 
-MOST_OF_A_FILM = 0.95
-"""Of the frames that a container states, which some only guess: fewer are remarked upon."""
 TOGETHER = 4
 """Most frames of a file that go through the network at once."""
 
@@ -66,12 +64,9 @@ def reconstruct_moving(
                 smooth(frames, how), files, lambda n, speed: progress.update(bar, completed=n, speed=speed)
             )
             done = True
-            reached = max(count, last * film.rate + 1)  # by time too, as some containers only guess how many there are
-            if film.total and reached < MOST_OF_A_FILM * film.total - 2 and not asked.is_set():
-                print(
-                    f"lgnet: {item.path}: only {count} of {film.total} frames could be read; is it damaged or cut off?",
-                    file=sys.stderr,
-                )
+            short = film.shortfall(count, last)
+            if short is not None and not asked.is_set():
+                print(f"lgnet: {item.path}: {short}", file=sys.stderr)
         except KeyboardInterrupt:
             interrupted = done = True
         finally:

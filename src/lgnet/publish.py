@@ -56,8 +56,26 @@ def open_publisher(address: str, text: bool, origins: Sequence[str] = ()) -> Ite
         with _udp(address, host, port) as publisher:
             yield publisher
     else:
-        with _websocket(address, host, port, text, origins) as publisher:
+        with _websocket(address, host, port, text, [parse_origin(origin) for origin in origins]) as publisher:
             yield publisher
+
+
+def parse_origin(text: str) -> str:
+    """An origin as browsers send it.
+
+    Raises:
+        ValueError: it is neither `https://HOST[:PORT]` (or http, or another scheme) nor "null" nor "*".
+    """
+    if text in ("null", "*"):
+        return text
+    try:
+        parts = urlsplit(text)
+        good = bool(parts.scheme and parts.hostname and parts.path in ("", "/")) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError(f"--origins takes https://HOST or https://HOST:PORT, null or *, not {text!r}")
+    return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def parse_address(address: str) -> tuple[str, str, int]:

@@ -116,11 +116,15 @@ def load_robot(path: str | Path, links: Mapping[str, str] | None = None) -> Robo
         raise ValueError(f"the robot's file {path} is no URDF that can be read ({error})") from error
     given = dict(links or {})
     names = [link.name for link in robot.links]
+    _check(path, robot, names)
     unknown = sorted(set(given) - {"wrist", *FINGERS})
     missing = sorted(set(given.values()) - set(names))
     if unknown or missing:
         what = f"there is no finger {unknown[0]!r}" if unknown else f"{path} has no link {missing[0]!r}"
         raise ValueError(f"{what}; links are {', '.join(names)}; fingers are {', '.join(FINGERS)}, and wrist")
+    twice = sorted(link for link in given.values() if list(given.values()).count(link) > 1)
+    if twice:
+        raise ValueError(f"--links names {twice[0]} more than once; each finger and the wrist have a link of their own")
     above = {joint.child: joint for joint in robot.joints}
     wrist = given.get("wrist") or next(name for name in names if name not in above)
     tips = _fingertips(names, above, given)
@@ -154,6 +158,37 @@ def load_robot(path: str | Path, links: Mapping[str, str] | None = None) -> Robo
         chains=chains,
         side=_side(f"{robot.name} {Path(path).stem} {' '.join(names)}"),
     )
+
+
+def _check(path: str | Path, robot: Any, names: Sequence[str]) -> None:
+    """Refuse what is no tree of links, and joints that cannot move.
+
+    Raises:
+        ValueError: which joint or link is wrong, in one sentence.
+    """
+    above: dict[str, Any] = {}
+    for joint in robot.joints:
+        for link in (joint.parent, joint.child):
+            if link not in names:
+                raise ValueError(f"{path}: the joint {joint.name} joins the link {link}, which is not there")
+        if joint.child in above:
+            raise ValueError(
+                f"{path}: the link {joint.child} hangs on two joints, {above[joint.child].name} and {joint.name}"
+            )
+        above[joint.child] = joint
+        if joint.type in ("revolute", "prismatic") and joint.limit is None and joint.mimic is None:
+            raise ValueError(f"{path}: the {joint.type} joint {joint.name} has no limit; give lower and upper")
+        if joint.type != "continuous" and joint.limit is not None:
+            low, high = _limits(joint)
+            if not -math.inf < low <= high < math.inf:
+                raise ValueError(f"{path}: the limits of the joint {joint.name} are {low:g} to {high:g}")
+    for name in names:
+        seen = {name}
+        while name in above:
+            name = above[name].parent
+            if name in seen:
+                raise ValueError(f"{path}: the joints about the link {name} are a ring; a hand's are a tree")
+            seen.add(name)
 
 
 def _words(name: str) -> list[str]:

@@ -33,6 +33,12 @@ MOST_LOST = 300
 """Frames of a file that may fail to be read; then no more are tried."""
 PATIENCE = 10_000
 """Milliseconds to wait for a network stream."""
+MOST_OF_A_FILM = 0.95
+"""Of the frames that a container states: fewer are remarked upon."""
+MATROSKA = b"\x1aE\xdf\xa3"
+"""How MKV and WebM begin, which do not count their frames."""
+PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\x00", b"MM\x00*")
+"""How pictures begin, of which OpenCV would make films of one frame; that of a WebP is in the twelfth byte."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,14 @@ class Film:
     rate: float  # frames a second
     total: int | None  # frames, as the container says; None: not known
     frames: Iterator[Frame]
+    guessed: bool = False  # the container tells only its length in time, which that total is made of
+
+    def shortfall(self, count: int, last: float) -> str | None:
+        """What is to be said of a file of which `count` frames came, the last at `last` seconds; None: nothing."""
+        reached = max(count, last * self.rate + 1) if self.guessed else count
+        if not self.total or reached >= MOST_OF_A_FILM * self.total - 2:
+            return None
+        return f"only {count} of {self.total} frames could be read; is it damaged or cut off?"
 
 
 @contextmanager
@@ -73,8 +87,10 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD, realtime:
         files = sequence_files(Path(item.path))
         rate, total = USUAL_RATE, len(files)
         source, close = _pictures(files), None
+        guessed = False
     else:
         capture = _open_capture(item)
+        guessed = item.kind == "video" and _head(item.path).startswith(MATROSKA)
         said = capture.get(cv2.CAP_PROP_FPS)
         rate = said if math.isfinite(said) and 0.01 <= said <= 1000 else USUAL_RATE
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -89,7 +105,7 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD, realtime:
     reader = threading.Thread(target=_read, args=(source, frames, stop, live, most, close), daemon=True)
     reader.start()
     try:
-        yield Film(rate, total, _queued(frames, item.path, most))
+        yield Film(rate, total, _queued(frames, item.path, most), guessed)
     finally:
         stop.set()
         reader.join(
@@ -227,6 +243,14 @@ def _check_name(path: str | Path) -> None:
         raise ImageError(f"{path}: a video's name and folders have to be UTF-8; rename them") from error
 
 
+def _head(path: str | Path) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(12)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror}); check its permissions and its disk") from error
+
+
 def _open_capture(item: Item) -> cv2.VideoCapture:
     _check_name(item.path)
     if item.kind == "camera" and item.path.startswith("camera:"):
@@ -242,10 +266,9 @@ def _open_capture(item: Item) -> cv2.VideoCapture:
             raise ImageError(f"{path} does not exist; check the name")
         if not path.stat().st_size:
             raise ImageError(f"{path} is empty; give the video itself")
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            raise ImageError(f"{path} cannot be read ({error.strerror}); check its permissions and its disk") from error
+        head = _head(path)
+        if head.startswith(PICTURES) or head[8:12] == b"WEBP":
+            raise ImageError(f"{path} is a picture, not a video; give it an ending of pictures")
         capture = cv2.VideoCapture(item.path)
         missing = "this is not a video that can be read; give it as MP4 (H.264)"
     if not capture.isOpened():

@@ -45,6 +45,7 @@ class Job:
     seconds: float = 0.0
     hands: list[int] = field(default_factory=lambda: [0, 0])  # frames with a right, a left hand
     cut: bool = False  # the video has more frames than are taken
+    note: str = ""  # what is to be said of the video besides
     error: str = ""
     preview: bytes = b""  # JPEG
     asked: threading.Event = field(default_factory=threading.Event)  # to stop
@@ -65,6 +66,7 @@ class Job:
             "left": left if left is None else max(left, 0.0),
             "hands": self.hands,
             "cut": self.cut,
+            "note": self.note,
             "error": self.error,
             "preview": self.frames if self.preview else 0,
             "files": [{"name": name, "url": f"/files/{self.kept.id}/{name}"} for name in files],
@@ -135,6 +137,8 @@ def _work(desk: Desk, job: Job) -> None:
                 job.hands[side] += hand is not None
             if time.monotonic() - shown > PREVIEW_EVERY:
                 job.preview, shown = outputs.to_jpeg(pictures[0]), time.monotonic()
+        if job.frames and not job.cut and not job.asked.is_set():
+            job.note = film.shortfall(job.frames, moment.time) or ""
     job.kept.files.update({names[kind]: None for kind in ("webm", "mp4", "jsonl") if (folder / names[kind]).exists()})
 
 

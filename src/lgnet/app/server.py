@@ -219,7 +219,7 @@ class Handler(BaseHTTPRequestHandler):
         return kept.what
 
     def _length(self, most: int) -> int:
-        said = self.headers.get("Content-Length", "")
+        said = self.headers.get("Content-Length", "" if most else "0")
         if not said.isascii() or not said.isdigit() or "Transfer-Encoding" in self.headers:
             self.close_connection = True
             raise RefusedError(411, "an upload has to say how long it is")

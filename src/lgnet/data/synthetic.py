@@ -67,6 +67,8 @@ def open_folder(root: Path) -> Synthetic:
     """
     path = next((root / name for name in ("index.json", "dataset.json") if (root / name).is_file()), None)
     if path is None:
+        if not root.is_dir():
+            raise ValueError(f"there is no folder {root} of synthetic pictures; check the name")
         raise ValueError(f"{root} holds no synthetic pictures: there is neither index.json nor dataset.json in it")
     try:
         head = json.loads(path.read_text(encoding="utf-8"))

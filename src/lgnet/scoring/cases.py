@@ -66,7 +66,9 @@ def tile(sample: Sample, scores: Scores, index: int, joints2d: np.ndarray) -> np
             told.append(text + (f" {millimetres:.0f} mm" if np.isfinite(millimetres) else ""))
     for row, text in enumerate((Path(sample.name).name, "  ".join(told).replace("inf box", "missed"))):
         place = (4, TILE - 20 + 14 * row)
-        cv2.putText(out, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 3, cv2.LINE_AA)
+        for x, y in ((-1, 0), (1, 0), (0, -1), (0, 1)):  # thicker letters would be wider too
+            around = (place[0] + x, place[1] + y)
+            cv2.putText(out, text, around, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
         cv2.putText(out, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
     return out
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..aside import write_aside
 from .summary import LEVEL, RESAMPLES, Scores, interval, read_scores, resampled, totals
@@ -199,7 +199,8 @@ def sentence(name: str, figure: dict[str, Any]) -> str:
 def compare_table(result: dict[str, Any]) -> Table:
     """Every figure of both runs, the difference with its interval, and who is better."""
     title = f"{result['data']}, {result['pictures']} pictures, {RESAMPLES} resamples"
-    out = Table("", "first", "second", "difference", f"{100 * LEVEL:g} % interval", "better", title=title)
+    whole = Column(no_wrap=True, min_width=max(map(len, result["figures"]), default=0))  # cut off, two would look alike
+    out = Table(whole, "first", "second", "difference", f"{100 * LEVEL:g} % interval", "better", title=title)
     for name, own in result["figures"].items():
         low, high = own["interval"]
         cells = [

@@ -94,6 +94,19 @@ class Reader:
         self.missing += other.missing
         self.damaged |= other.damaged
 
+    def check_any(self, count: int) -> None:
+        """Refuse where none of `count` samples has a file: the names do not fit.
+
+        Raises:
+            ValueError: what a file is called, and what one was to be called.
+        """
+        if len(self.missing) == count:
+            wanted, there = _relative_stem(self.folder, self.missing[0]), next(_json_files(self.folder))
+            raise ValueError(
+                f"{self.folder} has no prediction of any sample: its files are called as {there}, wanted is {wanted}.json "
+                "(named as the sample, docs/evaluation.md)"
+            )
+
     def report(self, whole: bool) -> dict[str, Any]:
         """What metrics.json says of the files; those of no sample are told only where the `whole` data set was scored."""
         unknown = sorted(file for file in _json_files(self.folder) if file not in self.used) if whole else []

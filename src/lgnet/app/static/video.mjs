@@ -70,7 +70,7 @@ export function startVideo(about) {
     $("video-said").textContent = text;
   }
 
-  function show({ id, state, frames, total, rate, left, preview, files, error, hands, cut, name }) {
+  function show({ id, state, frames, total, rate, left, preview, files, error, hands, cut, note, name }) {
     const of = total ? ` of ${total}` : "";
     const [right, other] = hands;
     const found = `right hand in ${right}, left hand in ${other} of them`;
@@ -94,6 +94,7 @@ export function startVideo(about) {
     const first = cut ? ` Only the first ${about.limits.frames} frames were taken: use lgnet reconstruct for the rest.` : "";
     progress(1, `${state === "stopped" ? "Stopped: " : ""}${name}: ${frames} frames at ${rate.toFixed(1)} a second; ${found}.${first}`);
     listFiles($("video-files"), files);
+    if (note) complain(sentence(note));
     const film = files.find((file) => file.name.endsWith(".webm"));
     $("video-preview").hidden = true;
     $("video-empty").hidden = Boolean(film);
