@@ -145,6 +145,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _sentence(error: ValueError | OSError) -> str:
+    if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
+        return f"{Path(os.fsdecode(error.filename))}: a file is where a folder has to be; give another name"
     if isinstance(error, OSError) and error.filename:
         return f"{Path(os.fsdecode(error.filename))}: {error.strerror}"
     return " ".join(str(error).split())

@@ -166,7 +166,8 @@ def load_sample(data: Synthetic, index: int) -> Sample:
             for known in (sample.present, sample.joints2d_valid, sample.joints3d_valid, sample.has_params):
                 known[side] = True
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise ValueError(f"{data.root}: picture {stem} is damaged: {error}") from error
+        what = f"its description has no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{data.root}: picture {stem} is damaged: {what}") from error
     return sample
 
 
