@@ -346,7 +346,10 @@ def test_old_results_go(tmp_path):
     shelf = Shelf(tmp_path, 2)
     kept = [shelf.new() for _ in range(3)]
     assert kept[0].folder.exists()  # nothing has come of the others yet
-    shelf.settle()
+    slow = shelf.new()  # whose upload goes on
+    for one in kept:
+        shelf.settle(one)
+    assert slow.folder.exists() and shelf.kept[slow.id] is slow
     for one in kept[1:]:
         (one.folder / "a.txt").write_text("a")
         one.files = {"a.txt": None, "b.txt": lambda path: path.write_text("b") and None}
@@ -392,6 +395,15 @@ def test_a_reduced_picture_shows_the_hands_at_the_same_place():
     seen = moved.camera.K[:2] * at[:2] / at[2] + moved.camera.K[2:]
     np.testing.assert_allclose(seen, hand.joints2d[8], atol=1e-6)
     np.testing.assert_allclose(2 * seen + 0.5, hands.right.joints2d[8], atol=1e-6)
+    x, y, w, h = hands.right.box  # its edges are the same in both
+    np.testing.assert_allclose(hand.box, [(x + 0.5) / 2 - 0.5, (y + 0.5) / 2 - 0.5, w / 2, h / 2])
+
+
+def test_of_hands_without_texture_coordinates_no_uv_map_is_offered(monkeypatch):
+    hands = scene(posed_hand(LIBRARY["ok"], "right"))
+    kinds = {kind for kind, _ in picture._names(hands, "a")}
+    monkeypatch.setattr("lgnet.maps.has_uvs", lambda hands: False)
+    assert kinds - {kind for kind, _ in picture._names(hands, "a")} == {"uv"}
 
 
 def test_the_command(model, monkeypatch, capsys):

@@ -133,6 +133,21 @@ def test_what_a_look_says_of_one_hand_holds_for_the_other():
     assert _votes((two[0], None), [0, None], [0.5, 0.0]) == [1.5, 0.0]
 
 
+@pytest.mark.parametrize("blind", [True, False])
+def test_what_is_left_of_a_wrong_look_takes_no_hand_away_when_the_other_goes(blind):
+    """One crossed look leaves the left hand with votes against its side; then the right hand, which had enough, leaves."""
+    world = World()
+    world.score = 0.5
+    world.step()
+    world.state = replace(
+        world.state,
+        tracks=tuple(t and replace(t, votes=v) for t, v in zip(world.state.tracks, (0.5, -0.09))),
+    )
+    world.places[0], world.blind, world.score = None, blind, 0.05
+    steps = world.run(12)
+    assert all(middle(step.hands.left) == NEAR and step.hands.right is None for step in steps)
+
+
 def test_one_wrong_look_changes_nothing():
     world = World()
     world.run(8)

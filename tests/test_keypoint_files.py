@@ -104,7 +104,7 @@ def test_frames_of_a_video(tmp_path):
 def test_points_of_a_canvas_and_of_a_unit_square_become_pixels():
     half = openpose(canvas_width=400, canvas_height=50)
     points = parse_hands(half, 200, 100)[0].points
-    np.testing.assert_allclose(points[3], RIGHT[3, :2] * (0.5, 2))
+    np.testing.assert_allclose(points[3] + 0.5, (RIGHT[3, :2] + 0.5) * (0.5, 2))
     unit = openpose()
     person = unit["people"][0]
     person["hand_left_keypoints_2d"] = None  # a hand that was not seen

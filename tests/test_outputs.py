@@ -90,6 +90,13 @@ def test_json_and_npz_hold_the_same(tmp_path, image):
             assert np.array_equal(arrays[f"{made.side}_faces"], made.faces)
 
 
+def test_a_hand_of_known_length_keeps_its_scale():
+    hands = two(left=False)
+    hands = replace(hands, right=replace(hands.right, scale=1.25))
+    with np.load(io.BytesIO(outputs.to_npz(hands))) as arrays:
+        assert arrays["right_scale"] == hands.to_dict()["hands"][0]["scale"] == 1.25
+
+
 def test_npz_of_one_hand():
     with np.load(io.BytesIO(outputs.to_npz(two(left=False)))) as arrays:
         assert list(arrays["sides"]) == ["right"] and "left_vertices" not in arrays

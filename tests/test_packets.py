@@ -91,6 +91,18 @@ def test_what_is_no_packet_is_refused(form):
     for bad in (b"", b"{}", b"[1]", b"hello", content[:-3], content[:30]):
         with pytest.raises(ValueError, match="no packet of lgnet-stream/1"):
             read_packet(bad)
+    sent = write_packet(example(), form)
+    for old, new in (
+        (b'"openxr"', b'"nowhere"'),
+        (b'"right"', b'"middle"'),
+        (b'"webxr"', b'"openxr"'),
+        (b'"hold"', b'"on"'),
+    ):
+        other = write_packet(example("webxr" if old == b'"webxr"' else "openxr"), "json").replace(old, new)
+        with pytest.raises(ValueError, match="no packet of lgnet-stream/1"):
+            read_packet(other)
+    with pytest.raises(ValueError, match="no packet"):
+        read_packet(sent + b"x")
     with pytest.raises(ValueError, match="version 2"):
         read_packet(b"LGN\x02" + write_packet(example(), "binary")[4:])
     with pytest.raises(ValueError, match="lgnet-stream/2"):

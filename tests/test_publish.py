@@ -128,6 +128,7 @@ def test_pages_of_other_sites_may_not_read():
     for origins, other in (
         (("https://example.org",), "https://example.org"),
         (("HTTPS://Example.org:8443/",), "https://example.org:8443"),
+        (("https://example.org:443",), "https://example.org"),
         (("null",), "null"),
         (("*",), "http://a.b"),
     ):

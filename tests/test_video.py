@@ -61,6 +61,18 @@ def test_who_counts_frames_is_known(tmp_path, name, fourcc, guessed):
     assert "only 40 of 60" in str(film.shortfall(40, frames[39].time))
 
 
+def test_a_film_that_counts_nothing_lacks_nothing(tmp_path):
+    path = write_film(tmp_path / "a.webm", 12, fourcc="VP80")
+    content = path.read_bytes()
+    at = content.index(b"\x44\x89\x88")  # Duration, eight bytes, made a Void of as many
+    path.write_bytes(content[:at] + b"\xec\x89" + bytes(9) + content[at + 11 :])
+    for most in (None, 5000):
+        with open_film(Item(str(path), "a", "video"), most) as film:
+            frames = list(film.frames)
+        assert (len(frames), film.stated, film.total) == (12, None, most)
+        assert film.shortfall(12, frames[-1].time) is None
+
+
 def test_a_film_that_was_held_sideways_comes_upright(tmp_path):
     """A phone stores sideways pictures and says so in the track header's matrix: here a quarter turn clockwise."""
     path = write_film(tmp_path / "a.mp4", 3)

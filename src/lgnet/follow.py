@@ -244,7 +244,7 @@ def _merge(
     votes = _votes(kept, match, [0.0 if hand is None else hand.score for hand in found])
     hands, tracks = list(seen), [t and replace(t, votes=v) for t, v in zip(kept, votes)]
     fresh = [False, False]
-    if sum(votes) < 0:  # the sides change places; each hand is as the detector's look at this frame has it
+    if _crossed(votes, match):  # the sides change places; each hand is as the detector's look at this frame has it
         for side in (0, 1):
             own = match[side]
             taken = own == 1 - side
@@ -273,7 +273,7 @@ def _agreed(seen: tuple[Hand | None, Hand | None], kept: list[Track | None], vie
         return None
     own = [None if m is None else seen[m] for m in match]
     votes = _votes(kept, match, [0.0 if h is None else s * h.score for s, h in zip(view.scores, own)])
-    return None if sum(votes) < 0 else [t and replace(t, votes=v) for t, v in zip(kept, votes)]
+    return None if _crossed(votes, match) else [t and replace(t, votes=v) for t, v in zip(kept, votes)]
 
 
 def _votes(kept: Sequence[Track | None], match: Sequence[int | None], scores: Sequence[float]) -> list[float]:
@@ -289,6 +289,13 @@ def _votes(kept: Sequence[Track | None], match: Sequence[int | None], scores: Se
         steps = [own if own is not None else other for own, other in zip(steps, steps[::-1])]
     votes = [0.0 if track is None else track.votes for track in kept]
     return [float(np.clip(vote + (step or 0.0), -MOST_VOTES, MOST_VOTES)) for vote, step in zip(votes, steps)]
+
+
+def _crossed(votes: Sequence[float], match: Sequence[int | None]) -> bool:
+    """Whether the votes say that the sides are to change places: only by a look that found a hand on the other one, not for
+    what is left of earlier votes when the other hand is gone.
+    """
+    return sum(votes) < 0 and any(own == 1 - side for side, own in enumerate(match))
 
 
 def _boxes(hands: Sequence[Hand | None]) -> list[np.ndarray | None]:

@@ -191,10 +191,10 @@ def _openpose(content: dict[str, Any], width: int, height: int) -> list[KeyPoint
         raise ValueError(
             f"canvas_width and canvas_height are at least 1 and at most {WIDEST_CANVAS:,}, not {canvas.tolist()}"
         )
+    scale, half = np.array([width, height]) / canvas, 0.5  # pixels of both are told by their middles
     if hands and max(float(np.nanmax(hand.points)) for hand in hands) <= 1:
-        canvas = np.ones(2)
-    scale = np.array([width, height]) / canvas
-    return [KeyPoints(hand.points * scale, hand.confidence, hand.side, hand.score) for hand in hands]
+        scale, half = np.array([width, height]), 0.0
+    return [KeyPoints((hand.points + half) * scale - half, hand.confidence, hand.side, hand.score) for hand in hands]
 
 
 def _instance(content: dict[str, Any], where: str) -> list[KeyPoints]:

@@ -88,6 +88,11 @@ def uv_map(hands: TwoHands, drawn: Drawn | None = None) -> np.ndarray:
     return _picture(drawn, out, np.zeros(3, np.uint16))
 
 
+def has_uvs(hands: TwoHands) -> bool:
+    """Whether the hand model has texture coordinates, which `uv_map` wants."""
+    return all(len(model.uvs) for _, model in _models(hands))
+
+
 def control_depth(hands: TwoHands, drawn: Drawn | None = None) -> np.ndarray:
     """(H, W) uint8 for generators conditioned on depth (as MiDaS gives it): 255 the nearest point, rising with 1 / depth,
     51 the farthest point of the hands, 0 no hand.

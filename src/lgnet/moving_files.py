@@ -43,10 +43,13 @@ class MovingFiles:
         self._stack = ExitStack()
         self._film: Callable[[np.ndarray, TwoHands], None] | None = None
         self._recorder: Recorder | None = None
+        self._ended = False
         try:
             self._lines, self._table = self._text("json"), self._text("csv")
             if self._table is not None:
                 self._table.write(csv_header())
+            for end in (*self.ends.get("glb", ()), *self.ends.get("bvh", ())):
+                aside_moving(end).unlink(missing_ok=True)  # of a run that was killed
             for kind in maps.MAPS:
                 for folder in self.ends.get(kind, ()):
                     shutil.rmtree(aside_moving(folder), ignore_errors=True)
@@ -106,13 +109,19 @@ class MovingFiles:
                     if rest is not None:
                         with aside_moving(end).open("w", encoding="utf-8") as file:
                             write_bvh(file, self._recorder, side, self.rate)
+            self._ended = True
         finally:
             self._recorder = None
             self._stack.close()
 
     def keep(self) -> list[Path]:
-        """Give what there is its name; an earlier run's file goes. What was written."""
+        """Give what there is its name; an earlier run's file goes. What was written.
+
+        Of what is made of the whole video nothing, where `close` was broken off.
+        """
         written = []
+        for end in () if self._ended else (*self.ends.get("glb", ()), *self.ends.get("bvh", ())):
+            aside_moving(end).unlink(missing_ok=True)
         for end in (end for ends in self.ends.values() for end in ends):
             part = aside_moving(end)
             if part.is_dir():
@@ -125,7 +134,7 @@ class MovingFiles:
                 written.append(end)
             elif part.exists():
                 written.append(part.replace(end))
-            elif end.suffix == ".bvh":  # of a hand that an earlier run had
+            elif end.suffix == ".bvh" and self._ended:  # of a hand that an earlier run had
                 end.unlink(missing_ok=True)
         return written
 

@@ -5,8 +5,8 @@
 `sides` (those found, right first), `relative_translation` (NaN where there is none), and for each hand found, here for
 the right one, `right_score`, `right_box` (4,), `right_joints2d` (21, 2), `right_joints3d` (21, 3), `right_pose`
 (16, 3), `right_shape` (10,), `right_translation` (3,), `right_vertices` (V, 3), `right_vertices_rough` (V, 3),
-`right_faces` (F, 3), and of calibrated weights `right_joint_errors` (21,) and `right_error`. Numbers are those of the json.
-It is read without pickle.
+`right_faces` (F, 3), where it is not 1 `right_scale`, and of calibrated weights `right_joint_errors` (21,), `right_error`.
+Numbers are those of the json. It is read without pickle.
 
 OBJ files are in the camera frame (x right, y down, z forward), as all numbers are; GLB is turned to y up, as glTF wants.
 """
@@ -125,6 +125,8 @@ def to_npz(hands: TwoHands) -> bytes:
     for hand in hands.hands:
         arrays.update({f"{hand.side}_{key}": np.asarray(getattr(hand, key), np.float64) for key in keys})
         arrays[f"{hand.side}_faces"] = np.asarray(hand.faces, np.int32)
+        if hand.scale != 1:
+            arrays[f"{hand.side}_scale"] = hand.scale
         if hand.joint_errors is not None:
             arrays[f"{hand.side}_joint_errors"] = np.asarray(hand.joint_errors, np.float64)
             arrays[f"{hand.side}_error"] = hand.error

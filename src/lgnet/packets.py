@@ -168,7 +168,7 @@ def to_json(packet: Packet) -> str:
 
 
 def event_dict(event: Event) -> dict[str, Any]:
-    """An event in JSON, of a packet or a video's line."""
+    """An event in a packet of JSON."""
     return {
         "gesture": event.gesture,
         "hand": event.hand,
@@ -233,6 +233,8 @@ def _from_binary(content: bytes) -> Packet:
                 raise ValueError("it is cut short")
             happened.append(Event(content[at : at + count].decode(), SIDES[side], PHASES[phase], value))
             at += count
+        if at != len(content):
+            raise ValueError(f"{len(content) - at} bytes more than it says")
         camera = Camera(fx, fy, cx, cy, bool(assumed))
         return Packet(
             sequence,
@@ -256,8 +258,15 @@ def _from_json(content: dict[str, Any]) -> Packet:
         raise ValueError(f"it is of {content['schema']}")
     rows: Callable[[Any], np.ndarray] = lambda values: np.asarray(values, np.float64).reshape(-1, 8)  # noqa: E731
     hands = []
+    if content["space"] not in SPACES or content["joint_set"] not in SETS.values():
+        raise ValueError(f"there is no space {content['space']!r} with joints {content['joint_set']!r}")
+    sides = [entry[key] for name, key in (("hands", "side"), ("events", "hand")) for entry in content[name]]
+    if not set(sides) <= set(SIDES) or not {event["phase"] for event in content["events"]} <= set(PHASES):
+        raise ValueError("a hand is neither right nor left, or an event neither begins, holds nor ends")
     for hand in content["hands"]:
         values = rows(hand["joints"])
+        if SETS.get(len(values)) != content["joint_set"]:
+            raise ValueError(f"a hand of {content['joint_set']} has not {len(values)} joints")
         hands.append(SentHand(hand["side"], hand["score"], JointPoses(values[:, :3], values[:, 3:7], values[:, 7])))
     return Packet(
         content["sequence"],

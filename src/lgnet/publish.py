@@ -75,7 +75,8 @@ def parse_origin(text: str) -> str:
         good = False
     if not good or parts.query or parts.fragment or parts.username is not None:
         raise ValueError(f"--origins takes https://HOST or https://HOST:PORT, null or *, not {text!r}")
-    return f"{parts.scheme}://{parts.netloc}".lower()
+    usual = {"http": ":80", "https": ":443"}.get(parts.scheme, "")  # not sent
+    return f"{parts.scheme}://{parts.netloc}".lower().removesuffix(usual)
 
 
 def parse_address(address: str) -> tuple[str, str, int]:

@@ -57,16 +57,17 @@ class Film:
     """What is known of a video before it is read, and its frames, to be gone through once."""
 
     rate: float  # frames a second
-    total: int | None  # frames, as the container says; None: not known
+    total: int | None  # frames, as the container or the one who wants them says; None: not known
     frames: Iterator[Frame]
-    guessed: bool = False  # the container tells only its length in time, which that total is made of
+    stated: int | None = None  # the same of a file, of which no more are wanted
+    guessed: bool = False  # the container tells only its length in time, which these are made of
 
     def shortfall(self, count: int, last: float) -> str | None:
         """What is to be said of a file of which `count` frames came, the last at `last` seconds; None: nothing."""
         reached = max(count, last * self.rate + 1) if self.guessed else count
-        if not self.total or reached >= MOST_OF_A_FILM * self.total - 2:
+        if self.stated is None or reached >= MOST_OF_A_FILM * self.stated - 2:
             return None
-        return f"only {count} of {self.total} frames could be read; is it damaged or cut off?"
+        return f"only {count} of {self.stated} frames could be read; is it damaged or cut off?"
 
 
 @contextmanager
@@ -96,6 +97,7 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD, realtime:
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         total = int(count) if item.kind == "video" and math.isfinite(count) and count > 0 else None
         source, close = _captured(capture, item, rate), capture.release
+    stated = None if total is None or item.kind == "camera" else min(total, most or total)
     if most is not None:
         total = min(total or most, most)
     live = item.kind == "camera" or realtime
@@ -105,7 +107,7 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD, realtime:
     reader = threading.Thread(target=_read, args=(source, frames, stop, live, most, close), daemon=True)
     reader.start()
     try:
-        yield Film(rate, total, _queued(frames, item.path, most), guessed)
+        yield Film(rate, total, _queued(frames, item.path, most), stated, guessed)
     finally:
         stop.set()
         reader.join(
@@ -156,7 +158,7 @@ def _captured(capture: cv2.VideoCapture, item: Item, rate: float) -> Iterator[tu
     """Seconds and RGB frames. Where a container's times do not rise, frames follow one another evenly until they do again; what
     cannot be read of a file is passed over, up to the number of frames that it states.
     """
-    begun, first, last = time.monotonic(), None, -1.0
+    begun, first, last = None, None, -1.0
     stated, read, lost = capture.get(cv2.CAP_PROP_FRAME_COUNT), 0, 0
     while True:
         ok, image = capture.read()
@@ -167,6 +169,7 @@ def _captured(capture: cv2.VideoCapture, item: Item, rate: float) -> Iterator[tu
             continue
         read += 1
         if item.kind == "camera":
+            begun = time.monotonic() if begun is None else begun
             moment = time.monotonic() - begun
         else:
             moment = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000

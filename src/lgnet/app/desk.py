@@ -65,6 +65,7 @@ class Kept:
     files: dict[str, Callable[[Path], None] | None] = field(default_factory=dict)
     """By name in the folder: what writes it there; None: it is there. Nothing else is given out."""
     what: Any = None  # of a video: its `film.Job`
+    settled: bool = False  # something came of it, so it may go when there are too many
     lock: Any = field(default_factory=threading.Lock)
 
 
@@ -85,10 +86,12 @@ class Shelf:
             self.kept[kept.id] = kept
         return kept
 
-    def settle(self) -> None:
-        """Something came of the newest: the oldest go where there are too many."""
+    def settle(self, kept: Kept) -> None:
+        """Something came of one: the oldest of which something did go where there are too many."""
         with self.lock:
-            old = [self.kept.popitem(last=False)[1] for _ in range(len(self.kept) - self.most)]
+            kept.settled = True
+            settled = [one for one in self.kept.values() if one.settled]
+            old = [self.kept.pop(one.id) for one in settled[: max(len(settled) - self.most, 0)]]
         for other in old:
             self._remove(other)
 

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .. import __version__, attention, outputs, visualize
+from .. import __version__, attention, maps, outputs, visualize
 from ..aside import write_aside
 from ..gestures import pose_of
 from ..hands import SIDES, Camera, TwoHands
@@ -51,7 +51,7 @@ def reconstruct(desk: Desk, content: bytes, name: str) -> dict[str, Any]:
     except BaseException:
         desk.pictures.drop(kept)
         raise
-    desk.pictures.settle()
+    desk.pictures.settle(kept)
     return answer
 
 
@@ -117,7 +117,11 @@ def reduced(image: np.ndarray, hands: TwoHands, longest: int) -> tuple[np.ndarra
 
     def moved(side: str) -> Any:
         hand = getattr(hands, side)
-        return hand and replace(hand, joints2d=(hand.joints2d + 0.5) * [sx, sy] - 0.5)
+        if hand is None:
+            return None
+        corner, size = (hand.box[:2] + 0.5) * [sx, sy] - 0.5, hand.box[2:] * [sx, sy]
+        joints2d = (hand.joints2d + 0.5) * [sx, sy] - 0.5
+        return replace(hand, joints2d=joints2d, box=np.concatenate([corner, size]))
 
     small = np.asarray(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA))
     return small, replace(hands, width=w, height=h, camera=camera, right=moved("right"), left=moved("left"))
@@ -137,7 +141,8 @@ def _shares(maps: np.ndarray) -> dict[str, float]:
 def _names(hands: TwoHands, stem: str) -> list[tuple[str, Path]]:
     """Kind and name of every file; a hand that is not there has none of its own."""
     absent = tuple(f"{stem}_{side}." for side in SIDES if getattr(hands, side) is None)
-    every = [(kind, path) for kind in outputs.KINDS for path in outputs.names(stem, [kind])]
+    kinds = [kind for kind in outputs.KINDS if kind != "uv" or maps.has_uvs(hands)]
+    every = [(kind, path) for kind in kinds for path in outputs.names(stem, [kind])]
     return [(kind, path) for kind, path in every if not path.name.startswith(absent)]
 
 

@@ -209,7 +209,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             desk.videos.drop(kept)
             raise
-        desk.videos.settle()
+        desk.videos.settle(kept)
         self._json(job.says())
 
     def _job(self, query: dict[str, str]) -> film.Job:

@@ -52,7 +52,7 @@ def find_body(
     Args:
         rng: draws where it stands.
         wrists: (3,) right and left, None where that hand is not in the picture.
-        arms: (3,) unit, from the wrist to the elbow.
+        arms: (3,) as `scene.PlacedHand.arm`.
         hands: (N, 3) points of the hands, which the body must not touch.
     """
     depths = [w[2] for w in wrists if w is not None]

@@ -38,7 +38,7 @@ def sample_camera(rng: np.random.Generator, seen: Furnished, view: int, views: i
 
     The first is the scene's own. The others stand about evenly round the hands, half of them above, at nearly the first
     one's distance, and look at the hands but for small errors. With a body behind the hands none stands behind the body;
-    none looks along an arm.
+    few look along an arm.
 
     Args:
         rng: draws the errors.

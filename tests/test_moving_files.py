@@ -1,0 +1,46 @@
+"""The files of a video: what a killed run left, and what is broken off while it is written, is never taken for a result."""
+
+import numpy as np
+import pytest
+from posing import posed_hand, scene
+
+from lgnet import moving_files
+from lgnet.aside import aside_moving
+from lgnet.moving_files import MovingFiles
+from lgnet.smooth import Moment
+
+HANDS = scene(posed_hand(np.zeros((15, 3))))
+
+
+def write(stem, kinds, frames=3):
+    files = MovingFiles(stem, kinds, 30.0, ())
+    for index in range(frames):
+        files.add(index, Moment(index / 30, HANDS, (False, False), None))
+    return files
+
+
+def test_what_a_killed_run_left_is_not_this_ones(tmp_path):
+    left = tmp_path / "film_left.bvh"
+    aside_moving(left).write_text("half of an old one")
+    files = write(tmp_path / "film", ["json", "bvh"])
+    files.close()
+    assert sorted(path.name for path in files.keep()) == ["film.jsonl", "film_right.bvh"]
+    assert not left.exists() and not aside_moving(left).exists()
+
+
+def test_an_animation_that_is_broken_off_does_not_replace_a_whole_one(tmp_path, monkeypatch):
+    (tmp_path / "film.glb").write_bytes(b"an earlier one")
+    (tmp_path / "film_left.bvh").write_text("an earlier one")
+
+    def half(path, recorder):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(moving_files, "write_glb", half)
+    files = write(tmp_path / "film", ["json", "glb", "bvh"])
+    with pytest.raises(KeyboardInterrupt):
+        files.close()
+    assert [path.name for path in files.keep()] == ["film.jsonl"]
+    assert len((tmp_path / "film.jsonl").read_text().splitlines()) == 3
+    assert (tmp_path / "film.glb").read_bytes() == b"an earlier one" and (tmp_path / "film_left.bvh").exists()
+    assert not list(tmp_path.glob("*.part*"))
