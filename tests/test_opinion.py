@@ -1,4 +1,4 @@
-"""The hand network's opinion of which hand a place is."""
+"""The hand network's opinion of places: is there a hand of that side, and where."""
 
 from __future__ import annotations
 
@@ -12,33 +12,17 @@ from lgnet.detect import Detection, Place, as_hand, choose_sides
 from lgnet.finder import find_sides
 from lgnet.geometry import iou
 from lgnet.hands import LEFT, RIGHT, Camera
-from lgnet.opinion import Opinion, agreed, belief
+from lgnet.opinion import Opinion, belief
 from lgnet.synth.generate import bench_sample
-
-UNSURE = np.array([[0.45, 0.45, 0.1]])
-BOXES = np.zeros((1, 2, 4))
-
-
-def test_a_presence_on_one_side_leans_an_unsure_place_to_it() -> None:
-    sides = agreed(UNSURE, Opinion(np.array([[3.0, -3.0]]), None, BOXES))
-    assert sides[0, 0] > 0.6 and sides[0, 1] < 0.3
-    np.testing.assert_allclose(sides.sum(), 1)
-    assert sides[0, 2] == 0.1  # whether it is a hand at all is not asked
-
-
-def test_smaller_expected_errors_speak_for_a_side() -> None:
-    errors = np.array([[[0.03, 0.4], [0.01, 0.1]]])
-    assert agreed(UNSURE, Opinion(np.zeros((1, 2)), errors, BOXES))[0, 1] > 0.6
-    np.testing.assert_allclose(agreed(UNSURE, Opinion(np.zeros((1, 2)), np.ones((1, 2, 2)), BOXES)), UNSURE)
 
 
 def test_a_hand_is_believed_where_its_mesh_lies_in_the_place_and_is_sure() -> None:
     box = np.array([10.0, 10, 40, 40])
     there, beside = box, box + [35, 0, 0, 0]
-    sure, unsure = [0.02, 0.1], [0.06, 0.4]
+    sure, unsure = 0.1, 0.4
 
-    def asked(presence: float, errors: list[float], seen: np.ndarray) -> float:
-        told = belief([box], Opinion(np.array([[presence, 0]]), np.array([[errors, errors]]), np.array([[seen, seen]])))
+    def asked(presence: float, error: float, seen: np.ndarray) -> float:
+        told = belief([box], Opinion(np.array([[presence, 0]]), np.array([[error, error]]), np.array([[seen, seen]])))
         assert told.shape == (1, 2)
         return float(told[0, 0])
 
@@ -62,10 +46,11 @@ def test_of_two_places_the_one_that_is_believed_is_taken() -> None:
 
 def test_exchanging_the_sides_exchanges_the_answer() -> None:
     rng = np.random.default_rng(0)
-    sides, presence, errors = rng.dirichlet(np.ones(3), 5), rng.normal(0, 3, (5, 2)), rng.uniform(0.01, 0.1, (5, 2, 2))
-    there = agreed(sides, Opinion(presence, errors, BOXES))
-    back = agreed(sides[:, [1, 0, 2]], Opinion(presence[:, ::-1], errors[:, ::-1], BOXES))
-    np.testing.assert_allclose(there, back[:, [1, 0, 2]])
+    boxes = [np.array([*rng.uniform(0, 50, 2), 40, 40]) for _ in range(5)]
+    presence, errors, seen = rng.normal(0, 3, (5, 2)), rng.uniform(0.1, 0.5, (5, 2)), rng.uniform(20, 50, (5, 2, 4))
+    there = belief(boxes, Opinion(presence, errors, seen))
+    back = belief(boxes, Opinion(presence[:, ::-1], errors[:, ::-1], seen[:, ::-1]))
+    np.testing.assert_allclose(there, back[:, ::-1])
 
 
 def test_a_mirrored_picture_gets_the_mirrored_opinion() -> None:
@@ -81,7 +66,7 @@ def test_a_mirrored_picture_gets_the_mirrored_opinion() -> None:
     presence, errors, seen = model.either_side(sample.image, [box], K)
     presence2, errors2, _ = model.either_side(np.ascontiguousarray(sample.image[:, ::-1]), [flipped], K_flipped)
     assert errors is not None and errors2 is not None
-    assert errors.shape == (1, 2, 2)
+    assert errors.shape == (1, 2)
     # the LGBlock tells its two slots apart, so what it adds to both need not be the same: their difference is
     assert presence[0, 0] - presence[0, 1] == pytest.approx(presence2[0, 1] - presence2[0, 0], abs=0.2)
     np.testing.assert_allclose(errors, errors2[:, ::-1], rtol=0.1)
@@ -102,13 +87,14 @@ def test_the_finder_asks_and_heeds_it() -> None:
 
     places, sides = find_sides(replace(finder, seen=right), sample.image, sample.K)
     assert asked == [len(places)] and len(places) > 0
-    assert (sides[:, 0] >= sides[:, 1]).all()
+    assert all(p.believed is not None and p.believed[0] > p.believed[1] for p in places)
     # hands are cropped halfway to the box that is seen of their side
     assert all(as_hand(p, RIGHT, 1.0).box == pytest.approx(p.box) for p in places)
     assert all(as_hand(p, LEFT, 1.0).box == pytest.approx(p.box + [-4, 0, 8, 0]) for p in places)
     alone_places, alone = find_sides(replace(finder, seen=None), sample.image, sample.K)
     assert [p.box.tolist() for p in alone_places] == [p.box.tolist() for p in places]
-    assert alone[:, 2] == pytest.approx(sides[:, 2])
+    np.testing.assert_allclose(alone, sides)  # which side, the side network alone says
+    assert all(p.believed is None for p in alone_places)
 
 
 def test_boxes_of_another_finder_are_looked_at_by_the_network_too() -> None:

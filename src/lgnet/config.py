@@ -299,7 +299,7 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     "sides": TrainConfig(
         task="sides",
-        side=SideConfig(other=True),
+        side=SideConfig(crop_size=160, grid=10, depths=(2, 4, 10, 3), other=True),
         out="runs/sides",
         synth=replace(_PEOPLE, kinds=(0.38, 0.2, 0.39, 0.03), signs=0.35, fill=(0.3, 0.95)),
     ),

@@ -1,6 +1,6 @@
 """Finding hands: places that may hold one, which hand each is, and whose they are.
 
-The detector says where, the side network which, and the hand network what it thinks of that; `people` decides for all
+The detector says where, the side network which, and the hand network whether it sees one there; `people` decides for all
 places of a picture together.
 """
 
@@ -19,7 +19,7 @@ from torch import nn
 from .checkpoint import load_state, load_weights
 from .config import DetectorConfig, SideConfig, from_dict
 from .detect import Detection, Detector, Place, build_detector
-from .opinion import Seen, agreed, belief, closer
+from .opinion import Seen, belief, closer
 from .people import MOST, group, nearest_pair
 from .places import PLACES, Tiles, find_places, hidden_places
 from .side import SideNet, build_side_net, look_at_places
@@ -74,10 +74,9 @@ def find_sides(
     if finder.seen is not None:
         boxes = [place.box for place in places]
         opinion = finder.seen(image, boxes, K)
-        sides, believed = agreed(sides, opinion), belief(boxes, opinion)
         places = [
             replace(place, closer=closer(place.box, seen), believed=told)
-            for place, seen, told in zip(places, opinion.boxes, believed)
+            for place, seen, told in zip(places, opinion.boxes, belief(boxes, opinion))
         ]
     return places, sides
 

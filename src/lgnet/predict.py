@@ -199,7 +199,7 @@ class Model:
             [box_of(hand.crop_to_image(points)) for hand, points in zip(crop.hands, uv) if hand is not None]
             for crop, uv in zip(crops, outlines)
         ]
-        return Opinion(presence, None if errors is None else errors[:, :, 1:].mean(2), np.array(seen))
+        return Opinion(presence, None if errors is None else errors[:, :, 1:, 1].mean(2), np.array(seen))
 
     def _inputs(self, views: Sequence[View], angles: Sequence[float]) -> tuple[Inputs, list[HandCrops]]:
         """What the network is shown of views that each have a box, rolled by each angle; and their crops, not rolled."""
