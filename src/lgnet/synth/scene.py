@@ -28,9 +28,8 @@ class PlacedHand:
     betas: np.ndarray  # (10,)
     vertices: np.ndarray  # (V, 3) metres
     joints: np.ndarray  # (21, 3)
-    arm: (
-        np.ndarray
-    )  # (3,) from the wrist to the elbow, 1 to 1.05 long: 1 + sin^2 sin^2 of flexion and deviation, squared
+    arm: np.ndarray  # (3,) from the wrist to the elbow
+    """Of length 1 to 1.05: its square is 1 + sin^2 of the wrist's flexion times sin^2 of its deviation."""
 
 
 @dataclass(frozen=True)
