@@ -240,7 +240,7 @@ def test_bad_boxes(content, said, photo, tmp_path, fake, capsys):
     assert said in complaint(capsys) and not fake.calls
 
 
-def test_a_box_outside_its_picture_fails_that_picture(photo, tmp_path, fake, capsys):
+def test_a_box_outside_its_picture_fails_that_picture(photo, tmp_path, capsys):
     (tmp_path / "boxes.json").write_text('{"photo.jpg": {"right": [500, 2, 30, 40]}}')
     assert run("reconstruct", photo, "--out", tmp_path / "out", "--boxes", tmp_path / "boxes.json") == 1
     assert "lies outside the picture of 64 x 48" in complaint(capsys)

@@ -239,6 +239,14 @@ def test_boxes_of_negative_size_are_none(model, box):
         model.predict(np.zeros((256, 256, 3), np.uint8), boxes=np.array([box, box], float))
 
 
+@pytest.mark.parametrize("box", [[256, 10, 50, 50], [-60, 10, 50, 50], [10, 300, 50, 50]])
+def test_boxes_outside_the_picture_are_none(model, box):
+    with pytest.raises(ValueError, match="lies outside the picture of 256 x 256 pixels"):
+        model.predict(np.zeros((256, 256, 3), np.uint8), boxes=np.array([box, [0, 0, 50, 50]], float))
+    given = np.array([False, True])  # what does not count is not looked at
+    model.predict(np.zeros((256, 256, 3), np.uint8), boxes=np.array([box, [0, 0, 50, 50]], float), given=given)
+
+
 def test_a_video_that_is_cut_off_is_remarked_upon_and_kept(tmp_path, capsys, monkeypatch):
     (tmp_path / "film").mkdir()
     for number in range(3):

@@ -104,7 +104,7 @@ class Model:
             file: the name that the result carries.
 
         Raises:
-            ValueError: the picture is no such array, the boxes are none, or a box is empty.
+            ValueError: the picture is no such array, the boxes are none, or a box is empty or outside the picture.
         """
         _check(image)
         camera = camera or assumed_camera(*_size(image))
@@ -118,6 +118,7 @@ class Model:
             raise ValueError(
                 f"boxes are (2, 4) and given is (2,), of right and left, not {boxes.shape} and {there.shape}"
             )
+        _check_inside(boxes, there, image)
         view = View(image, camera, boxes, there, np.ones(2))
         return _named(self._run([view], False, self.tta)[0], file)
 
@@ -314,6 +315,16 @@ def load(weights: str | Path = BUNDLED, device: str = "auto", tta: int = 1) -> M
     model = Model(network, config, None, models, name, calibration=calibration, tta=tta)  # type: ignore[arg-type]
     finder = load_finder(place)
     return model if finder is None else replace(model, finder=replace(finder, seen=model.either_side))
+
+
+def _check_inside(boxes: np.ndarray, there: np.ndarray, image: np.ndarray) -> None:
+    height, width = image.shape[:2]
+    for side, (x, y, w, h) in enumerate(boxes.tolist()):
+        if there[side] and (x >= width or y >= height or x + w <= 0 or y + h <= 0):
+            raise ValueError(
+                f"the {SIDES[side]} hand's box {[x, y, w, h]} lies outside the picture of {width} x {height} pixels; "
+                f"boxes are x, y, width, height in pixels of the upright picture"
+            )
 
 
 def _as_view(image: np.ndarray, camera: Camera, found: Sequence[Detection]) -> View:

@@ -239,8 +239,6 @@ def _reconstruct_picture(
     evidence: Source | None,
 ) -> list[Path]:
     picture = read_image(sys.stdin.buffer.read() if item.path == "-" else item.path)
-    if given is not None:
-        _check_inside(given, picture.pixels)
     hands = model.predict(
         picture.pixels,
         camera=camera or camera_from_exif(picture),
@@ -259,16 +257,6 @@ def _boxes_of(item: Item, boxes: Mapping[str, BoxesBySide], alone: Collection[st
     """By its bare name a picture is known only where no other input has it, by `alone`."""
     keys = [item.path, item.stem + Path(item.path).suffix, *([Path(item.path).name] if item.path in alone else [])]
     return next((boxes[key] for key in keys if key in boxes), None)
-
-
-def _check_inside(given: BoxesBySide, image: np.ndarray) -> None:
-    height, width = image.shape[:2]
-    for side, (x, y, w, h) in enumerate(given[0].tolist()):
-        if given[1][side] and (x >= width or y >= height or x + w <= 0 or y + h <= 0):
-            raise ValueError(
-                f"the {SIDES[side]} hand's box {[x, y, w, h]} lies outside the picture of {width} x {height} pixels; "
-                f"boxes are x, y, width, height in pixels of the upright picture"
-            )
 
 
 def read_boxes(path: str | Path, items: Sequence[Item] | None = None) -> dict[str, BoxesBySide]:
