@@ -256,7 +256,7 @@ def test_a_video_that_is_cut_off_is_remarked_upon_and_kept(tmp_path, capsys, mon
     @contextmanager
     def states_more(item, most=None):
         with whole(item, most) as film:
-            yield replace(film, stated=9, rate=rates[-1], guessed=guessed[-1])
+            yield replace(film, total=9, rate=rates[-1], guessed=guessed[-1])
 
     monkeypatch.setattr("lgnet.moving.open_film", states_more)
     words = ("reconstruct", str(tmp_path / "film"), "--sequence", "--out", str(tmp_path / "out"), "--save", "json")

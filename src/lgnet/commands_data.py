@@ -73,12 +73,9 @@ def synth(
         if interrupted(error):
             complain(f"broken off; the same command goes on in {out}")
         raise
-    print(f"{written} pictures in {out}{_left_out(written, count)}")
+    left_out = f" ({count - written} without a hand have no place in this layout)" if written < count else ""
+    print(f"{written} pictures in {out}{left_out}")
     return 0
-
-
-def _left_out(written: int, count: int) -> str:
-    return f" ({count - written} without a hand have no place in this layout)" if written < count else ""
 
 
 def _preview(folder: Path, count: int, seed: int, config: SynthConfig, views: int, cycles: Cycles | None) -> int:

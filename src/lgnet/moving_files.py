@@ -37,6 +37,7 @@ class MovingFiles:
 
     def __init__(self, stem: Path, kinds: Sequence[str], rate: float, gestures: Sequence[Gesture]) -> None:
         self.ends = moving_names(stem, kinds)
+        self._late = (*self.ends.get("glb", ()), *self.ends.get("bvh", ()))  # made of the whole video
         self.rate, self.gestures, self.kinds = rate, gestures, set(kinds)
         self._seen: State = {}
         self._line: dict[str, Any] | None = None  # the last one, which waits: at the end its gestures end
@@ -48,7 +49,7 @@ class MovingFiles:
             self._lines, self._table = self._text("json"), self._text("csv")
             if self._table is not None:
                 self._table.write(csv_header())
-            for end in (*self.ends.get("glb", ()), *self.ends.get("bvh", ())):
+            for end in self._late:
                 aside_moving(end).unlink(missing_ok=True)  # of a run that was killed
             for kind in maps.MAPS:
                 for folder in self.ends.get(kind, ()):
@@ -120,7 +121,7 @@ class MovingFiles:
         Of what is made of the whole video nothing, where `close` was broken off.
         """
         written = []
-        for end in () if self._ended else (*self.ends.get("glb", ()), *self.ends.get("bvh", ())):
+        for end in () if self._ended else self._late:
             aside_moving(end).unlink(missing_ok=True)
         for end in (end for ends in self.ends.values() for end in ends):
             part = aside_moving(end)

@@ -57,17 +57,16 @@ class Film:
     """What is known of a video before it is read, and its frames, to be gone through once."""
 
     rate: float  # frames a second
-    total: int | None  # frames, as the container or the one who wants them says; None: not known
+    total: int | None  # frames that a file says it has, of which no more are wanted; None: not known
     frames: Iterator[Frame]
-    stated: int | None = None  # the same of a file, of which no more are wanted
-    guessed: bool = False  # the container tells only its length in time, which these are made of
+    guessed: bool = False  # the container tells only its length in time, which that total is made of
 
     def shortfall(self, count: int, last: float) -> str | None:
         """What is to be said of a file of which `count` frames came, the last at `last` seconds; None: nothing."""
         reached = max(count, last * self.rate + 1) if self.guessed else count
-        if self.stated is None or reached >= MOST_OF_A_FILM * self.stated - 2:
+        if self.total is None or reached >= MOST_OF_A_FILM * self.total - 2:
             return None
-        return f"only {count} of {self.stated} frames could be read; is it damaged or cut off?"
+        return f"only {count} of {self.total} frames could be read; is it damaged or cut off?"
 
 
 @contextmanager
@@ -97,9 +96,8 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD, realtime:
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         total = int(count) if item.kind == "video" and math.isfinite(count) and count > 0 else None
         source, close = _captured(capture, item, rate), capture.release
-    stated = None if total is None or item.kind == "camera" else min(total, most or total)
-    if most is not None:
-        total = min(total or most, most)
+    if total is not None and most is not None:
+        total = min(total, most)
     live = item.kind == "camera" or realtime
     stop, frames = threading.Event(), queue.Queue(maxsize=1 if live else max(1, ahead))
     if realtime and item.kind != "camera":
@@ -107,7 +105,7 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD, realtime:
     reader = threading.Thread(target=_read, args=(source, frames, stop, live, most, close), daemon=True)
     reader.start()
     try:
-        yield Film(rate, total, _queued(frames, item.path, most), stated, guessed)
+        yield Film(rate, total, _queued(frames, item.path, most), guessed)
     finally:
         stop.set()
         reader.join(

@@ -115,7 +115,7 @@ def _work(desk: Desk, job: Job) -> None:
     names = {kind: f"{stem}.{kind}" for kind in ("webm", "mp4", "jsonl")}
     with ExitStack() as stack:
         film = stack.enter_context(open_film(Item(str(folder / "upload"), stem, "video"), MOST_FRAMES + 1))
-        job.total = film.stated and min(film.stated, MOST_FRAMES)
+        job.total = film.total and min(film.total, MOST_FRAMES)
         text = stack.enter_context((folder / names["jsonl"]).open("w", encoding="utf-8"))
         writers: list[cv2.VideoWriter] = []
         shown = 0.0

@@ -146,7 +146,6 @@ def _begin(folder: Path, plan: Plan) -> dict[int, dict[str, Any]]:
     folder.mkdir(parents=True, exist_ok=True)
     for stale in folder.glob("shard-*.part"):
         stale.unlink()
-    there = _in_the_way(folder, plan)
     for name in sorted(set(map(index_file, FORMATS))):
         path = folder / name
         if not path.is_file():
@@ -156,7 +155,7 @@ def _begin(folder: Path, plan: Plan) -> dict[int, dict[str, Any]]:
             shards = {int(record["number"]): record for record in before.get("shards", [])}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is damaged; delete it and the files beside it, or give another --out") from error
-        if not shards and there is None:
+        if not shards and _in_the_way(folder, plan) is None:
             path.unlink()  # of a run that came to nothing
             continue
         for key, wanted in asdict(plan).items():
@@ -166,6 +165,7 @@ def _begin(folder: Path, plan: Plan) -> dict[int, dict[str, Any]]:
                     "give the options it was begun with, or another --out"
                 )
         return {number: record for number, record in shards.items() if intact(folder, plan.format, record)}
+    there = _in_the_way(folder, plan)
     if there is not None:
         raise ValueError(f"{there} is there already, and {folder} was not begun by lgnet synth; give another --out")
     _write_index(folder, plan, {})
@@ -178,7 +178,7 @@ def _in_the_way(folder: Path, plan: Plan) -> Path | None:
         names = [folder / name for name in ("annotations", "images", "parts")]
         return next((path for path in names if path.exists()), None)
     start, end = ("shard-", ".tar") if plan.format == "webdataset" else ("", "")
-    for path in sorted(folder.iterdir()):
+    for path in folder.iterdir():
         number = path.name.removeprefix(start)[:6]
         if path.name.startswith(start) and path.name.endswith(end) and len(number) == 6 and number.isdecimal():
             return path
