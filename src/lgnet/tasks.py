@@ -67,7 +67,10 @@ def _hands(config: TrainConfig) -> Task:
     network = build_network(config.model)
     teachers = load_teachers(config.teacher, config.model, config.teacher_ema)
     augment = replace(
-        TRAIN_AUGMENT, centre=TRAIN_AUGMENT.centre * config.jitter, scale=TRAIN_AUGMENT.scale * config.jitter
+        TRAIN_AUGMENT,
+        centre=TRAIN_AUGMENT.centre * config.jitter,
+        scale=TRAIN_AUGMENT.scale * config.jitter,
+        astray=min(TRAIN_AUGMENT.astray * config.jitter, 1.0),
     )
 
     def batch(samples: Sequence[Sample], rng: np.random.Generator | None) -> dict[str, Tensor]:
