@@ -1,10 +1,13 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from lgnet import checkpoint
 from lgnet.checkpoint import init_from, load_network, load_weights, save_weights
 from lgnet.config import MODELS, to_dict
 from lgnet.model.network import build_network
@@ -56,6 +59,18 @@ def test_hand_models_are_not_stored(saved):
 def test_missing_file(tmp_path):
     with pytest.raises(ValueError, match=r"no file .*none\.safetensors"):
         load_weights(tmp_path / "none.safetensors")
+
+
+def test_a_disk_that_is_full_is_told_and_nothing_left_half_written(tmp_path, monkeypatch):
+    def full(tensors, path, metadata):
+        Path(path).write_bytes(b"half")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    (tmp_path / "w.safetensors").write_bytes(b"what was there")
+    with pytest.raises(OSError, match=r"w.safetensors cannot be written: .*No space left"):
+        checkpoint.write_tensors(tmp_path / "w.safetensors", {}, {})
+    assert [f.read_bytes() for f in tmp_path.iterdir()] == [b"what was there"]
 
 
 @pytest.mark.parametrize("keep", [0, 5, 100, 0.5, 0.999])

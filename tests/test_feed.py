@@ -1,8 +1,10 @@
 """Which picture comes when: by number alone, whoever renders and wherever a run goes on."""
 
 import itertools
+import shutil
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from multiprocessing.shared_memory import SharedMemory
 from types import SimpleNamespace
 
@@ -13,7 +15,7 @@ pytest.importorskip("numba", reason="training needs the extra lgnet[train]")
 
 from lgnet.config import PRESETS, SynthConfig
 from lgnet.data.feed import Feed, open_mix, real_before
-from lgnet.data.ring import Ring, _draw_forever, _Share, plan_ring, sample_dtype
+from lgnet.data.ring import Ring, _draw_forever, _Share, _shared_memory, plan_ring, sample_dtype
 from lgnet.synth.generate import make_sample, training_rng
 from lgnet.synth.write import write_dataset
 
@@ -120,6 +122,33 @@ def test_a_damaged_real_picture_is_told(tmp_path):
     config = replace(config, fit_within=0)
     with Feed(config, lambda samples, rng: {}) as feed, pytest.raises(ValueError, match="picture 000000 is damaged"):
         feed.take()
+
+
+def test_what_fails_is_told_however_slow_the_training(tmp_path, monkeypatch):
+    """The batches before it fill the queue for longer than the feed tries at once."""
+    write_dataset(tmp_path / "a", 2, 1, SynthConfig(size=48))
+    config = replace(PRESETS["hands"], data=(f"synth:{tmp_path / 'a'}=1",), batch_size=4)
+    batches = itertools.count()
+
+    def make(samples, rng):
+        if next(batches) == 3:
+            raise ValueError("the fourth is damaged")
+        return {}
+
+    with Feed(config, make) as feed:
+        feed._thread.join(1.0)
+        for _ in range(3):
+            assert feed.take() == {}
+        with pytest.raises(ValueError, match="the fourth is damaged"):
+            feed._queue.get = partial(feed._queue.get, timeout=5)
+            feed.take()
+
+
+def test_a_ring_that_shared_memory_has_no_room_for_is_refused(monkeypatch):
+    free = shutil.disk_usage("/dev/shm").free
+    with pytest.raises(ValueError, match=r"MB of shared memory, and /dev/shm has less .* lower --ring"):
+        _shared_memory(2 * free + 2**20)
+    assert shutil.disk_usage("/dev/shm").free > 0.9 * free
 
 
 def test_an_empty_set_is_refused(tmp_path, monkeypatch):

@@ -206,6 +206,18 @@ def test_folders_are_walked_in_order_and_mirrored(tmp_path):
     ]
 
 
+def test_links_to_folders_are_followed_to_each_folder_once(tmp_path):
+    """A ring of links ends, and what was reached before is not done again."""
+    for name in ("in/a.png", "elsewhere/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    for link in ("link", "link_again"):
+        (tmp_path / "in" / link).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "none").symlink_to(tmp_path / "gone")
+    assert [item.stem for item in expand_inputs([str(tmp_path / "in")])] == ["a", "link/b"]
+
+
 def test_single_inputs(tmp_path):
     touch(tmp_path / "x.y.png")
     name = str(tmp_path / "x.y.png")

@@ -1,5 +1,6 @@
 """The files of a video: what a killed run left, and what is broken off while it is written, is never taken for a result."""
 
+import cv2
 import numpy as np
 import pytest
 from posing import posed_hand, scene
@@ -44,3 +45,16 @@ def test_an_animation_that_is_broken_off_does_not_replace_a_whole_one(tmp_path, 
     assert len((tmp_path / "film.jsonl").read_text().splitlines()) == 3
     assert (tmp_path / "film.glb").read_bytes() == b"an earlier one" and (tmp_path / "film_left.bvh").exists()
     assert not list(tmp_path.glob("*.part*"))
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_film_of_a_camera_takes_as_long_as_it_took(tmp_path, live):
+    """The work keeps up with ten of its thirty frames a second, and once with each."""
+    files = MovingFiles(tmp_path / "film", ["overlay"], 30.0, (), live)
+    for time in (0.5, 0.6, 0.7, 0.7001, 0.8, 0.8 + 1 / 30):
+        files.add(0, Moment(time, HANDS, (False, False), np.zeros((64, 64, 3), np.uint8)))
+    files.close()
+    (film,) = files.keep()
+    capture = cv2.VideoCapture(str(film))
+    assert capture.get(cv2.CAP_PROP_FPS) == 30
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == (11 if live else 6)

@@ -142,6 +142,13 @@ def test_a_folder_of_frames_is_one_film_in_the_order_of_the_numbers(tmp_path):
 def test_streams_are_named_without_passwords():
     (item,) = expand_inputs(["rtsp://me:secret@cam.local:554/live/1"])
     assert (item.kind, item.stem) == ("camera", "cam.local_554_live_1")
+    assert item.shown == "rtsp://cam.local:554/live/1"
+    missing = replace(item, path="rtsp://me:secret@127.0.0.1:1/none")
+    with (
+        pytest.raises(ImageError, match=r"rtsp://127\.0\.0\.1:1/none: this stream cannot be opened"),
+        open_film(missing),
+    ):
+        pass
 
 
 class Fake(Scripted):

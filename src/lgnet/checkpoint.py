@@ -71,13 +71,23 @@ def save_weights(
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """A safetensors file, written aside, then renamed; to be read by whom other new files are, not by its owner alone."""
+    """A safetensors file, written aside, then renamed; to be read by whom other new files are, not by its owner alone.
+
+    Raises:
+        OSError: it cannot be written, as on a full disk; what was there before stays.
+    """
     beside = aside(path)
-    beside.touch()
-    rights = beside.stat().st_mode & 0o777
-    save_file(tensors, beside, metadata=metadata)
-    beside.chmod(rights)
-    beside.replace(path)
+    try:
+        beside.touch()
+        rights = beside.stat().st_mode & 0o777
+        save_file(tensors, beside, metadata=metadata)
+        beside.chmod(rights)
+        beside.replace(path)
+    except (SafetensorError, OSError) as error:  # safetensors' own error is of any cause, the disk's mostly
+        beside.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:

@@ -134,6 +134,13 @@ class Item:
     kind: Literal["image", "video", "camera", "frames"]  # "frames": a folder whose pictures are one video
 
     @property
+    def shown(self) -> str:
+        """What results and sentences call it: the path, of a stream without its user's name and password."""
+        if not self.path.startswith(STREAMS):
+            return self.path
+        return f"{self.path.partition('://')[0]}://{_address(self.path)}"
+
+    @property
     def moving(self) -> bool:
         """Does it give one result a frame?"""
         return self.kind != "image"
@@ -171,8 +178,7 @@ def expand_inputs(inputs: Sequence[str], out: str | Path | None = None, sequence
                 raise ValueError(f"{name} is no camera; name one by its number, as camera:0")
             items.append(Item(name, f"camera{int(number)}", "camera"))
         elif name.startswith(STREAMS):
-            address = name.partition("://")[2].rpartition("@")[2]  # without the user's name and password
-            items.append(Item(name, re.sub(r"[^A-Za-z0-9.-]+", "_", address).strip("_.") or "stream", "camera"))
+            items.append(Item(name, re.sub(r"[^A-Za-z0-9.-]+", "_", _address(name)).strip("_.") or "stream", "camera"))
         elif sequence and is_folder(name):
             items.append(Item(name, Path(name).resolve().name or "frames", "frames"))
         elif is_folder(name):
@@ -185,15 +191,22 @@ def expand_inputs(inputs: Sequence[str], out: str | Path | None = None, sequence
         first = taken.setdefault((item.stem, item.moving), item)
         if not _same(first.path, item.path):
             raise ValueError(
-                f"{first.path} and {item.path} would both be written to {item.stem}.*; rename one, or give their "
+                f"{first.shown} and {item.shown} would both be written to {item.stem}.*; rename one, or give their "
                 f"folders' common parent, or run lgnet once for each"
             )
     return list(taken.values())
 
 
+def _address(stream: str) -> str:
+    """Without scheme, user's name and password."""
+    return stream.partition("://")[2].rpartition("@")[2]
+
+
 def _walk(folder: Path, out: str | Path | None) -> list[Item]:
-    """The pictures and videos under a folder, by their suffixes; hidden files and the folder of results left out."""
-    avoid = Path(out).resolve() if out is not None else None
+    """The pictures and videos under a folder, by their suffixes; hidden files and the folder of results left out. Links to
+    folders are followed, to each folder once.
+    """
+    been = {folder.resolve(), *([Path(out).resolve()] if out is not None else [])}
     found: list[Item] = []
 
     def unread(error: OSError) -> None:  # it fails when read, by a sentence
@@ -201,8 +214,14 @@ def _walk(folder: Path, out: str | Path | None) -> list[Item]:
         if below != folder:
             found.append(Item(str(below), below.relative_to(folder).as_posix(), "image"))
 
-    for base, folders, files in os.walk(folder, onerror=unread):
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and (Path(base) / f).resolve() != avoid)
+    def new(below: Path) -> bool:
+        where = below.resolve()
+        known = below.name.startswith(".") or where in been
+        been.add(where)
+        return not known
+
+    for base, folders, files in os.walk(folder, onerror=unread, followlinks=True):
+        folders[:] = [name for name in sorted(folders) if new(Path(base) / name)]
         for file in sorted(files):
             path = Path(base) / file
             if not file.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:

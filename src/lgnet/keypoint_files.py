@@ -63,7 +63,7 @@ def read_key_points(path: str | Path, items: Sequence[Item]) -> Callable[[np.nda
                 )
             return seen
         except (ValueError, OverflowError) as error:
-            place = f"{item.path}, frame {frame}" if item.moving else item.path
+            place = f"{item.shown}, frame {frame}" if item.moving else item.shown
             raise ValueError(f"the key points {path} of {place}: {error}") from error
 
     return look

@@ -56,7 +56,7 @@ def reconstruct_moving(
     with stop_asked() as asked, open_film(item, most) as film:
         stem.parent.mkdir(parents=True, exist_ok=True)
         bar = progress.add_task(item.stem, total=film.total or most, speed="")
-        files = MovingFiles(stem, kinds, film.rate, gestures)
+        files = MovingFiles(stem, kinds, film.rate, gestures, item.kind == "camera")
         done = interrupted = False
         try:
             frames = _steps(model, item, film, camera, asked, evidence)
@@ -66,7 +66,7 @@ def reconstruct_moving(
             done = True
             short = film.shortfall(count, last)
             if short is not None and not asked.is_set():
-                print(f"lgnet: {item.path}: {short}", file=sys.stderr)
+                print(f"lgnet: {item.shown}: {short}", file=sys.stderr)
         except KeyboardInterrupt:
             interrupted = done = True
         finally:
@@ -101,7 +101,7 @@ def _steps(
         if not waiting:
             return
         images = [frame.image for frame in islice(waiting, together)]
-        steps = follow_some(model, state, images, camera, item.path)
+        steps = follow_some(model, state, images, camera, item.shown)
         if evidence is not None:
             steps = [
                 led(steps[0], guide(model, steps[0].hands, images[0], evidence(images[0], item, waiting[0].number)))

@@ -33,16 +33,22 @@ WAITING = 4
 
 
 class MovingFiles:
-    """The files of one video that are being written. `close` completes them, `keep` gives them their names."""
+    """The files of one video that are being written. `close` completes them, `keep` gives them their names.
 
-    def __init__(self, stem: Path, kinds: Sequence[str], rate: float, gestures: Sequence[Gesture]) -> None:
+    With `live` frames come as fast as the work goes, not at `rate`: the film then shows each until the next one's time.
+    """
+
+    def __init__(
+        self, stem: Path, kinds: Sequence[str], rate: float, gestures: Sequence[Gesture], live: bool = False
+    ) -> None:
         self.ends = moving_names(stem, kinds)
         self._late = (*self.ends.get("glb", ()), *self.ends.get("bvh", ()))  # made of the whole video
         self.rate, self.gestures, self.kinds = rate, gestures, set(kinds)
         self._seen: State = {}
         self._line: dict[str, Any] | None = None  # the last one, which waits: at the end its gestures end
         self._stack = ExitStack()
-        self._film: Callable[[np.ndarray, TwoHands], None] | None = None
+        self._film: Callable[[np.ndarray, TwoHands, int], None] | None = None
+        self.live, self._begun, self._shown = live, 0.0, 0  # time of the film's first frame, frames in it
         self._recorder: Recorder | None = None
         self._ended = False
         try:
@@ -82,8 +88,11 @@ class MovingFiles:
         if "overlay" in self.ends and moment.image is not None:
             if self._film is None:
                 path = aside_moving(self.ends["overlay"][0])
-                self._film = self._stack.enter_context(_film(path, self.rate, moment.image))
-            self._film(moment.image, hands)
+                self._film, self._begun = self._stack.enter_context(_film(path, self.rate, moment.image)), moment.time
+            due = round((moment.time - self._begun) * self.rate) + 1 if self.live else self._shown + 1
+            if due > self._shown:
+                self._film(moment.image, hands, due - self._shown)
+                self._shown = due
         pictures = maps.all_maps(hands, self.kinds)
         for kind, pairs in maps.MAPS.items():
             for folder, (ending, _) in zip(self.ends.get(kind, ()), pairs):
@@ -151,19 +160,21 @@ class MovingFiles:
 
 
 @contextmanager
-def _film(path: Path, rate: float, first: np.ndarray) -> Iterator[Callable[[np.ndarray, TwoHands], None]]:
-    """What takes frames and hands and draws them into an MP4, in a thread of its own, while the next are looked at.
+def _film(path: Path, rate: float, first: np.ndarray) -> Iterator[Callable[[np.ndarray, TwoHands, int], None]]:
+    """What takes frames and hands and draws them into an MP4, so many times, in a thread of its own, while the next are looked at.
 
     All taken are in the film when the `with` ends. What failed in the thread is raised from a later call, or at the end.
     """
     writer = open_writer(path, rate, first)
     drawn = deque[Future[None]]()
 
-    def add(image: np.ndarray, hands: TwoHands) -> None:
-        write_frame(writer, visualize.overlay(image, hands))
+    def add(image: np.ndarray, hands: TwoHands, times: int) -> None:
+        picture = visualize.overlay(image, hands)
+        for _ in range(times):
+            write_frame(writer, picture)
 
-    def take(image: np.ndarray, hands: TwoHands) -> None:
-        drawn.append(pool.submit(add, image, hands))
+    def take(image: np.ndarray, hands: TwoHands, times: int) -> None:
+        drawn.append(pool.submit(add, image, hands, times))
         if len(drawn) > WAITING:
             drawn.popleft().result()
 

@@ -116,12 +116,12 @@ def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str] |
             for written in (path, part):
                 if written.resolve() in inputs:
                     raise ValueError(
-                        f"the results of {item.path} would replace the input {written}; choose another --out"
+                        f"the results of {item.shown} would replace the input {written}; choose another --out"
                     )
                 other = whose.setdefault(written, item)
                 if other is not item:
                     raise ValueError(
-                        f"{other.path} and {item.path} would both be written to {written}; rename one, or run lgnet once "
+                        f"{other.shown} and {item.shown} would both be written to {written}; rename one, or run lgnet once "
                         "for each"
                     )
             if is_folder(path) != folder and os.path.lexists(path):
@@ -221,12 +221,12 @@ def _bar(console: Console) -> Iterator[Progress]:
 
 def _sentence(item: Item, error: Exception) -> str:
     if isinstance(error, (MemoryError, RuntimeError)):
-        return f"lgnet: {item.path}: there is not enough memory for it; give a smaller copy"
+        return f"lgnet: {item.shown}: there is not enough memory for it; give a smaller copy"
     if isinstance(error, ImageError):  # names the file itself
         return f"lgnet: {error}"
     if isinstance(error, OSError) and error.filename:  # of the results: those that cannot be read are ImageErrors
-        return f"lgnet: {item.path}: {error.filename} cannot be written ({error.strerror}); choose another --out"
-    return f"lgnet: {item.path}: {' '.join(str(error).split())}"
+        return f"lgnet: {item.shown}: {error.filename} cannot be written ({error.strerror}); choose another --out"
+    return f"lgnet: {item.shown}: {' '.join(str(error).split())}"
 
 
 def _reconstruct_picture(

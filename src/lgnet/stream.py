@@ -192,7 +192,7 @@ def _moments(
         spent["wait"] += came - begun
         if asked.is_set():
             return
-        step = follow(model, state, frame.image, camera, item.path)
+        step = follow(model, state, frame.image, camera, item.shown)
         if evidence is not None:
             step = led(step, guide(model, step.hands, frame.image, evidence(frame.image, item, frame.number)))
         state = step.state

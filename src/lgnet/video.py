@@ -105,7 +105,7 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD, realtime:
     reader = threading.Thread(target=_read, args=(source, frames, stop, live, most, close), daemon=True)
     reader.start()
     try:
-        yield Film(rate, total, _queued(frames, item.path, most), guessed)
+        yield Film(rate, total, _queued(frames, item.shown, most), guessed)
     finally:
         stop.set()
         reader.join(
@@ -273,7 +273,7 @@ def _open_capture(item: Item) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(item.path)
         missing = "this is not a video that can be read; give it as MP4 (H.264)"
     if not capture.isOpened():
-        raise ImageError(f"{item.path}: {missing}")
+        raise ImageError(f"{item.shown}: {missing}")
     return capture
 
 

@@ -127,19 +127,19 @@ class Feed:
         return list(self._seen)
 
     def _run(self, number: int) -> None:
-        while not self._stopped:
+        failed = False
+        while not self._stopped and not failed:
             try:
                 item: Any = self._batch(number)
             except Exception as error:  # told where the batch is taken
-                item, self._stopped = (error, []), True
+                item, failed = (error, []), True
             number += 1
-            while True:
+            while not self._stopped:
                 try:
                     self._queue.put(item, timeout=0.2)
                     break
                 except queue.Full:
-                    if self._stopped:
-                        return
+                    pass
 
     def _batch(self, number: int) -> tuple[dict[str, Any], list[Sample]]:
         count, share = self._config.batch_size, self._mix.real

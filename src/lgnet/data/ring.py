@@ -16,6 +16,7 @@ import os
 import time
 from collections.abc import Iterator
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -152,6 +153,28 @@ def _draw_forever(share: _Share, used, drawn) -> None:
         drawn[share.worker] += 1
 
 
+def _shared_memory(size: int) -> SharedMemory:
+    """Shared memory that is really there: it is promised without being set aside, and who writes to it where there is
+    none is killed.
+    """
+    memory = SharedMemory(create=True, size=size)
+    file = Path("/dev/shm") / memory.name
+    if file.exists():  # Linux
+        handle = os.open(file, os.O_RDWR)
+        try:
+            os.posix_fallocate(handle, 0, size)
+        except OSError as error:
+            memory.close()
+            memory.unlink()
+            raise ValueError(
+                f"the pictures kept ready want {size / 1e6:.0f} MB of shared memory, and /dev/shm has less "
+                f"({error.strerror}): lower --ring, or give the container more (docker run --shm-size 2g)"
+            ) from error
+        finally:
+            os.close(handle)
+    return memory
+
+
 class Ring:
     """The ring seen from a training process. Use as a context manager, so that its processes and memory go away."""
 
@@ -169,12 +192,15 @@ class Ring:
         """Start `workers` renderers for at most `count` pictures, from use `first` on.
 
         `process` of `processes` that train get other pictures each; the result does not depend on `workers`.
+
+        Raises:
+            ValueError: there is not as much shared memory.
         """
         context = multiprocessing.get_context("spawn")
         self._plan = plan_ring(count, reuse, seed)
         slots = self._plan.block * (reuse + 1)
         dtype = sample_dtype(config.size)
-        self._memory = SharedMemory(create=True, size=slots * dtype.itemsize)
+        self._memory = _shared_memory(slots * dtype.itemsize)
         self._records = np.ndarray(slots, dtype, self._memory.buf)
         self._records["number"] = -1
         self._stopped = False
