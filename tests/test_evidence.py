@@ -327,11 +327,12 @@ def test_of_all_people_each_is_drawn_to_the_points_at_their_place():
     far = posed_hand(BENT, "right", at=(0.5, 0.05, 1.2))
     near, second = scene(RIGHT, LEFT), scene(right=far)
     moved = replace(far, joints2d=far.joints2d + (6, 0))
-    after = guide(Fake(near), replace(near, people=(near, second)), PICTURE, [given(moved)])
+    after = guide(Fake(near), replace(near, people=(replace(near, file=None), second)), PICTURE, [given(moved)])
     assert after.people[0].right is near.right and after.people[0].left is near.left and len(after.people) == 2
     assert after.right is near.right  # the nearest pair is `hands` still
+    assert after.file == near.file == "posed"
     assert after.people[1].right is not far
     nobodys = given(replace(RIGHT, joints2d=RIGHT.joints2d + (0, 300)))
-    more = guide(Fake(near), replace(near, people=(near, second)), PICTURE, [nobodys])
+    more = guide(Fake(near), replace(near, people=(replace(near, file=None), second)), PICTURE, [nobodys])
     assert len(more.people) == 3 and {id(near.right), id(far)} <= {id(hand) for hand in more.everyone}
     assert len(guide(Fake(near), replace(scene(), people=()), PICTURE, []).hands) == 0

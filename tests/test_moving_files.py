@@ -52,7 +52,7 @@ def test_the_film_of_a_camera_takes_as_long_as_it_took(tmp_path, live):
     """The work keeps up with ten of its thirty frames a second, and once with each."""
     files = MovingFiles(tmp_path / "film", ["overlay"], 30.0, (), live)
     for time in (0.5, 0.6, 0.7, 0.7001, 0.8, 0.8 + 1 / 30):
-        files.add(0, Moment(time, HANDS, (False, False), np.zeros((64, 64, 3), np.uint8)))
+        files.add(0, Moment(time, HANDS, (False, False), np.zeros((480, 640, 3), np.uint8)))
     files.close()
     (film,) = files.keep()
     capture = cv2.VideoCapture(str(film))

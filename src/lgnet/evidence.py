@@ -83,7 +83,7 @@ def _guide_people(model: Predictor, hands: TwoHands, image: np.ndarray, given: S
     guided = [guide(model, person, image, points) for person, points in zip(people, own)]
     seen = [person for person in guided if person.hands]
     seen.sort(key=lambda person: min(float(hand.translation[2]) for hand in person.hands))
-    return replace(seen[0], people=tuple(seen)) if seen else hands
+    return replace(seen[0], people=tuple(seen), file=hands.file) if seen else hands
 
 
 def _apart(points: KeyPoints, hand: Hand) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -40,7 +40,10 @@ def read_key_points(path: str | Path, items: Sequence[Item]) -> Callable[[np.nda
     """
     path = Path(path)
     alone = only_ones(items)
-    contents = {item.path: content for item in items if (content := _of_item(path, item, items, alone)) is not None}
+    whole = None if path.is_dir() else _by_image(_read(path))
+    contents = {
+        item.path: content for item in items if (content := _of_item(path, whole, item, items, alone)) is not None
+    }
     if not contents:
         raise ValueError(
             f"the key points {path} belong to none of the inputs: its keys or files are named as they are, see "
@@ -69,9 +72,31 @@ def read_key_points(path: str | Path, items: Sequence[Item]) -> Callable[[np.nda
     return look
 
 
-def _of_item(path: Path, item: Item, items: Sequence[Item], alone: Collection[str]) -> Any:
+class _Results(NamedTuple):
+    """Of a file of COCO results."""
+
+    of: dict[str, list[Any]]
+    """By what they have for `image_id`, as `_number` has it."""
+
+
+def _by_image(content: Any) -> Any:
+    """COCO results as `_Results`; what is none, as it is."""
+    if not (isinstance(content, list) and content and all(isinstance(c, dict) and "image_id" in c for c in content)):
+        return content
+    of: dict[str, list[Any]] = {}
+    for result in content:
+        of.setdefault(_number(str(result["image_id"])), []).append(result)
+    return _Results(of)
+
+
+def _number(name: str) -> str:
+    """The name of a picture, without leading zeros where it is a number."""
+    return str(int(name)) if name.isdecimal() else name
+
+
+def _of_item(path: Path, content: Any, item: Item, items: Sequence[Item], alone: Collection[str]) -> Any:
     """What is said of one input: a picture's content, or for a video a list or a mapping of frames; None: nothing. By its
-    bare name it is known only where no other input has it, by `alone`.
+    bare name it is known only where no other input has it, by `alone`. `content` is the file's, where `path` is one.
     """
     name = Path(item.path).name
     stem = Path(name).stem
@@ -86,22 +111,16 @@ def _of_item(path: Path, item: Item, items: Sequence[Item], alone: Collection[st
                 numbers = [file.name.removeprefix(f"{stem}_").removesuffix("_keypoints.json") for file in frames]
                 return {int(number): file for number, file in zip(numbers, frames) if number.isdecimal()}
         return None
-    content = _read(path)
     if isinstance(content, dict) and not {"people", "instance_info", *SIDES} & set(content):
         keys = [item.path, item.stem + Path(name).suffix, item.stem, *([name, stem] if item.path in alone else [])]
         return next((_frames_of(content[key], item) for key in keys if key in content), None)
-    if isinstance(content, list) and content and all(isinstance(c, dict) and "image_id" in c for c in content):
-        mine = [c for c in content if _same(c["image_id"], stem)] if item.path in alone else []
-        return mine or None
+    if isinstance(content, _Results):
+        return content.of.get(_number(stem)) if item.path in alone else None
     return _frames_of(content, item) if len(items) == 1 or path.stem in (stem, f"{stem}_keypoints") else None
 
 
 def _escaped(text: str) -> str:
     return "".join(f"[{c}]" if c in "[*?" else c for c in text)
-
-
-def _same(image: Any, stem: str) -> bool:
-    return str(image) == stem or (stem.isdecimal() and str(image).isdecimal() and int(stem) == int(image))
 
 
 def _frames_of(content: Any, item: Item) -> Any:

@@ -161,7 +161,8 @@ class MovingFiles:
 
 @contextmanager
 def _film(path: Path, rate: float, first: np.ndarray) -> Iterator[Callable[[np.ndarray, TwoHands, int], None]]:
-    """What takes frames and hands and draws them into an MP4, so many times, in a thread of its own, while the next are looked at.
+    """What takes frames and hands and draws them into an MP4, so many times, in a thread of its own, while the next are looked
+    at.
 
     All taken are in the film when the `with` ends. What failed in the thread is raised from a later call, or at the end.
     """
