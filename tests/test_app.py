@@ -311,6 +311,7 @@ def test_a_video_can_be_stopped_and_too_many_are_refused(server, clip, monkeypat
         assert status == 503 and "busy with earlier videos" in refused["error"]
         for id in ids:
             assert answer(server, "POST", f"/api/stop?id={id}", b"")[0] == 200
+        assert answer(server, "GET", f"/api/video?id={ids[1]}")[1]["state"] == "stopped"  # which only waited
     for id in ids:
         job = wait(server, id)
         assert job["state"] == "stopped" and job["frames"] < 8

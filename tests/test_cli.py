@@ -107,6 +107,9 @@ def test_usage_errors_of_the_parser(words):
         ("a.jpg b/a.png --out o", "would both be written"),
         ("a.jpg --out o --intrinsics 1e-300 1e-300 0 0", "--intrinsics takes FX FY CX CY"),
         ("a.jpg --out o --people all --boxes b.json", "--boxes says where one pair of hands is"),
+        ("a.jpg --out o --people all --finder mediapipe", "are of lgnet's own finder"),
+        ("a.jpg --out o --tiles all --finder mediapipe", "are of lgnet's own finder"),
+        ("a.mp4 --out o --gestures basic --save overlay", "add json to --save"),
         ("a.jpg a.mp4 --out o --save json,glb", "would both be written to o/a.glb"),
         ("a.jpg --out o --frames 0", "--frames is at least 1"),
         ("a.jpg --out o --hand-length 0.18", "--hand-length is in millimetres"),
@@ -346,6 +349,12 @@ def test_synth_preview_is_one_sheet(tmp_path, capsys):
     assert sheet.shape == (192 + 16, 8 * 192, 3)
     assert (sheet[:192, 3 * 192 + 8 :] > 250).all()  # white where there are no more pictures
     assert sheet[:192, : 3 * 192].std() > 10
+
+
+def test_a_preview_of_more_than_a_sheet_holds_is_refused_before_it_is_drawn(tmp_path, capsys):
+    assert run("synth", "--out", tmp_path / "p", "--count", "10000", "--preview") == 2
+    assert "a preview shows at most 2000 pictures, not 10000" in complaint(capsys)
+    assert not (tmp_path / "p").exists()
 
 
 def test_synth_preview_of_a_rig_has_a_scene_in_each_row(tmp_path):

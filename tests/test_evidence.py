@@ -13,7 +13,9 @@ import torch
 from posing import CAMERA, PALM_TO_CAMERA, posed_hand, scene, turn
 from scripted import Scripted
 
-from lgnet import cli, predict
+import lgnet
+from lgnet import cli, moving, predict
+from lgnet import reconstruct as work
 from lgnet.align import KeyPoints
 from lgnet.evidence import choose_sides, guide, match_places
 from lgnet.follow import Following, Step, Track, led, next_box
@@ -310,6 +312,15 @@ def test_a_stream_sends_the_guided_hands(tmp_path):
     away = [np.abs(t - MORE_BENT.joints2d[[4, 8, 12, 16, 20]]).max() for t in tips]
     assert away[0] > 10 and max(away[1:]) < 6
     np.testing.assert_allclose(model.calls[-1][0][0], MORE_BENT.box, atol=60)
+
+
+def test_in_a_video_the_hands_drawn_to_key_points_get_one_crop_too(monkeypatch, tmp_path):
+    cv2.imwrite(str(tmp_path / "0.png"), PICTURE)
+    crops = []
+    monkeypatch.setattr(moving, "guide", lambda model, hands, image, points: crops.append(model.tta) or hands)
+    model, items = lgnet.load(tta=3), expand_inputs([str(tmp_path)], sequence=True)
+    work.reconstruct(model, items, tmp_path / "out", ["json"], evidence=lambda image, item, number: [])
+    assert crops == [1] and (tmp_path / "out").is_dir()
 
 
 def test_mediapipe_itself():

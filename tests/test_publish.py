@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from lgnet import publish
 from lgnet.publish import open_publisher, parse_address
 
 LOCAL = "127.0.0.1"
@@ -185,6 +186,17 @@ def test_wrong_addresses_are_one_sentence(address, said):
 def test_ports_that_are_not_named():
     assert parse_address("udp://localhost") == ("udp", "localhost", 9876)
     assert parse_address("ws://[::1]/") == ("ws", "::1", 8765)
+
+
+def test_localhost_is_127_0_0_1_where_both_are_meant(monkeypatch):
+    """Receivers mostly listen there alone; any other host's first address is taken."""
+    both = [
+        (socket.AF_INET6, socket.SOCK_DGRAM, 17, "", ("::1", 9876, 0, 0)),
+        (socket.AF_INET, socket.SOCK_DGRAM, 17, "", ("127.0.0.1", 9876)),
+    ]
+    monkeypatch.setattr(publish.socket, "getaddrinfo", lambda *_, **__: list(both))
+    chosen = [publish._resolved("udp://x", host, 9876, socket.SOCK_DGRAM) for host in ("localhost", "hands.local")]
+    assert chosen == [(socket.AF_INET, ("127.0.0.1", 9876)), (socket.AF_INET6, ("::1", 9876, 0, 0))]
 
 
 def test_without_the_extra_websocket_says_what_to_install(monkeypatch):

@@ -153,6 +153,10 @@ def _reconstruct(
     work.check_outputs(items, out, kinds)
     if everyone and any(item.moving for item in items):
         raise UsageError("--people all is for pictures; in a video the nearest pair is followed")
+    if finder == "mediapipe" and (everyone or tiles != "auto"):
+        raise UsageError("--people all and --tiles are of lgnet's own finder; leave out --finder mediapipe, or them")
+    if gestures != "none" and "json" not in kinds:
+        raise UsageError("gestures are written to a video's lines; add json to --save, or leave out --gestures")
     if everyone and boxes is not None:
         raise UsageError("--boxes says where one pair of hands is; leave it, or --people all, out")
     camera = None if intrinsics is None else work.camera_from_intrinsics(intrinsics)

@@ -14,6 +14,9 @@ from .config_check import check_synth
 if TYPE_CHECKING:
     from .synth.blender import Cycles
 
+MOST_PREVIEWED = 2000
+"""Pictures; JPEG knows no sheet of many more."""
+
 
 def synth(
     out: Annotated[str, arg(metavar="DIR")],
@@ -79,10 +82,13 @@ def synth(
 
 
 def _preview(folder: Path, count: int, seed: int, config: SynthConfig, views: int, cycles: Cycles | None) -> int:
-    import cv2
-
+    from .aside import write_aside
+    from .outputs import to_jpeg
     from .synth.write import numbered
     from .visualize import COLOURS, contact_sheet, skeleton
+
+    if count > MOST_PREVIEWED:
+        raise UsageError(f"a preview shows at most {MOST_PREVIEWED} pictures, not {count}: give a lower --count")
 
     tiles, captions = [], []
     for index, drawn in numbered(seed, config, range(count), views, cycles):
@@ -93,9 +99,8 @@ def _preview(folder: Path, count: int, seed: int, config: SynthConfig, views: in
         tiles.append(picture)
         captions.append(f"{index} {sample.kind}")
     folder.mkdir(parents=True, exist_ok=True)
-    part, path = folder / "preview.part.jpg", folder / "preview.jpg"
-    cv2.imwrite(str(part), contact_sheet(tiles, captions, columns=views if 1 < views < 13 else 8, tile=192)[..., ::-1])
-    part.replace(path)
+    path = folder / "preview.jpg"
+    write_aside(path, to_jpeg(contact_sheet(tiles, captions, columns=views if 1 < views < 13 else 8, tile=192)))
     print(f"{count} pictures on {path}")
     return 0
 

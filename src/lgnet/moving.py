@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from .gestures import Gesture
 from .hands import Camera
 from .image_io import Item
 from .moving_files import MovingFiles
+from .predict import Model
 from .reconstruct import MOVING_KINDS, Predictor
 from .smooth import How, Moment, smooth
 from .video import Film, Frame, film_camera, open_film, stop_asked
@@ -95,6 +97,7 @@ def _steps(
     Frames of a file go through the network together, unless evidence may change where the next is looked at.
     """
     state, waiting, together = Following(), deque[Frame](), 1
+    once = replace(model, tta=1) if isinstance(model, Model) else model  # hands that are followed get one crop
     alone = item.kind == "camera" or evidence is not None
     while True:
         waiting.extend(islice(film.frames, max(together - len(waiting), 0)))
@@ -104,7 +107,7 @@ def _steps(
         steps = follow_some(model, state, images, camera, item.shown)
         if evidence is not None:
             steps = [
-                led(steps[0], guide(model, steps[0].hands, images[0], evidence(images[0], item, waiting[0].number)))
+                led(steps[0], guide(once, steps[0].hands, images[0], evidence(images[0], item, waiting[0].number)))
             ]
         state = steps[-1].state
         together = min(2 * together, TOGETHER) if len(steps) == len(images) and not alone else 1

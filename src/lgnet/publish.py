@@ -100,9 +100,12 @@ def parse_address(address: str) -> tuple[str, str, int]:
 def _resolved(address: str, host: str, port: int, kind: socket.SocketKind) -> tuple[Any, Any]:
     """Family and socket address."""
     try:
-        family, _, _, _, place = socket.getaddrinfo(host, port, type=kind)[0]
+        found = socket.getaddrinfo(host, port, type=kind)
     except OSError as error:
         raise ValueError(f"{address}: there is no host {host!r} ({error.strerror or error})") from error
+    if host == "localhost":  # where both are meant receivers mostly listen to 127.0.0.1
+        found.sort(key=lambda one: one[0] != socket.AF_INET)
+    family, _, _, _, place = found[0]
     return family, place
 
 

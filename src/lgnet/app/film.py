@@ -85,6 +85,13 @@ def start(desk: Desk, kept: Kept, name: str, how: How) -> Job:
     return job
 
 
+def stop(job: Job) -> None:
+    """End it after the frame at hand, or at once where it waits for another."""
+    job.asked.set()
+    if job.state == "waiting":
+        job.state = "stopped"
+
+
 def check_room(desk: Desk) -> None:
     """Whether another video may wait; else a `BusyError`. To be asked before an upload is read."""
     jobs = [kept.what for kept in list(desk.videos.kept.values()) if kept.what is not None]
@@ -96,7 +103,6 @@ def _run(desk: Desk, job: Job) -> None:
     with job.kept.lock, desk.films.take(always=True):
         job.begun = time.monotonic()
         if job.asked.is_set():
-            job.state = "stopped"
             return
         job.state = "running"
         try:

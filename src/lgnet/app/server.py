@@ -182,7 +182,7 @@ class Handler(BaseHTTPRequestHandler):
             self._video(length, name, query.get("smooth", "live"))
         elif path == "/api/stop":
             job = self._job(query)
-            job.asked.set()
+            film.stop(job)
             self._json(job.says())
         elif path == "/api/picture":
             self._json(picture.reconstruct(desk, self._body(length), name or "picture"))

@@ -35,8 +35,10 @@ UNKNOWN = 1.0
 _DIGITS = 5  # of millimetres and pixels
 
 
-def write_part(folder: Path, number: int, pictures: Iterator[tuple[int, Drawn]]) -> tuple[str, int]:
-    """Write a shard's pictures and its share of the annotations: that file's name and how many pictures it holds."""
+def write_part(folder: Path, number: int, pictures: Iterator[tuple[int, Drawn]], quality: int) -> tuple[str, int]:
+    """Write a shard's pictures, JPEGs of this quality, and its share of the annotations: that file's name and how many
+    pictures it holds.
+    """
     cameras: dict[str, dict[str, Any]] = {key: {} for key in ("campos", "camrot", "focal", "princpt")}
     part: dict[str, Any] = {"capture": number, "images": [], "annotations": [], "camera": cameras, "joint_3d": {}}
     part["sha256"] = {}
@@ -46,7 +48,7 @@ def write_part(folder: Path, number: int, pictures: Iterator[tuple[int, Drawn]])
             continue
         camera, frame = str(400000 + index), index if sample.scene is None else int(sample.scene)
         name = f"Capture{number}/{SEQUENCE}/cam{camera}/image{frame:05d}.jpg"
-        content = jpeg(sample.image)
+        content = jpeg(sample.image, quality)
         path = folder / "images" / SPLIT / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_aside(path, content)

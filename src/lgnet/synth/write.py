@@ -222,7 +222,7 @@ def _write_shard(task: tuple[_Work, int], tick: Callable[[], None] = lambda: Non
     pictures = _told(_pictures(work, indices), tick)
     with _one_thread():
         if plan.format == "interhand":
-            name, count = interhand_layout.write_part(folder, number, pictures)
+            name, count = interhand_layout.write_part(folder, number, pictures, plan.quality)
         else:
             files = ((drawn.sample.name, picture_files(plan, index, drawn)) for index, drawn in pictures)
             name = (_write_tar if plan.format == "webdataset" else _write_files)(folder, number, files)
