@@ -8,7 +8,7 @@ import pytest
 from test_evaluate import DATA, Knowing, make
 
 from lgnet import cli
-from lgnet.data.registry import DataSet
+from lgnet.data.registry import MANO_UNUSED, DataSet
 from lgnet.evaluate import evaluate
 from lgnet.hands import TwoHands
 from lgnet.scoring.compare import compare_runs, sentence, sentences
@@ -103,6 +103,18 @@ def test_other_distances_of_the_wrists_are_warned_of(tmp_path):
     assert not any("Mind" in line for line in sentences(compare_runs(tmp_path / "a", tmp_path / "a")))
     (warned,) = (line for line in sentences(compare_runs(tmp_path / "a", tmp_path / "b")) if "Mind" in line)
     assert "MRRPE" in warned
+
+
+def test_runs_with_and_without_mano_are_not_compared_by_what_it_decides(tmp_path):
+    """Protocols A and B and AUC take the true mesh's joints where there is one."""
+    evaluate(Knowing(), DATA, tmp_path / "a", quiet=True)
+    evaluate(Knowing(), replace(DATA, skipped={MANO_UNUSED: 4}), tmp_path / "b", quiet=True)
+    same, other = (compare_runs(tmp_path / "a", tmp_path / name) for name in "ab")
+    assert {"protocols.A.mpjpe", "protocols.B.mpjpe", "auc_0_50"} <= set(same["figures"])
+    assert not any(name.startswith(("protocols.A", "protocols.B", "auc")) for name in other["figures"])
+    assert "protocols.C.mpjpe" in other["figures"]
+    (warned,) = (line for line in sentences(other) if "Mind" in line)
+    assert "MANO_DIR" in warned
 
 
 # --- tables

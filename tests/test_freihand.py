@@ -46,6 +46,12 @@ def test_check_and_faults_in_one_sentence(root):
     folder, xyz, _ = root
     report = check_data(f"freihand-training:{folder}")
     assert (report.count, report.hands, report.faults) == (4, 4, ())
+    picture = folder / "training" / "rgb" / "00000003.jpg"
+    content = picture.read_bytes()
+    picture.unlink()
+    (fault,) = check_data(f"freihand-training:{folder}").faults
+    assert "has 3 pictures, and 2 hands are annotated: some are missing" in fault
+    picture.write_bytes(content)
     with pytest.raises(ValueError, match="holds no pictures of FreiHAND"):
         open_data(f"freihand-evaluation:{folder}")
     (folder / "training_xyz.json").write_text(json.dumps(xyz[:1].tolist()))

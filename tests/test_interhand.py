@@ -188,8 +188,10 @@ def test_published_selection_leaves_dark_pictures_out(root, monkeypatch, capsys)
     annotations = folder / "annotations" / "test"
     hand_values = {"pose": [0.0] * 48, "shape": [0.0] * 10, "trans": [0.0] * 3}
     mano = {"5": {str(100 + i): {"right": hand_values, "left": hand_values} for i in range(3)}}
-    (annotations / "InterHand2.6M_test_MANO_NeuralAnnot.json").write_text(json.dumps(mano))
     name = f"interhand26m-test-published:{folder}"
+    with pytest.raises(ValueError, match=r"InterHand2\.6M_test_MANO_NeuralAnnot\.json is not beside"):
+        open_data(name)
+    (annotations / "InterHand2.6M_test_MANO_NeuralAnnot.json").write_text(json.dumps(mano))
     data = open_data(name)
     assert len(data) == 1  # of the others one is of one hand and one of a type that is not sure
     picture = folder / "images" / "test" / data[0].name
@@ -200,4 +202,7 @@ def test_published_selection_leaves_dark_pictures_out(root, monkeypatch, capsys)
     assert len(open_data(f"interhand26m-test-mano:{folder}")) == 1
     picture.unlink()
     assert len(open_data(name)) == 0  # kept: pictures are looked at once
+    monkeypatch.setenv("LGNET_CACHE", str(folder / "third-cache"))
+    (fault,) = check_data(name).faults  # one that is not there is not dark, and is named as of any selection
+    assert "there is no picture" in fault and not list((folder / "third-cache").rglob("brightness-*"))
     capsys.readouterr()

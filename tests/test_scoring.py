@@ -128,6 +128,9 @@ def test_groups_are_pictures_of_two_hands_and_folders():
         "b": (2, pytest.approx(1 / 3)),
     }
     assert set(summary([lone])["groups"]) == set()
+    flat = [replace(lone, name=f"{number}.jpg") for number in range(3)]  # every picture its own folder's: none
+    assert set(summary(flat)["groups"]) == set()
+    assert set(summary([*flat, lone])["groups"]) == {"b"}
 
 
 def test_a_missed_hand_counts_in_presence_pck_and_auc_but_not_in_millimetres():

@@ -62,6 +62,22 @@ def test_parts_of_other_work_are_refused(tmp_path):
         shards(tmp_path / "parts", weights="a", boxes="own").begin(5)
 
 
+def test_work_that_fails_before_anything_is_done_leaves_nothing_that_binds_the_next(tmp_path):
+    own = shards(tmp_path / "parts", boxes="truth")
+
+    def fail(done):
+        own.begin(3)
+        with own.kept():
+            if done:
+                own.write(0, b"zero")
+            raise ValueError("no side")
+
+    for done in (False, True):
+        with pytest.raises(ValueError, match="no side"):
+            fail(done)
+        assert own.folder.exists() is done
+
+
 @pytest.mark.usefixtures("no_plots")
 def test_two_processes_give_one_result(tmp_path):
     whole = evaluate(Knowing(0.01), DATA, tmp_path / "one", quiet=True)

@@ -14,7 +14,9 @@ from lgnet.config import PRESETS, LossConfig, SynthConfig
 from lgnet.config_check import check_train
 from lgnet.data.batch import TRAIN_AUGMENT, make_batch
 from lgnet.data.registry import open_data
+from lgnet.data.unlabelled import OWN
 from lgnet.model.network import build_network
+from lgnet.outputs import ENDINGS
 from lgnet.teach import HALF, Teachers, agreement, lesson_loss, load_teachers, roughen, unlabelled
 
 SMALL = replace(CROPS, crop_size=64)
@@ -152,6 +154,10 @@ def pictures(tmp_path):
     return folder
 
 
+def test_what_counts_as_lgnets_own_picture_is_what_it_writes():
+    assert sorted(OWN) == sorted(end for ends in ENDINGS.values() for end in ends if end.endswith(".png"))
+
+
 def test_unlabelled_pictures_give_boxes_and_no_truth(pictures):
     data = open_data(f"unlabelled:{pictures}")
     assert len(data) == 1 and sorted(data.skipped.values()) == [1, 1]
@@ -160,6 +166,9 @@ def test_unlabelled_pictures_give_boxes_and_no_truth(pictures):
     for rng in (None, np.random.default_rng(0)):
         inputs, targets = make_batch([sample] * 8, SMALL, rng, TRAIN_AUGMENT)
         assert bool(inputs.given[:, 1].all()) and bool(unlabelled(targets).all())  # found is not known
+    Image.new("RGB", (80, 60)).save(pictures / "a_left.png")  # not lgnet's: another of the user's, without a result
+    assert open_data(f"unlabelled:{pictures}").skipped["pictures without a result beside them"] == 2
+    (pictures / "a_left.png").unlink()
     (pictures / "a.png").rename(pictures / "a_mask.png")  # so called by the user, with a result of its own
     (pictures / "a.json").rename(pictures / "a_mask.json")
     Image.new("RGB", (80, 60)).save(pictures / "a_mask_uv.png")  # lgnet's

@@ -177,7 +177,6 @@ def _evaluate(
         scores = with_acceleration(scores)
     if without_depth and without_depth == len(scores.hands["side"]):
         raise ValueError(f"{root_depth} has no depth of any hand of {data.name}: are its results of another split?")
-    given = ["K"] * (with_camera > 0) + ["boxes", "sides"] * (boxes == "truth")
     figures = summarise(scores)
     metrics = {
         "data": data.name,
@@ -185,7 +184,7 @@ def _evaluate(
         "weights": weights,
         "count": figures.pop("count"),
         "skipped": data.skipped,
-        "given": given,
+        "given": ["K"] * (with_camera > 0) + ["boxes", "sides"] * (boxes == "truth"),
         **told,
         "pictures_with_K": with_camera,
         "root_depth": {"source": root_depth, "hands_without": without_depth},
@@ -234,10 +233,13 @@ def _all_parts(
         if shards.rank == 0 and (done := shards.done(len(ranges))):
             console.print(f"{len(done)} of {len(ranges)} parts are done already, in {shards.folder}", soft_wrap=True)
         shards.meet()
-        for n, (part, found) in zip(todo, _parts(answer, data, reader, root_depth, jobs, [ranges[n] for n in todo])):
-            shards.write(n, part_bytes(part, found))
-            if not progress.disable:
-                tell(shards.done(len(ranges)))
+        with shards.kept():
+            for n, (part, found) in zip(
+                todo, _parts(answer, data, reader, root_depth, jobs, [ranges[n] for n in todo])
+            ):
+                shards.write(n, part_bytes(part, found))
+                if not progress.disable:
+                    tell(shards.done(len(ranges)))
         if shards.rank:
             return []
         parts = []

@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -90,6 +91,16 @@ class Shards:
         tell(done)
         for number in range(count):
             yield self.path(number).read_bytes()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """What is done within it stays for the next run if it fails; the folder goes if nothing was."""
+        try:
+            yield
+        except Exception:
+            if not any(self.folder.glob("*.npz")):
+                shutil.rmtree(self.folder, ignore_errors=True)
+            raise
 
     def done(self, count: int) -> list[int]:
         """The numbers of the parts that are there, whoever did them."""

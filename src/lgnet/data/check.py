@@ -66,6 +66,12 @@ def _missing(spec: str) -> Iterator[str]:
         from .synthetic import damaged, open_folder
 
         yield from damaged(open_folder(Path(root) if name == "synth" else cycles_bench(root)))
+    elif name.startswith("freihand-"):
+        from .freihand import read_freihand
+
+        data = read_freihand(Path(root), name.removeprefix("freihand-"))
+        if not data.pictures or data.pictures % len(data.xyz):
+            yield f"{data.folder} has {data.pictures} pictures, and {len(data.xyz)} hands are annotated: some are missing"
     elif name.startswith("interhand26m-"):
         from .interhand import damaged, find_annotations, index_folder
 
@@ -78,7 +84,7 @@ def _inconsistent(sample: Sample) -> Iterator[str]:
     """Truth that contradicts itself."""
     for side in np.flatnonzero(sample.present):
         both = sample.joints2d_valid[side] & sample.joints3d_valid[side]
-        if max(sample.box[side, 2:]) <= 0:
+        if max(sample.box[side, 2:]) <= 0 and sample.joints2d_valid[side].sum() > 1:  # else none can be made
             yield f"{sample.name} has a hand without a box"
         if sample.K is None or not both.any():
             continue

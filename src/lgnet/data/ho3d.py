@@ -109,8 +109,11 @@ def _set_hand(sample: Sample, side: int, content: dict[str, Any], prefix: str) -
             valid = dense(content[flags]).reshape(NUM_JOINTS)[ORDER] > 0
     if not valid.any():
         return
-    set_joints(sample, side, project(joints, np.asarray(sample.K, np.float64)), valid, joints, valid)
+    pixels = project(joints, np.asarray(sample.K, np.float64))
+    set_joints(sample, side, pixels, valid, joints, valid)
     if values.ndim == 1:
+        sample.joints2d[side], sample.joints2d_valid[side] = pixels, valid
+        sample.joints3d[side], sample.joints3d_valid[side] = joints, valid
         left, top, right, bottom = _entry(content, f"{prefix}BoundingBox", (4,))
         sample.score_box[side] = left, top, right - left, bottom - top
         sample.box[side] = grown(sample.score_box[side])

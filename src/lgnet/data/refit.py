@@ -21,17 +21,15 @@ from ..hand_model import load_hand_model
 from ..hands import NUM_BETAS, NUM_ROTATIONS, SIDES, WRIST
 from ..shards import Shards
 from .registry import DataSet
-from .sample import Sample
+from .sample import ENOUGH_TO_FIT, Sample
 
-ENOUGH = 15
-"""Hands with fewer known 3D joints are left without parameters."""
 WORST = 0.010
 """Metres: hands whose joints are further off on average are too, as their truth is no hand this model has."""
 TOGETHER = 500
 """Pictures of a part of the fits that are kept."""
 PROBED = 50
 """A data set is left as it is where none of so many pictures, spread over it, has a hand to fit."""
-VERSION = 1
+VERSION = 2
 """Of the fits; kept ones of another are not gone on with."""
 HandModelName = Literal["lgnet", "mano"]
 
@@ -40,7 +38,7 @@ def lacking(sample: Sample, hand_model: str) -> np.ndarray:
     """(2,) bool: the right and left hand that can be fitted and has no pose and shape in terms of `hand_model`."""
     told = sample.has_params & (sample.hand_model == hand_model)
     known = sample.joints3d_valid
-    return sample.present & ~told & known[:, WRIST] & (known.sum(1) >= ENOUGH)
+    return sample.present & ~told & known[:, WRIST] & (known.sum(1) >= ENOUGH_TO_FIT)
 
 
 @dataclass(frozen=True)

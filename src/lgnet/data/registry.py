@@ -140,19 +140,28 @@ def _open_realdata(root: str) -> DataSet:
     return DataSet("realdata", len(data.records), lambda index: load_sample(data.records[index]), data.skipped)
 
 
+MANO_UNUSED = "hands with MANO labels that are not used: set MANO_DIR to the folder of MANO's own files"
+
+
 def mano_labels(found: int) -> tuple[bool, dict[str, int]]:
     """Whether MANO's labels can be used, and what to say of `found` hands that have some if they cannot."""
     if os.environ.get("MANO_DIR") or not found:
         return bool(found), {}
-    return False, {"hands with MANO labels that are not used: set MANO_DIR to the folder of MANO's own files": found}
+    return False, {MANO_UNUSED: found}
 
 
 def _open_interhand(root: str, split: str, which: str) -> DataSet:
     name = f"interhand26m-{split}" + (f"-{which}" if which != "all" else "")
-    from .interhand import load_index, load_sample, select
+    from .interhand import find_annotations, load_index, load_sample, select
     from .interhand_selection import DARK, best_of_frames, bright
 
     folder = _folder(root, name, "InterHand2.6M")
+    files = find_annotations(folder, split)
+    if which in ("mano", "published") and "mano" not in files:
+        raise ValueError(
+            f"{name} is of pictures with MANO labels, and InterHand2.6M_{split}_MANO_NeuralAnnot.json is not beside the other "
+            f"annotations in {files['data'].parent}"
+        )
     index = load_index(folder, split)
     rows, skipped = select(index, "mano" if which == "published" else which)
     if which == "published":

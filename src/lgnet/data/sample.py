@@ -14,6 +14,8 @@ KINDS = ("interacting", "separate", "single", "none")
 FACE = 33
 """In part maps: no hand, but easily taken for one."""
 
+ENOUGH_TO_FIT = 15
+"""Hands with fewer known 3D joints are left without pose and shape where these are fitted."""
 KEYPOINT_BOX_GROWTH = 1.12
 """The larger side of the box round a hand's mesh over that round its 21 joints: mean of 130 hands of synth-bench (half
 of them within 1.07 to 1.15). The network is trained on boxes of meshes, so a box of joints is grown by this."""
@@ -111,13 +113,13 @@ def set_joints(
         sample: changed in place.
         side: 0 right, 1 left.
         joints2d: (21, 2) pixels, lgnet's order.
-        valid2d: (21,) bool; where none is, the hand has no box and counts in presence only.
+        valid2d: (21,) bool; where less than two are, the hand has no box and counts in presence only.
         joints3d: (21, 3) metres, camera frame; None: not known.
         valid3d: (21,) bool; all are taken as unknown where the wrist is, since nothing relative to it is known then.
     """
     assert sample.score_box is not None
     sample.present[side] = True
-    if not valid2d.any():
+    if valid2d.sum() < 2:
         return
     sample.joints2d[side], sample.joints2d_valid[side] = joints2d, valid2d
     low, high = joints2d[valid2d].min(0), joints2d[valid2d].max(0)

@@ -16,6 +16,11 @@ from ..hands import SCHEMA, SIDES
 from ..image_io import IMAGE_SUFFIXES, read_image
 from .sample import Sample, empty_sample
 
+OWN = tuple(
+    f"{end}.png"
+    for end in ("_overlay", "_control_depth", "_control_normal", "_depth", "_mask", "_normal", "_part", "_uv")
+)
+"""What lgnet's own pictures beside a result end in."""
 NO_RESULT, NO_HAND = "pictures without a result beside them", "pictures in which no hand was found"
 
 
@@ -76,8 +81,9 @@ def load_sample(data: Unlabelled, index: int) -> Sample:
 
 def _written(path: Path) -> bool:
     """Whether a picture is one that lgnet itself writes beside a result: `a_overlay.png` beside `a.json`."""
-    cuts = [i for i, letter in enumerate(path.stem) if letter == "_"]
-    return any(path.with_name(f"{path.stem[:i]}.json").is_file() for i in cuts)
+    return any(
+        path.with_name(f"{path.name.removesuffix(end)}.json").is_file() for end in OWN if path.name.endswith(end)
+    )
 
 
 def _read(path: Path) -> dict:

@@ -15,14 +15,17 @@ import numpy as np
 from rich.table import Column, Table
 
 from ..aside import write_aside
+from ..data.registry import MANO_UNUSED
 from .summary import LEVEL, RESAMPLES, Scores, interval, read_scores, resampled, totals
 
 LARGER_IS_BETTER = {
     "presence_accuracy", "handedness_accuracy", "hands_found", "auc_0_50", "auc_20_50", "pck2d", "f_5", "f_15", "mask_iou",
     "contact_accuracy",
 }  # fmt: skip
-OF_RUN = ("weights", "boxes", "root_depth")
-"""What the comparison tells of each run."""
+OF_RUN = ("weights", "boxes", "root_depth", "mano")
+"""What the comparison tells of each run; "mano": whether the data set's MANO labels, if it has any, could be used."""
+_OF_MESHES = ("protocols.A.", "protocols.B.", "auc_")
+"""Figures, by how their names begin, that are told by the true meshes where these are known, else by the joints."""
 NEITHER_IS_BETTER = {"contact", "true_contact"}
 _OF_PREDICTED = (
     "right_side",
@@ -64,6 +67,7 @@ def compare_runs(first: str | Path, second: str | Path) -> dict[str, Any]:
     if not names:
         raise ValueError(f"{folders[0]} and {folders[1]} have no picture in common")
     paired = _pair(*(_take(own, [of[name] for name in names]) for own, of in zip(scores, rows)))
+    alike = metrics[0]["mano"] == metrics[1]["mano"]
     return {
         "data": metrics[0]["data"],
         "first": {"folder": str(folders[0]), **{key: metrics[0][key] for key in OF_RUN}},
@@ -72,7 +76,7 @@ def compare_runs(first: str | Path, second: str | Path) -> dict[str, Any]:
         "only_first": len(rows[0]) - len(names),
         "only_second": len(rows[1]) - len(names),
         "level": LEVEL,
-        "figures": _differences(*paired),
+        "figures": {k: v for k, v in _differences(*paired).items() if alike or not k.startswith(_OF_MESHES)},
     }
 
 
@@ -81,7 +85,8 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         root = content.get("root_depth", {}).get("source", "predicted")
-        return {**{key: content[key] for key in ("data", "weights", "boxes")}, "root_depth": root}
+        mano = MANO_UNUSED not in content.get("skipped", {})
+        return {**{key: content[key] for key in ("data", "weights", "boxes")}, "root_depth": root, "mano": mano}
     except FileNotFoundError as error:
         raise ValueError(f"there is no {path}; name a folder that lgnet evaluate wrote") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -179,6 +184,11 @@ def sentences(result: dict[str, Any]) -> list[str]:
     if result["first"]["root_depth"] != result["second"]["root_depth"]:
         lines.append(
             "Mind: the wrists' distances are not from the same source, so MRRPE and absolute_mpjpe say nothing here."
+        )
+    if result["first"]["mano"] != result["second"]["mano"]:
+        lines.append(
+            "Mind: only one of them had MANO_DIR set, so that protocols A and B and AUC are of true meshes in one and of "
+            "annotated joints in the other: they are left out."
         )
     for which in ("first", "second"):
         if result[f"only_{which}"]:

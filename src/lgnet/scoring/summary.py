@@ -233,9 +233,9 @@ def summarise(scores: Scores) -> dict[str, Any]:
     kinds = [kind for kind in KINDS if kind != "none"]
     names, kind = scores.pictures["name"], scores.pictures["kind"]
     groups = {"two hands": np.bincount(scores.hands["picture"], minlength=len(scores)) == 2}
-    first = np.array([name.split("/")[0] for name in names], dtype=np.str_)
+    first = np.array([name.partition("/")[0] if "/" in name else "" for name in names], dtype=np.str_)
     if len(set(first)) > 1:
-        groups |= {str(folder): first == folder for folder in sorted(set(first))}
+        groups |= {str(folder): first == folder for folder in sorted(set(first) - {""})}
     rows = row_figures(scores)
     return {
         **figures(scores, rows=rows),
