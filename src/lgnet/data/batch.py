@@ -35,7 +35,7 @@ class Augment:
 
 
 NO_AUGMENT = Augment()
-TRAIN_AUGMENT = Augment(centre=0.08, scale=0.18, astray=0.3, roll=0.45, colour=0.2, negatives=0.4, wrong_side=0.1)
+TRAIN_AUGMENT = Augment(centre=0.08, scale=0.18, astray=0.2, roll=0.45, colour=0.2, negatives=0.4, wrong_side=0.1)
 ASTRAY_CENTRE = 0.25
 """Of boxes that go astray: they move by up to this share of their size,"""
 ASTRAY_SIZE = -0.45, 0.25
