@@ -10,6 +10,7 @@ rather on the other hand. `share` is what the row adds to the difference of the 
 from __future__ import annotations
 
 import argparse
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -71,14 +72,12 @@ def main() -> None:
                 name, str(chosen.sum()), f"{own[chosen].mean():.1f}", f"{true[chosen].mean():.1f}", f"{share:.2f}"
             )
 
-    for low, high in zip(EDGES, EDGES[1:]):
+    for low, high in itertools.pairwise(EDGES):
         add(f"{low:.1f} to {min(high, 1):.1f}", found & (fit >= low) & (fit < high))
     add("of these: rather on the other hand", found & (pair > 0) & (other > fit))
     add("all that are found", found)
     Console().print(table)
-    print(
-        f"{(~found).sum()} of {len(found)} not found, with true boxes {true[~found].mean():.1f} mm; all {true.mean():.1f} mm"
-    )
+    print(f"{(~found).sum()} of {len(found)} hands are not found; with true boxes {true.mean():.1f} mm over all")
 
 
 if __name__ == "__main__":
