@@ -417,7 +417,7 @@ def test_the_command(model, monkeypatch, capsys):
     def stop_asked():
         yield stop
 
-    monkeypatch.setattr("lgnet.video.stop_asked", stop_asked)
+    monkeypatch.setattr("lgnet.ending.stop_asked", stop_asked)
     stop.set()
     assert app(port=0) == 0
     said = capsys.readouterr().out

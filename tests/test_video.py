@@ -174,10 +174,31 @@ def count_frames(path: Path) -> int:
     return count
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_a_film_and_lines_of_the_same_length(tmp_path, number, capsys):
+@pytest.fixture
+def handled():
+    """Sets what a signal does before lgnet is asked."""
+    before = {}
+
+    def handle(number, handler):
+        before[number] = signal.signal(number, handler)
+        return handler
+
+    yield handle
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_closed_terminal_ends_nothing_that_nohup_began(tmp_path, handled):
+    handled(signal.SIGHUP, signal.SIG_IGN)
+    model = Fake(lambda n: os.kill(os.getpid(), signal.SIGHUP) if n == 3 else None)
+    reconstruct(model, expand_inputs([str(write_film(tmp_path / "a.mp4", 8))]), tmp_path / "out", smooth="off")
+    assert len((tmp_path / "out" / "a.jsonl").read_text().splitlines()) == 8
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_leaves_a_film_and_lines_of_the_same_length(tmp_path, number, capsys, handled):
     path = write_film(tmp_path / "a.mp4", 30)
-    handler = signal.getsignal(number)
+    handler = handled(number, signal.default_int_handler)
     model = Fake(lambda n: os.kill(os.getpid(), number) if n == 7 else None)
     with pytest.raises(KeyboardInterrupt):
         reconstruct(model, expand_inputs([str(path)]), tmp_path / "out", smooth="off")

@@ -60,6 +60,7 @@ public class LgnetReceiver : MonoBehaviour
     UdpClient client;
     Thread thread;
     volatile bool stopping;
+    bool warned;
     Packet newest; // exchanged between the threads
     Packet current;
     float heard = float.NegativeInfinity;
@@ -108,7 +109,13 @@ public class LgnetReceiver : MonoBehaviour
         {
             try
             {
-                Packet packet = Parse(client.Receive(ref from));
+                byte[] bytes = client.Receive(ref from);
+                Packet packet = Parse(bytes);
+                if (packet == null && !warned)
+                {
+                    warned = true;
+                    Debug.LogWarning("These are no packets for Unity; they come from: lgnet stream ... --format binary");
+                }
                 if (packet != null) Interlocked.Exchange(ref newest, packet);
             }
             catch (SocketException) { } // closed, or a datagram that was refused

@@ -5,11 +5,8 @@ Each imports what it needs when it runs, so that the command line parses without
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from typing import Annotated, Any, Literal
@@ -155,7 +152,7 @@ def _reconstruct(
         raise UsageError("--people all is for pictures; in a video the nearest pair is followed")
     if finder == "mediapipe" and (everyone or tiles != "auto"):
         raise UsageError("--people all and --tiles are of lgnet's own finder; leave out --finder mediapipe, or them")
-    if gestures != "none" and "json" not in kinds:
+    if gestures != "none" and kinds is not None and "json" not in kinds:  # by default a video's lines are written
         raise UsageError("gestures are written to a video's lines; add json to --save, or leave out --gestures")
     if everyone and boxes is not None:
         raise UsageError("--boxes says where one pair of hands is; leave it, or --people all, out")
@@ -259,16 +256,3 @@ def complain(text: str) -> None:
 def interrupted(error: BaseException) -> bool:
     """Whether it is Ctrl-C, or numba's word for Ctrl-C while it computed."""
     return isinstance(error.__cause__ or error.__context__ or error, KeyboardInterrupt)
-
-
-@contextmanager
-def sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends what is within as Ctrl-C does, so that its processes end in order; in the main thread only."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

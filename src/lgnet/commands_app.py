@@ -30,7 +30,7 @@ def app(
     from . import predict
     from .app.desk import Desk
     from .app.server import open_server
-    from .video import stop_asked
+    from .ending import stop_asked
 
     desk = Desk(predict.load(weights, device=device, tta=TTA))
     with stop_asked() as asked, open_server(desk, host, port) as server:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from .commands import UsageError, Whole, complain, interrupted, sigterm_as_interrupt
+from .commands import UsageError, Whole, complain, interrupted
 from .config import SynthConfig
 from .config_check import check_synth
 
@@ -67,10 +67,11 @@ def synth(
     cycles = Cycles(blender, samples, threads) if renderer == "cycles" else None
     if preview:
         return _preview(Path(out), count, seed, config, views, cycles)
+    from .ending import as_interrupt
     from .synth.write import write_dataset
 
     try:
-        with sigterm_as_interrupt():
+        with as_interrupt():
             written = write_dataset(out, count, seed, config, format, shard_size, jobs, views, cycles)
     except (KeyboardInterrupt, SystemError) as error:
         if interrupted(error):

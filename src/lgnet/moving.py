@@ -1,7 +1,7 @@
 """A video, camera or folder of frames -> `<stem>.mp4` (overlay), `<stem>.jsonl` and more: read, follow, smooth, write.
 
-All files are written aside and renamed at the end. Ctrl-C and SIGTERM end the work after the frame at hand and leave
-them complete up to there. A line goes out to the JSONL with each frame, so even a killed program leaves its lines, in
+All files are written aside and renamed at the end. Ctrl-C, SIGTERM and a closed terminal end the work after the frame at
+hand and leave them complete up to there. A line goes out to the JSONL with each frame, so even a killed program leaves its lines, in
 `<stem>.part.jsonl`; an MP4 that was not ended cannot be played.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from .ending import stop_asked
 from .evidence import Source, guide
 from .follow import Following, follow_some, led
 from .gestures import Gesture
@@ -27,7 +28,7 @@ from .moving_files import MovingFiles
 from .predict import Model
 from .reconstruct import MOVING_KINDS, Predictor
 from .smooth import How, Moment, smooth
-from .video import Film, Frame, film_camera, open_film, stop_asked
+from .video import Film, Frame, film_camera, open_film
 
 TOGETHER = 4
 """Most frames of a file that go through the network at once."""

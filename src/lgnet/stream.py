@@ -18,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from .ending import stop_asked
 from .evidence import Source, guide
 from .follow import Following, follow, led
 from .gestures import Gesture, State, end_all, recognise
@@ -28,7 +29,7 @@ from .packets import Format, make_packet, write_packet
 from .publish import Publisher, open_publisher
 from .reconstruct import Predictor
 from .smooth import Moment, smooth
-from .video import Film, Frame, film_camera, open_film, stop_asked
+from .video import Film, Frame, film_camera, open_film
 
 STAGES = ("wait", "hands", "smooth", "gestures", "packet", "send")
 """Waiting for the next frame, then what is done with it."""

@@ -10,7 +10,6 @@ import contextlib
 import math
 import queue
 import re
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -296,27 +295,3 @@ def open_writer(path: Path, rate: float, image: np.ndarray) -> cv2.VideoWriter:
 def write_frame(writer: cv2.VideoWriter, image: np.ndarray) -> None:
     """Add a frame (H, W, 3) uint8 RGB."""
     writer.write(np.ascontiguousarray(image[..., ::-1]))
-
-
-@contextmanager
-def stop_asked() -> Iterator[threading.Event]:
-    """Set by the first Ctrl-C or SIGTERM, so that the frame at work is finished; the second raises KeyboardInterrupt.
-
-    Elsewhere than in the main thread signals cannot be caught, and it is never set.
-    """
-    asked = threading.Event()
-
-    def note(*_: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -70,12 +70,18 @@ export function startVideo(about) {
     $("video-said").textContent = text;
   }
 
+  /** For those who hear the page: what has changed, not every frame. */
+  function announce(text) {
+    if ($("video-state").textContent !== text) $("video-state").textContent = text;
+  }
+
   function show({ id, state, frames, total, rate, left, preview, files, error, hands, cut, note, name }) {
     const of = total ? ` of ${total}` : "";
     const [right, other] = hands;
     const found = `right hand in ${right}, left hand in ${other} of them`;
     if (state === "waiting") return progress(0, "Waiting for an earlier video");
     if (state === "running") {
+      announce("Working on the video");
       const time = left === null ? "" : `, ${duration(left)} left`;
       progress(total ? frames / total : null, `Frame ${frames}${of}, ${rate.toFixed(1)} frames/s${time}`);
       if (preview) {
@@ -92,7 +98,9 @@ export function startVideo(about) {
       return complain(sentence(error));
     }
     const first = cut ? ` Only the first ${about.limits.frames} frames were taken: use lgnet reconstruct for the rest.` : "";
-    progress(1, `${state === "stopped" ? "Stopped: " : ""}${name}: ${frames} frames at ${rate.toFixed(1)} a second; ${found}.${first}`);
+    const done = `${state === "stopped" ? "Stopped: " : ""}${name}: ${frames} frames at ${rate.toFixed(1)} a second; ${found}.${first}`;
+    progress(1, done);
+    announce(done);
     listFiles($("video-files"), files);
     if (note) complain(sentence(note));
     const film = files.find((file) => file.name.endsWith(".webm"));

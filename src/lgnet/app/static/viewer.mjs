@@ -78,7 +78,7 @@ function edgesOf(faces) {
 class Painter {
   constructor(canvas, faces) {
     const gl = canvas.getContext("webgl", { antialias: true, premultipliedAlpha: true, preserveDrawingBuffer: true });
-    if (!gl) throw new Error("This browser shows no 3D (WebGL is off); everything else works.");
+    if (!gl) throw new Error("This browser shows no 3D and no hands over the live picture (WebGL is off); everything else works.");
     this.gl = gl;
     this.program = gl.createProgram();
     for (const [kind, text] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
