@@ -64,8 +64,12 @@ PARTS: dict[str, dict[str, Any]] = {
 "hands not separated" is one of the paper's separation by heads and to be compared with that row."""
 AS_IS = "as it is, without LGBlock and refine stage"
 JOINTS_ONLY = dict.fromkeys(
-    ("pose", "shape", "joints3d", "projected", "relative", "vertices_rough", "vertices", "presence"), 0.0
+    ("pose", "shape", "joints3d", "projected", "relative", "vertices_rough", "vertices", "presence", "normal", "edge")
+    + ("laplacian",),
+    0.0,
 )
+OTHER_PICTURES = 10_000
+"""Added to the seed of a row's second run, which would else be shown the first one's pictures again."""
 TRAINING: dict[str, dict[str, Any]] = {
     AS_IS: {},
     "from random weights": {"train": {"init": None}},
@@ -160,7 +164,7 @@ def phases(name: str, seed: int, options: argparse.Namespace) -> list[TrainConfi
     changed = {part: replace(getattr(config, part), **values) for part, values in first.items()}
     begin = replace(config, out=config.out + "-first", samples=config.samples // FIRST, decay=0, **changed)
     rest = replace(config, init=str(Path(begin.out) / "last.safetensors"), samples=config.samples - begin.samples)
-    return [begin, rest]
+    return [begin, replace(rest, seed=seed + OTHER_PICTURES)]
 
 
 def slug(name: str) -> str:

@@ -23,7 +23,7 @@ from lgnet.hand_model import load_hand_model
 from lgnet.hands import SIDES
 from lgnet.penetration import measure_contact
 from lgnet.synth.generate import training_rng
-from lgnet.synth.poses import LIBRARY, sample_pose, sign_pose
+from lgnet.synth.poses import LIBRARY
 from lgnet.synth.scene import sample_scene
 
 ANGLES = (("flex", 0), ("spread", 1))
@@ -63,9 +63,7 @@ def angles(count: int, seed: int) -> Table:
     """How much of each joint's range of flexion single poses cover: 1st and 99th percentile against the limits."""
     rng = np.random.default_rng(seed)
     config = PRESETS["lgnet-mobile"].synth
-    poses = np.stack(
-        [sign_pose(rng) if rng.random() < config.signs else sample_pose(rng, config.everyday) for _ in range(count)]
-    )
+    poses = np.stack([sample_gesture(rng, config)[0] for _ in range(count)])
     title = f"joint angles in degrees, {count} poses; limits after AAOS 1965 ({len(LIBRARY)} key poses)"
     table = Table("joint", *(f"{name}: 1 % to 99 % (limits)" for name, _ in ANGLES), title=title)
     for joint, name in enumerate(JOINTS):

@@ -17,8 +17,10 @@ from lgnet.model.network import build_network
 def main(start: str, end: str, share: float, out: str) -> None:
     """Write the mean, with what the later file says of itself but its figures."""
     (first, config, before, kind), (last, other, meta, what) = read(start), read(end)
-    if kind == what == "hands" and config.grid != other.grid:  # --init would resize what belongs to each cell
-        raise ValueError(f"{start} and {end} are weights of networks for crops of different sizes")
+    if kind == what == "hands":  # --init would resize what belongs to each cell, and scale what the others stand for
+        for name in ("grid", "crop_enlarge", "depth_range", "separation", "hand_model"):
+            if getattr(config, name) != getattr(other, name):
+                raise ValueError(f"{start} and {end} are weights of different networks: {name} is not the same")
     if config != other and kind == what == "hands":
         network = build_network(other)
         load_state(network, last, end)

@@ -34,6 +34,12 @@ class _Says(torch.nn.Module):
         return self.out
 
 
+@pytest.mark.parametrize("size", [0, 200, 225])
+def test_sizes_that_cannot_be_halved_are_refused(size):
+    with pytest.raises(ValueError, match=f"--detector.size is a multiple of 32, not {size}"):
+        build_detector(DetectorConfig(size=size))
+
+
 def test_decode_inverts_encode():
     boxes = torch.tensor([[[30.0, 40, 50, 60], [120.0, 20, 33, 28]], [[5.0, 150, 70, 40], [100.0, 100, 90, 90]]])
     present = torch.tensor([[True, True], [False, True]])

@@ -243,6 +243,17 @@ def test_the_lens_darkens_corners_and_moves_nothing():
     assert 5 < darker < 30
 
 
+@pytest.mark.parametrize("size", [600, 640, 1000])
+def test_noise_covers_pictures_of_any_size(size):
+    """With noise some seeds leave every part of a flat picture uneven."""
+    flat = np.full((size, 64, 3), 0.2, np.float32)
+    rough = 0
+    for seed in range(12):
+        out = film(flat.copy(), np.random.default_rng(seed), "night", 1.0)
+        rough += all(np.diff(out[y : y + 8, :, 1], axis=1).std() > 1e-3 for y in (0, size // 2, size - 8))
+    assert rough == 12
+
+
 def test_settings_and_backdrops_are_light_and_finite():
     rng = np.random.default_rng(0)
     seen = set()

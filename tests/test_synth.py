@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from lgnet.config import SynthConfig
+from lgnet.config import MOST_SEED, SynthConfig
 from lgnet.data.sample import KINDS, Sample
 from lgnet.geometry import rotvec_to_matrix
 from lgnet.hand_model import load_hand_model, pose_hand, vertex_normals
@@ -187,9 +187,12 @@ def test_training_never_draws_the_benchmark():
     """Seeds of training have 16 bits and three numbers; the benchmark's has more, and two."""
     assert BENCH_SEED > 0xFFFF
     bench = {np.random.Generator(np.random.PCG64([BENCH_SEED, i])).random() for i in range(BENCH_COUNT)}
-    for seed in (0, 1, BENCH_SEED, BENCH_SEED & 0xFFFF, BENCH_SEED >> 16, -1):
+    for seed in (0, 1, BENCH_SEED & 0xFFFF, BENCH_SEED >> 16, MOST_SEED):
         for worker in (0, 1, 7, BENCH_SEED):
             assert not {training_rng(seed, worker, i).random() for i in range(300)} & bench
+    for seed in (MOST_SEED + 1, BENCH_SEED, -1):  # not one of the others' in disguise
+        with pytest.raises(ValueError, match="the seed of pictures is 0 to 65535"):
+            training_rng(seed, 0, 0)
 
 
 def test_training_pictures_differ_by_seed_worker_and_index():

@@ -211,6 +211,12 @@ def test_only_the_named_parts_are_trained(tmp_path, monkeypatch):
     assert changed == {"refine_stage"}
     with pytest.raises(ValueError, match="--only names 'refine', but the network's parts are backbone, joint_stage"):
         main(replace(only, out=str(tmp_path / "none"), only=("refine",)))
+    bare = replace(only, out=str(tmp_path / "none"), model=replace(only.model, refine_stage=False))
+    with pytest.raises(ValueError, match="--only names refine_stage, and this network has nothing to train there"):
+        main(bare)
+    for wrong in ({"init": str(tmp_path / "no.safetensors")}, {"data": (f"freihand-training:{tmp_path}=0.5",)}):
+        with pytest.raises(ValueError, match=r"no file .*no\.safetensors|holds no pictures of FreiHAND"):
+            main(replace(only, out=str(tmp_path / "none"), **wrong))
     assert not (tmp_path / "none").exists()
 
 

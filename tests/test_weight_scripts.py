@@ -51,7 +51,7 @@ def test_with_all_of_a_part_the_whole_network_says_what_the_part_said(tmp_path):
 def test_crops_of_different_sizes_have_no_mean(tmp_path):
     larger = replace(WHOLE, crop_size=96, grid=12, heatmap_size=12)
     start, end = saved(tmp_path, "a", WHOLE, 1), saved(tmp_path, "b", larger, 2)
-    with pytest.raises(ValueError, match="crops of different sizes"):
+    with pytest.raises(ValueError, match="grid is not the same"):
         average_weights.main(start, end, 0.5, str(tmp_path / "mean"))
     assert not (tmp_path / "mean").exists()
 

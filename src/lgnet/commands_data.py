@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from .commands import UsageError, Whole, complain, interrupted
-from .config import SynthConfig
+from .config import MOST_SEED, SynthConfig
 from .config_check import check_synth
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def synth(
     Args:
         out: folder to write into.
         count: how many pictures.
-        seed: of the first picture; 0 or more.
+        seed: of the first picture; 0 to 65535.
         format: files: loose pictures with their labels; webdataset: the same in tar shards; interhand: pictures and
             joints in InterHand2.6M's layout.
         shard_size: pictures of a shard, which is written by one process and is whole or not there.
@@ -55,8 +55,8 @@ def synth(
     """
     if not out:
         raise UsageError("--out has no name (an empty variable of the shell?); name a folder")
-    if count < 1 or seed < 0:
-        raise UsageError(f"--count is at least 1 and --seed at least 0, not {count} and {seed}")
+    if count < 1 or not 0 <= seed <= MOST_SEED:
+        raise UsageError(f"--count is at least 1 and --seed 0 to {MOST_SEED}, not {count} and {seed}")
     check_synth(config)
     if shard_size < 1 or jobs < 1 or views < 1:
         raise UsageError(f"--shard-size, --jobs and --views are at least 1, not {shard_size}, {jobs} and {views}")

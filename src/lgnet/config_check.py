@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .config import SynthConfig, TrainConfig
+from .config import MOST_SEED, SynthConfig, TrainConfig
 
 SHARES = ("everyday", "signs", "gestures", "bank", "people", "held", "places", "difficulty", "toned", "lens", "looks")
 """Fields of a `SynthConfig` that are from 0 to 1."""
@@ -55,8 +55,8 @@ def check_train(config: TrainConfig) -> None:
             raise ValueError(f"{_option(name)} is above 0, not {getattr(config, name)}")
     if not 0 <= config.ema < 1:
         raise ValueError(f"--ema is from 0 to below 1, not {config.ema}")
-    if config.seed > 65535:
-        raise ValueError(f"--seed is at most 65535, not {config.seed}")
+    if config.seed > MOST_SEED:
+        raise ValueError(f"--seed is at most {MOST_SEED}, not {config.seed}")
     if config.ring < config.reuse + 1:
         raise ValueError(f"--ring is at least --reuse + 1, here {config.reuse + 1}, not {config.ring}")
     if not 0 <= config.teacher_ema < 1:

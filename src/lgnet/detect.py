@@ -98,8 +98,15 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 
 def build_detector(config: DetectorConfig | None = None) -> Detector:
-    """A detector with fresh weights."""
-    return Detector(config or DetectorConfig())
+    """A detector with fresh weights.
+
+    Raises:
+        ValueError: its pictures have a size that it cannot halve as often as it does.
+    """
+    config = config or DetectorConfig()
+    if config.size < 32 or config.size % 32:
+        raise ValueError(f"--detector.size is a multiple of 32, not {config.size}")
+    return Detector(config)
 
 
 def encode_targets(

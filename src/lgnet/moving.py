@@ -1,8 +1,8 @@
 """A video, camera or folder of frames -> `<stem>.mp4` (overlay), `<stem>.jsonl` and more: read, follow, smooth, write.
 
 All files are written aside and renamed at the end. Ctrl-C, SIGTERM and a closed terminal end the work after the frame at
-hand and leave them complete up to there. A line goes out to the JSONL with each frame, so even a killed program leaves its lines, in
-`<stem>.part.jsonl`; an MP4 that was not ended cannot be played.
+hand and leave them complete up to there. A line goes out to the JSONL with each frame, so even a killed program leaves its
+lines, in `<stem>.part.jsonl`; an MP4 that was not ended cannot be played.
 """
 
 from __future__ import annotations

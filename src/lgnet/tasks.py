@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .config import TrainConfig
 from .crop import union_box
-from .data.batch import NO_AUGMENT, TRAIN_AUGMENT, make_batch
+from .data.batch import NO_AUGMENT, TRAIN_AUGMENT, Augment, make_batch
 from .data.sample import Sample
 from .detect import build_detector, decode, detector_loss, letterbox_boxes
 from .geometry import iou
@@ -66,12 +66,7 @@ def _device(network: nn.Module) -> torch.device:
 def _hands(config: TrainConfig) -> Task:
     network = build_network(config.model)
     teachers = load_teachers(config.teacher, config.model, config.teacher_ema)
-    augment = replace(
-        TRAIN_AUGMENT,
-        centre=TRAIN_AUGMENT.centre * config.jitter,
-        scale=TRAIN_AUGMENT.scale * config.jitter,
-        astray=min(TRAIN_AUGMENT.astray * config.jitter, 1.0),
-    )
+    augment = _augment(config)
 
     def batch(samples: Sequence[Sample], rng: np.random.Generator | None) -> dict[str, Tensor]:
         inputs, targets = make_batch(samples, config.model, rng, augment if rng is not None else NO_AUGMENT)
@@ -95,6 +90,12 @@ def _hands(config: TrainConfig) -> Task:
         return hands_sheet(net, samples, config, rng)
 
     return Task(network, batch, loss, evaluate, "mpjpe", sheet, teachers)
+
+
+def _augment(config: TrainConfig) -> Augment:
+    """How training crops differ, by `--jitter`."""
+    own, jitter = TRAIN_AUGMENT, config.jitter
+    return replace(own, centre=own.centre * jitter, scale=own.scale * jitter, astray=min(own.astray * jitter, 1.0))
 
 
 @torch.no_grad()
@@ -155,7 +156,7 @@ def _common_over_own(samples: Sequence[Sample]) -> np.ndarray:
 def hands_sheet(net: nn.Module, samples: Sequence[Sample], config: TrainConfig, rng: np.random.Generator) -> np.ndarray:
     """Training crops: truth thin and green, the network's 2.5D joints red (right slot) and blue (left slot)."""
     net.eval()
-    inputs, targets = make_batch(samples, config.model, rng, TRAIN_AUGMENT)
+    inputs, targets = make_batch(samples, config.model, rng, _augment(config))
     predicted = net(to_device(inputs, _device(net))).joint.joints25d[..., :2].cpu().numpy()
     size, tiles = config.model.crop_size, []
     for row in range(len(samples)):

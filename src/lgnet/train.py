@@ -25,7 +25,7 @@ from .aside import write_aside
 from .checkpoint import init_from, save_weights
 from .config import RESUMABLE, TrainConfig, read_run, to_dict
 from .config_check import check_train
-from .data.feed import Feed
+from .data.feed import Feed, open_mix
 from .data.registry import open_data
 from .data.sample import Sample
 from .muon import Muon, groups
@@ -58,12 +58,12 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
     torch.manual_seed(config.seed + fabric.global_rank)
     task = build_task(config)
     _parts(task.network, config.only)  # says what is wrong before anything is written
-    out.mkdir(parents=True, exist_ok=True)
-    if fabric.global_rank == 0:
-        write_aside(out / "config.json", json.dumps(to_dict(config), indent=1).encode())
     going_on = (out / "state.safetensors").exists()  # a run may have been killed before its first
     if config.init and not going_on:
         fabric.print(str(init_from(task.network, config.init)))
+    out.mkdir(parents=True, exist_ok=True)
+    if fabric.global_rank == 0:
+        write_aside(out / "config.json", json.dumps(to_dict(config), indent=1).encode())
     net, optimiser, average = prepare(fabric, config, task)
     state: dict[str, Any] = {"samples": 0, "seconds": 0.0, "best": float("inf")}
     if going_on:
@@ -94,6 +94,7 @@ def checked(config: TrainConfig, resume: str | None) -> tuple[TrainConfig, int]:
         raise ValueError(f"{out} has seen {done} samples already; --samples above that goes on with it")
     if config.real_data:
         open_data(f"realdata:{config.real_data}")
+    open_mix(config.data)
     return config, done or 0
 
 
@@ -158,7 +159,10 @@ def _parts(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     for name in names:
         if name not in there:
             raise ValueError(f"--only names {name!r}, but the network's parts are {', '.join(there)}")
-    return [there[name] for name in names]
+    parts = [there[name] for name in names]
+    if names and not any(True for part in parts for _ in part.parameters()):
+        raise ValueError(f"--only names {' and '.join(names)}, and this network has nothing to train there")
+    return parts
 
 
 def _loop(fabric, config: TrainConfig, task: Task, net, optimiser, average: Average, state: dict, out: Path) -> None:

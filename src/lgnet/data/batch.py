@@ -75,7 +75,7 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
             if shown[side]:
                 boxes[side] = jitter_box(boxes[side], rng, augment)
             elif absent[side] and rng.random() < augment.negatives:
-                boxes[side], given[side] = _negative(sample, side, rng), True
+                boxes[side], given[side] = _negative(sample, side, rng, augment), True
                 if rng.random() < 0.25:  # also alone, so that a lone crop is no proof of a hand
                     given[1 - side] = shown[1 - side] = False
         crops_apart = config.separation == "crops"  # one crop of both hands shows each of them
@@ -184,12 +184,12 @@ def _moved(box: np.ndarray, move: np.ndarray, log_size: float) -> np.ndarray:
     return np.concatenate([centre - size / 2, size])
 
 
-def _negative(sample: Sample, side: int, rng: np.random.Generator) -> np.ndarray:
+def _negative(sample: Sample, side: int, rng: np.random.Generator, augment: Augment) -> np.ndarray:
     """A box that a detector might wrongly offer for an absent hand: the other hand, taken for this side, or any place."""
     height, width = sample.image.shape[:2]
     other = sample.box[1 - side].astype(np.float64)
     if sample.present[1 - side] and other[2:].max() > 0 and rng.random() < 0.7:
-        return jitter_box(other, rng, TRAIN_AUGMENT)
+        return jitter_box(other, rng, augment)
     size = rng.uniform(0.15, 0.6) * min(height, width)
     centre = rng.uniform(0, 1, 2) * (width, height)
     return np.array([*(centre - size / 2), size, size])

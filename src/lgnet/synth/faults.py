@@ -41,11 +41,7 @@ def develop(linear: np.ndarray, rng: np.random.Generator, level: float, toned: b
         out = tone(out, rng)
     if rng.random() < 0.8 * level:
         amount = rng.uniform(1, 10) * level
-        grain = grain_tile()
-        y, x = rng.integers(0, 640 - min(height, 639)), rng.integers(0, 640 - min(width, 639))
-        cut = grain[y : y + height, x : x + width]
-        if cut.shape[:2] == (height, width):
-            out += np.float32(amount) * cut
+        out += np.float32(amount) * _grain(height, width, rng)
     out = np.clip(out, 0, 255, out=out).astype(np.uint8)
     if detail < 0.25 * level:
         factor = rng.uniform(0.35, 0.8)
@@ -134,13 +130,20 @@ def film(linear: np.ndarray, rng: np.random.Generator, style: str, level: float)
         linear[..., k] *= gain
     amount = rng.uniform(0.01, 0.05) if style == "night" else rng.uniform(0, 0.012) * level
     if amount > 0.004:
-        grain = grain_tile()
-        y, x = rng.integers(0, 640 - min(height, 639)), rng.integers(0, 640 - min(width, 639))
-        cut = grain[y : y + height, x : x + width]
-        if cut.shape == linear.shape:  # photons come unevenly: noise grows as the root of the light
-            linear += np.float32(amount) * np.sqrt(np.maximum(linear, 0) + np.float32(0.01)) * cut
-            np.maximum(linear, 0, out=linear)
+        cut = _grain(height, width, rng)  # photons come unevenly: noise grows as the root of the light
+        linear += np.float32(amount) * np.sqrt(np.maximum(linear, 0) + np.float32(0.01)) * cut
+        np.maximum(linear, 0, out=linear)
     return linear
+
+
+def _grain(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """(height, width, 3) float32 of unit variance: a part of the tile, for larger pictures the tile over and over."""
+    grain = grain_tile()
+    y, x = rng.integers(0, 640 - min(height, 639)), rng.integers(0, 640 - min(width, 639))
+    if max(height, width) <= 639:
+        return grain[y : y + height, x : x + width]
+    rows, columns = np.arange(y, y + height) % 640, np.arange(x, x + width) % 640
+    return grain[rows[:, None], columns]
 
 
 @functools.lru_cache(maxsize=4)

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..config import SynthConfig
+from ..config import MOST_SEED, SynthConfig
 from ..data.sample import Sample, empty_sample, project
 from ..hand_model import load_hand_model
 from ..hands import SIDES
@@ -346,7 +346,9 @@ def _in_the_way(rng: np.random.Generator, there: list[PlacedHand]) -> Mesh:
 
 def training_rng(seed: int, worker: int, index: int) -> np.random.Generator:
     """The generator of a worker's picture: never that of the benchmark."""
-    return np.random.Generator(np.random.PCG64([seed & 0xFFFF, worker, index]))
+    if not 0 <= seed <= MOST_SEED:
+        raise ValueError(f"the seed of pictures is 0 to {MOST_SEED}, not {seed}")
+    return np.random.Generator(np.random.PCG64([seed, worker, index]))
 
 
 def bench_sample(index: int) -> Sample:
