@@ -140,6 +140,14 @@ def test_init_from_reports_other_shapes(saved):
     assert "joint_stage.fc.weight" in init_from(other, saved).unfit
 
 
+def test_init_from_tells_what_means_something_else_though_it_fits(saved):
+    """All z of the 2.5D joints would begin scaled."""
+    wide = dataclasses.replace(TINY, depth_range=0.25)
+    told = init_from(build_network(wide), saved, wide)
+    assert not told.unfit and "trained with depth_range 0.15, not 0.25" in str(told)
+    assert "trained with" not in str(init_from(build_network(TINY), saved, TINY))
+
+
 def test_init_from_published_backbone(tmp_path, network):
     weights = {name: torch.ones(value.shape) for name, value in network.backbone.state_dict().items()}
     save_file({**weights, "fc.weight": torch.zeros(10, 3)}, tmp_path / "b.safetensors")

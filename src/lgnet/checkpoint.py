@@ -184,26 +184,33 @@ class Taken:
     fresh: list[str]  # of the network, without a counterpart in the file
     unfit: list[str]  # of both, but of different shapes
     unused: list[str]  # of the file only
+    meant: list[str]  # what the file's configuration has otherwise, though the shapes fit: they mean other things then
 
     def __str__(self) -> str:
         return (
             f"{len(self.taken)} weights taken, {len(self.fresh)} fresh, {len(self.unfit)} of another shape, "
-            f"{len(self.unused)} of the file unused"
+            f"{len(self.unused)} of the file unused{''.join(f'; mind: they were trained with {how}' for how in self.meant)}"
         )
 
 
-def init_from(network: nn.Module, path: str | Path) -> Taken:
+MEANING = ("depth_range", "crop_enlarge", "separation")
+"""Of a hand network's configuration: what weights mean, whatever their shapes."""
+
+
+def init_from(network: nn.Module, path: str | Path, config: Any = None) -> Taken:
     """Start a network from whatever in a file fits by name and shape.
 
     Besides lgnet's own checkpoints, any safetensors file with a backbone's weights by their published names serves
     (torchvision's or timm's ResNet-50): a name is also tried with "backbone." before it. Weights without an LGBlock begin a
     network that has one so that it says what they said, what was learnt of each cell of the grid is resized where crops have
-    another size, and cells of finer heat maps begin as four like each (`model.graft`).
+    another size, and cells of finer heat maps begin as four like each (`model.graft`). `config` is the network's own, if what
+    differs in meaning is to be told.
 
     Raises:
         ValueError: there is no such file, it is damaged, or nothing in it fits.
     """
-    _, tensors = _read(path)
+    metadata, tensors = _read(path)
+    other = json.loads(metadata["config"]) if metadata.get("format") == FORMAT and config is not None else {}
     tensors, own = with_shares(tensors), network.state_dict()
     if lacks_block(tensors) and not lacks_block(own):
         tensors = with_silent_block(tensors)
@@ -225,4 +232,9 @@ def init_from(network: nn.Module, path: str | Path) -> Taken:
         fresh=[name for name in own if name not in named],
         unfit=[name for name in own if name in named and name not in fitting],
         unused=[name.removeprefix("backbone.") for name in named if name not in own],
+        meant=[
+            f"{name} {other[name]}, not {getattr(config, name)}"
+            for name in MEANING
+            if name in other and other[name] != getattr(config, name, other[name])
+        ],
     )

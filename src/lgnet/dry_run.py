@@ -45,7 +45,8 @@ def plan_lines(fabric: Any, config: TrainConfig, done: int) -> list[str]:
     world, batch = fabric.world_size, config.batch_size
     task = build_task(config)
     parameters = sum(p.numel() for p in task.network.parameters())
-    start = str(init_from(task.network, config.init)) if config.init and not done else "random weights"
+    own = config.model if config.task == "hands" else None
+    start = str(init_from(task.network, config.init, own)) if config.init and not done else "random weights"
     step, pictures, bytes_used = _measure(fabric, config, task)
     step_size = batch * config.accumulate * world
     left = max(config.samples - done, 0)

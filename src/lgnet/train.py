@@ -60,7 +60,7 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
     _parts(task.network, config.only)  # says what is wrong before anything is written
     going_on = (out / "state.safetensors").exists()  # a run may have been killed before its first
     if config.init and not going_on:
-        fabric.print(str(init_from(task.network, config.init)))
+        fabric.print(str(init_from(task.network, config.init, config.model if config.task == "hands" else None)))
     out.mkdir(parents=True, exist_ok=True)
     if fabric.global_rank == 0:
         write_aside(out / "config.json", json.dumps(to_dict(config), indent=1).encode())
