@@ -94,8 +94,8 @@ def _hands(config: TrainConfig) -> Task:
 
 def _augment(config: TrainConfig) -> Augment:
     """How training crops differ, by `--jitter`."""
-    own, jitter = TRAIN_AUGMENT, config.jitter
-    return replace(own, centre=own.centre * jitter, scale=own.scale * jitter, astray=min(own.astray * jitter, 1.0))
+    own = TRAIN_AUGMENT
+    return replace(own, centre=own.centre * config.jitter, scale=own.scale * config.jitter)
 
 
 @torch.no_grad()

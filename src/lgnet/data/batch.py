@@ -27,7 +27,6 @@ class Augment:
 
     centre: float = 0.0  # the box moves by up to this share of its size
     scale: float = 0.0  # and grows or shrinks by up to this share
-    astray: float = 0.0  # share of boxes that are off by as much as a finder's of hidden hands: `ASTRAY_*`
     roll: float = 0.0  # radians, standard deviation
     colour: float = 0.0  # strength of brightness, contrast and tint
     negatives: float = 0.0  # share of absent hands shown a crop without them
@@ -35,13 +34,7 @@ class Augment:
 
 
 NO_AUGMENT = Augment()
-TRAIN_AUGMENT = Augment(centre=0.08, scale=0.18, astray=0.2, roll=0.45, colour=0.2, negatives=0.4, wrong_side=0.1)
-ASTRAY_CENTRE = 0.25
-"""Of boxes that go astray: they move by up to this share of their size,"""
-ASTRAY_SIZE = -0.45, 0.25
-"""and the log of their size changes by this much: of hands half hidden mostly a part is found."""
-ASTRAY_IOU = 0.3
-"""A box that shares less than this with the hand's own is not of that hand."""
+TRAIN_AUGMENT = Augment(centre=0.08, scale=0.18, roll=0.45, colour=0.2, negatives=0.4, wrong_side=0.1)
 
 
 def make_batch(
@@ -79,11 +72,9 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
                 if rng.random() < 0.25:  # also alone, so that a lone crop is no proof of a hand
                     given[1 - side] = shown[1 - side] = False
         crops_apart = config.separation == "crops"  # one crop of both hands shows each of them
-        if crops_apart and shown.all() and rng.random() < augment.wrong_side:
+        if crops_apart and shown.all() and iou(*sample.box) < 0.4 and rng.random() < augment.wrong_side:
             side = int(rng.integers(2))
-            other = jitter_box(sample.box[1 - side].astype(np.float64), rng, augment)
-            if iou(other, sample.box[side]) < ASTRAY_IOU:
-                boxes[side], shown[side] = other, False
+            boxes[side], shown[side] = jitter_box(sample.box[1 - side].astype(np.float64), rng, augment), False
         roll = rng.normal(0, augment.roll)
     row = _empty_row(config)
     if not given.any():
@@ -171,16 +162,9 @@ def _parts(parts: np.ndarray, side: int, crop: Crop) -> np.ndarray:
 
 def jitter_box(box: np.ndarray, rng: np.random.Generator, augment: Augment) -> np.ndarray:
     """(4,) x, y, w, h moved and scaled at random, as a detector would be wrong about it."""
-    if augment.astray and rng.random() < augment.astray:
-        astray = _moved(box, rng.uniform(-ASTRAY_CENTRE, ASTRAY_CENTRE, 2), rng.uniform(*ASTRAY_SIZE))
-        if iou(astray, box) >= ASTRAY_IOU:
-            return astray
-    move = rng.uniform(-augment.centre, augment.centre, 2)
-    return _moved(box, move, rng.uniform(-augment.scale * 0.6, augment.scale))
-
-
-def _moved(box: np.ndarray, move: np.ndarray, log_size: float) -> np.ndarray:
-    centre, size = box[:2] + box[2:] / 2 + move * max(box[2], box[3]), box[2:] * np.exp(log_size)
+    side = max(box[2], box[3])
+    centre = box[:2] + box[2:] / 2 + rng.uniform(-augment.centre, augment.centre, 2) * side
+    size = box[2:] * np.exp(rng.uniform(-augment.scale * 0.6, augment.scale))
     return np.concatenate([centre - size / 2, size])
 
 
