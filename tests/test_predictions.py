@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -219,6 +220,9 @@ def test_two_samples_of_one_name_are_refused(written, tmp_path):
     twice = DataSet("twice", 2, lambda index: make(0))
     with pytest.raises(ValueError, match=r"two samples would be scored by .*set.0.json"):
         evaluate_files(written[0], twice, tmp_path / "out", quiet=True)
+    alike = DataSet("alike", 2, lambda index: replace(make(0), name=f"set/0.{('jpg', 'png')[index]}"))
+    with pytest.raises(ValueError, match=r"two samples would be scored by .*set.0.json"):  # the second would replace it
+        evaluate(Knowing(), alike, tmp_path / "kept", quiet=True, save_predictions=True)
 
 
 def test_command(written, tmp_path, capsys, monkeypatch):

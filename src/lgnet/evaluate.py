@@ -91,7 +91,7 @@ def evaluate(
             none of these, its file missing, damaged or of other pictures; or predictions are to be kept where another
             run's are.
     """
-    kept = Path(out) / "predictions"
+    kept, written = Path(out) / "predictions", Reader(Path(out) / "predictions")
     going_on = shards is not None and (shards.folder / "plan.json").exists()
     if save_predictions and not going_on and kept.is_dir() and any(kept.iterdir()):
         raise ValueError(f"{kept} holds the predictions of another run, which would stay among the new ones; delete it")
@@ -99,6 +99,7 @@ def evaluate(
     def answer(sample: Sample) -> TwoHands:
         hands = predict_sample(predictor, sample, boxes)
         if save_predictions:
+            written.claim(sample)
             write_prediction(hands, sample, kept)
         return hands
 

@@ -66,8 +66,7 @@ class Reader:
         Raises:
             ValueError: another sample has the same file.
         """
-        name = _relative_stem(self.folder, sample.name) + ".json"
-        self._use(name, sample.name)
+        name = self.claim(sample)
         try:
             return read_prediction(f"{self.folder}{os.sep}{name}", sample)
         except FileNotFoundError:
@@ -76,6 +75,16 @@ class Reader:
             self.damaged[sample.name] = str(error)
         height, width = sample.image.shape[:2]
         return TwoHands(None, None, width, height, _camera(None, sample))
+
+    def claim(self, sample: Sample) -> str:
+        """The file of a sample, below the folder, which no other may have.
+
+        Raises:
+            ValueError: another sample has it.
+        """
+        name = _relative_stem(self.folder, sample.name) + ".json"
+        self._use(name, sample.name)
+        return name
 
     def _use(self, file: str, sample: str) -> None:
         if file in self.used:
