@@ -216,9 +216,10 @@ def _walk(folder: Path, out: str | Path | None) -> list[Item]:
 
     def new(below: Path) -> bool:
         where = below.resolve()
-        known = below.name.startswith(".") or where in been
+        if below.name.startswith(".") or where in been:
+            return False
         been.add(where)
-        return not known
+        return True
 
     for base, folders, files in os.walk(folder, onerror=unread, followlinks=True):
         folders[:] = [name for name in sorted(folders) if new(Path(base) / name)]

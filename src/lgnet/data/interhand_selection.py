@@ -28,15 +28,16 @@ def bright(root: Path, split: str, index: Index, rows: np.ndarray) -> np.ndarray
     key = hashlib.sha256(rows.astype(np.int64).tobytes()).hexdigest()[:16]
     folder = index_folder(find_annotations(root, split), split)
     path = folder / f"brightness-{key}.npy"
-    with alone(folder):
-        if path.is_file():
-            return np.asarray(np.load(path) >= DARKEST)
-        means = _brightness(root, split, index, rows)
-        if not np.isnan(means).any():
-            part = path.with_suffix(".part")
-            with part.open("wb") as file:
-                np.save(file, means)
-            part.replace(path)
+    if not path.is_file():
+        with alone(folder):
+            means = np.load(path) if path.is_file() else _brightness(root, split, index, rows)
+            if not path.is_file() and not np.isnan(means).any():
+                part = path.with_suffix(".part")
+                with part.open("wb") as file:
+                    np.save(file, means)
+                part.replace(path)
+    else:
+        means = np.load(path)
     return ~(means < DARKEST)
 
 
