@@ -234,10 +234,9 @@ def _all_parts(
         if shards.rank == 0 and (done := shards.done(len(ranges))):
             console.print(f"{len(done)} of {len(ranges)} parts are done already, in {shards.folder}", soft_wrap=True)
         shards.meet()
+        work = _parts(answer, data, reader, root_depth, jobs, [ranges[n] for n in todo])
         with shards.kept():
-            for n, (part, found) in zip(
-                todo, _parts(answer, data, reader, root_depth, jobs, [ranges[n] for n in todo])
-            ):
+            for n, (part, found) in zip(todo, work):
                 shards.write(n, part_bytes(part, found))
                 if not progress.disable:
                     tell(shards.done(len(ranges)))
