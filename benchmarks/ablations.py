@@ -63,11 +63,8 @@ PARTS: dict[str, dict[str, Any]] = {
 """What each row changes of the preset `lgnet-mobile`. With crops the hands are separate by themselves, so the ablation
 "hands not separated" is one of the paper's separation by heads and to be compared with that row."""
 AS_IS = "as it is, without LGBlock and refine stage"
-JOINTS_ONLY = dict.fromkeys(
-    ("pose", "shape", "joints3d", "projected", "relative", "vertices_rough", "vertices", "presence", "normal", "edge")
-    + ("laplacian",),
-    0.0,
-)
+_OF_MESHES = ("pose", "shape", "joints3d", "projected", "vertices_rough", "vertices", "normal", "edge", "laplacian")
+JOINTS_ONLY = dict.fromkeys((*_OF_MESHES, "relative", "presence"), 0.0)
 OTHER_PICTURES = 10_000
 """Added to the seed of a row's second run, which would else be shown the first one's pictures again."""
 TRAINING: dict[str, dict[str, Any]] = {

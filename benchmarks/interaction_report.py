@@ -24,7 +24,7 @@ from lgnet.hands import SIDES
 from lgnet.penetration import measure_contact
 from lgnet.synth.generate import training_rng
 from lgnet.synth.poses import LIBRARY
-from lgnet.synth.scene import sample_scene
+from lgnet.synth.scene import sample_gesture, sample_scene
 
 ANGLES = (("flex", 0), ("spread", 1))
 JOINTS = ("thumb CMC", "thumb MCP", "thumb IP") + tuple(

@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from .aside import aside
+from .aside import write_aside
 from .config import ModelConfig, from_dict, to_dict
 from .model.graft import lacks_block, on_grid, with_finer_heat_maps, with_shares, with_silent_block
 from .model.network import LGNet, build_network
@@ -71,23 +71,12 @@ def save_weights(
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """A safetensors file, written aside, then renamed; to be read by whom other new files are, not by its owner alone.
+    """A safetensors file, written aside, then renamed.
 
     Raises:
         OSError: it cannot be written, as on a full disk; what was there before stays.
     """
-    beside = aside(path)
-    try:
-        beside.touch()
-        rights = beside.stat().st_mode & 0o777
-        save_file(tensors, beside, metadata=metadata)
-        beside.chmod(rights)
-        beside.replace(path)
-    except (SafetensorError, OSError) as error:  # safetensors' own error is of any cause, the disk's mostly
-        beside.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise OSError(f"{path} cannot be written: {error}") from error
+    write_aside(path, save(tensors, metadata=metadata))
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
