@@ -56,7 +56,7 @@ def main() -> None:
     for number in track(range(options.count), console=Console(stderr=True), transient=True):
         sample = bench_sample(number)
         own, true = (predict_sample(model, sample, boxes) for boxes in ("own", "truth"))
-        for side in np.flatnonzero(sample.present):
+        for side in np.flatnonzero(sample.present).tolist():
             hands = [(pair.right, pair.left)[side] for pair in (own, true)]
             box = None if hands[0] is None else hands[0].box
             fits = [0.0 if box is None else iou(box, of) for of in (sample.box[side], sample.box[1 - side])]

@@ -122,7 +122,8 @@ def measure(count: int, out: str | None = None) -> dict[str, dict]:
     config = replace(PRESETS["detector"].synth, size=SIZE, fill=(0.02, 1.25))
     names = ("detector", "with its side", "sheets, whole", "sheets, tiles")
     hands: dict[str, list[Hand]] = {name: [] for name in names}
-    alarms, pictures = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+    alarms: dict[str, int] = dict.fromkeys(names, 0)
+    pictures: dict[str, int] = dict.fromkeys(names, 0)
     pending: list[Sample] = []
     for index in track(range(count), "looking", console=Console(stderr=True), transient=True):
         sample = make_sample(training_rng(SEED, 0, index), config)

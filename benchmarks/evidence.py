@@ -88,7 +88,8 @@ def answers(
     """One picture's prediction of each row."""
     camera = assumed_camera(sample.image.shape[1], sample.image.shape[0])
     if sample.K is not None:
-        camera = Camera(*map(float, sample.K))
+        fx, fy, cx, cy = map(float, sample.K)
+        camera = Camera(fx, fy, cx, cy)
     told = options.boxes == "truth"
     boxes = (sample.box.astype(float), sample.present) if told else (None, None)
     network = model.predict(sample.image, camera, *boxes)

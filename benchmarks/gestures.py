@@ -66,7 +66,9 @@ def picture(rng: np.random.Generator, name: str, side: int) -> tuple[np.ndarray,
     hand = Hand(
         SIDES[side], 1.0, np.zeros(4), nothing, new.joints, nothing, nothing, nothing, numbers, old.betas, new.joints[0]
     )
-    return drawn.sample.image, Camera(*(float(v) for v in drawn.sample.K)), pose_of(hand)
+    assert drawn.sample.K is not None
+    fx, fy, cx, cy = map(float, drawn.sample.K)
+    return drawn.sample.image, Camera(fx, fy, cx, cy), pose_of(hand)
 
 
 def on(pose: Pose | None) -> set[str]:

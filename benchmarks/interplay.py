@@ -115,7 +115,7 @@ def shown(config: ModelConfig, sample: Sample) -> float:
         boxes, sample.present, sample_camera(sample), config.crop_size, config.crop_enlarge, config.separation
     )
     inside = [
-        (np.abs(crop.image_to_crop(sample.joints2d[1 - side])) < 1).all(-1)[sample.joints2d_valid[1 - side]]
+        np.all(np.abs(crop.image_to_crop(sample.joints2d[1 - side])) < 1, axis=-1)[sample.joints2d_valid[1 - side]]
         for side, crop in enumerate(crops.hands)
         if crop is not None
     ]

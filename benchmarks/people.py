@@ -37,8 +37,9 @@ def owners(people: list[Person], boxes: dict[Owner, np.ndarray], least: float) -
         own: list[Owner | None] = []
         for hand in person:
             if hand is not None:
-                near = [k for k, box in boxes.items() if k[1] == hand.side and iou(box, hand.box) >= least]
-                own.append(max(near, key=lambda k: iou(boxes[k], hand.box)) if near else None)
+                shared = {k: iou(box, hand.box) for k, box in boxes.items() if k[1] == hand.side}
+                near = [k for k, share in shared.items() if share >= least]
+                own.append(max(near, key=shared.__getitem__) if near else None)
         out.append(own)
     return out
 

