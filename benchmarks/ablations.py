@@ -2,7 +2,7 @@
 
     python benchmarks/ablations.py --init src/lgnet/weights/lgnet-mobile.safetensors --backbone-only --samples 16000
     python benchmarks/ablations.py --table training --init runs/plain/last.safetensors --out runs/ablations --samples 100000
-    python benchmarks/ablations.py --tiny --samples 512 --out /tmp/ablations          # a trial of the machinery
+    python benchmarks/ablations.py --tiny --samples 512          # a trial of the machinery, in runs/ablations-tiny
 
 `--table parts` has the paper's ablations, and the blocks to compare with; `--table training` what can be trained otherwise,
 of the network without LGBlock and refine stage: it takes half the time, and the question is another.
@@ -12,10 +12,10 @@ the paper does; else those of a network without LGBlock and refine stage are bes
 one that says nothing yet, so with the same error as those without. Each sees the same pictures in
 the same order and is judged by the averaged weights at the end, with true boxes, on every fifth picture of synth-bench
 and, with --real, on photographs. The first row is trained with three seeds: their spread is the noise that a
-difference has to stand out from. Runs that are done are read, not repeated, and a run that was broken off goes on; the
-table is written anew after each. Several processes may share the work: give each other rows by `--only`, then start once
-more without it, which writes the whole table. What differs between rows is in `PARTS` and `TRAINING`, as configuration
-flags.
+difference has to stand out from. Runs that are done are read, not repeated, and a run that was broken off goes on, if it was
+made with these options; the table is written anew after each. Several processes may share the work: give each other rows by
+`--only`, then start once more without it, which writes the whole table. What differs between rows is in `PARTS` and
+`TRAINING`, as configuration flags.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import argparse
 import json
 import statistics
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,18 @@ from safetensors.torch import save
 
 from lgnet import train as trainer
 from lgnet.aside import write_aside
-from lgnet.config import MODELS, PRESETS, TrainConfig
+from lgnet.config import MODELS, PRESETS, RESUMABLE, TrainConfig, read_run
 from lgnet.finder import bundled
 from lgnet.synth.generate import bench_sample
 
 WHOLE = "LGNet, whole"
 HEADS = "hands separated by two heads, as in the paper"
+FINER = MODELS["lgnet-mobile"].heatmap_size // MODELS["lgnet-mobile"].grid
+"""Times finer than F the preset's heat maps are; so they are in rows whose F has another size."""
 BY_HEADS: dict[str, Any] = {
-    name: getattr(MODELS["lgnet-mobile-heads"], name) for name in ("separation", "crop_size", "grid", "heatmap_size")
+    name: getattr(MODELS["lgnet-mobile-heads"], name) for name in ("separation", "crop_size", "grid")
 }
+BY_HEADS["heatmap_size"] = BY_HEADS["grid"] * FINER
 PARTS: dict[str, dict[str, Any]] = {
     WHOLE: {},
     "without joint stage": {"model": {"joint_stage": False}},
@@ -86,8 +89,8 @@ TRAINING: dict[str, dict[str, Any]] = {
     "no pairs of the bank": {"synth": {"bank": 0.0}},
     "each picture used once": {"train": {"reuse": 1, "renderers": 2}},
     "crops half as far off": {"train": {"jitter": 0.5}},
-    "crops of 128 pixels": {"model": {"crop_size": 128, "grid": 8, "heatmap_size": 16}},
-    "crops of 192 pixels": {"model": {"crop_size": 192, "grid": 12, "heatmap_size": 24}},
+    "crops of 128 pixels": {"model": {"crop_size": 128, "grid": 8, "heatmap_size": 8 * FINER}},
+    "crops of 192 pixels": {"model": {"crop_size": 192, "grid": 12, "heatmap_size": 12 * FINER}},
     "heat maps of 10 x 10": {"model": {"heatmap_size": 10}},
     "heat maps of 20 x 20": {"model": {"heatmap_size": 20}},
     "z of the 2.5D joints over 0.1 m": {"model": {"depth_range": 0.1}},
@@ -161,7 +164,7 @@ def phases(name: str, seed: int, options: argparse.Namespace) -> list[TrainConfi
     changed = {part: replace(getattr(config, part), **values) for part, values in first.items()}
     begin = replace(config, out=config.out + "-first", samples=config.samples // FIRST, decay=0, **changed)
     rest = replace(config, init=str(Path(begin.out) / "last.safetensors"), samples=config.samples - begin.samples)
-    return [begin, replace(rest, seed=seed + OTHER_PICTURES)]
+    return [begin, replace(rest, seed=config.seed + OTHER_PICTURES)]
 
 
 def slug(name: str) -> str:
@@ -170,15 +173,32 @@ def slug(name: str) -> str:
 
 
 def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
-    """The last row of a run's learning curve, training first what is left of it."""
+    """The last row of a run's learning curve, training first what is left of it.
+
+    Raises:
+        ValueError: its folder holds a run that was made with other options.
+    """
     for config in phases(name, seed, options):
         out = Path(config.out)
+        _require_same(config)
         if not (out / "last.safetensors").exists() or last(out)["samples"] < config.samples:
             print(f"=== {name}, seed {seed}", flush=True)
             begin = time.process_time()
             trainer.main(config, resume=str(out) if (out / "config.json").exists() else None)
             (out / "processor_seconds").write_text(f"{time.process_time() - begin:.1f}\n")
     return last(out)
+
+
+def _require_same(config: TrainConfig) -> None:
+    """A run that is read or goes on was configured like this one, but for what the machine makes faster."""
+    if not (Path(config.out) / "config.json").exists():
+        return
+    kept, free = read_run(config.out), set(RESUMABLE) - {"samples", "decay", "learning_rate"}
+    other = [f.name for f in fields(config) if f.name not in free and getattr(kept, f.name) != getattr(config, f.name)]
+    if other:
+        raise ValueError(
+            f"{config.out} holds a run with other options ({', '.join(other)}): choose another --out, or remove it"
+        )
 
 
 def backbone_of(weights: str, folder: Path) -> str:
@@ -223,7 +243,7 @@ def table(done: dict[str, list[dict[str, float]]], options: argparse.Namespace) 
 def main() -> None:
     """Train what is missing and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default="runs/ablations")
+    parser.add_argument("--out", default=None, help="folder of the runs, else runs/ablations, or runs/ablations-tiny")
     parser.add_argument("--samples", type=int, default=100_000)
     parser.add_argument("--init", default=None, help="weights that every row starts from; else random ones")
     parser.add_argument("--backbone-only", action="store_true", help="of --init, take only the backbone")
@@ -238,6 +258,7 @@ def main() -> None:
         "--tiny", action="store_true", help="a quarter of the channels, half the pixels, 20 pictures to judge by"
     )
     options = parser.parse_args()
+    options.out = options.out or ("runs/ablations-tiny" if options.tiny else "runs/ablations")
     if options.tiny:
         few = {"bench": [bench_sample(index) for index in range(0, 1000, 50)]}
         trainer._held_out = lambda config: few
@@ -249,7 +270,10 @@ def main() -> None:
     if options.backbone_only:
         options.init = backbone_of(options.init, Path(options.out))
     for name, seed in jobs:
-        done.setdefault(name, []).append(run(name, seed, options))
+        try:
+            done.setdefault(name, []).append(run(name, seed, options))
+        except ValueError as error:
+            parser.error(str(error))
         text = table(done, options)
         (Path(options.out) / f"{options.table}.md").write_text(text)
     print(text)

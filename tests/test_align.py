@@ -70,6 +70,13 @@ def test_a_hand_without_points_stays_to_the_last_bit():
     assert after.left is hands.left and after.right is not hands.right
 
 
+def test_points_that_no_hand_before_the_camera_is_seen_by_change_nothing():
+    hands, far = scene(guess()), given(truth())
+    far.points[:] = far.points[:1] + 40 * (far.points - far.points[:1])
+    after = align_hands(hands, (far, None)).right
+    assert np.isfinite(after.joints3d).all() and after.translation[2] > 0.04
+
+
 def test_one_wrong_point_pulls_little():
     true, before = truth(), guess()
     points = given(true)

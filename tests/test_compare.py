@@ -28,7 +28,8 @@ class Partly(Knowing):
         return TwoHands(None if lame else hands.right, hands.left, 160, 120, hands.camera, None, hands.model)
 
 
-def test_difference_by_hand(tmp_path):
+def test_difference_by_hand(tmp_path, monkeypatch):
+    monkeypatch.setattr("lgnet.scoring.compare.FEWEST", 4)
     evaluate(Knowing(), DATA, tmp_path / "a", quiet=True)
     evaluate(Knowing(shift=0.01), DATA, tmp_path / "b", quiet=True)
     result = compare_runs(tmp_path / "a", tmp_path / "b")
@@ -46,6 +47,15 @@ def test_difference_by_hand(tmp_path):
     assert back["better"] == "second"
     assert sentence("MPJPE", back).endswith("the second run is better.")
     assert "no difference can be told" in sentence("presence", result["figures"]["presence_accuracy"])
+
+
+def test_four_pictures_are_too_few_to_tell_who_is_better(tmp_path):
+    evaluate(Knowing(), DATA, tmp_path / "a", quiet=True)
+    evaluate(Knowing(shift=0.01), DATA, tmp_path / "b", quiet=True)
+    own = compare_runs(tmp_path / "a", tmp_path / "b")["figures"]["protocols.C.mpjpe"]
+    assert own["interval"][0] > 0
+    assert own["better"] is None
+    assert sentence("MPJPE", own).endswith("4 pictures are too few to tell.")
 
 
 def test_a_hand_that_one_run_missed_counts_in_pck_but_not_in_millimetres(tmp_path):

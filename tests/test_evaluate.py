@@ -119,6 +119,20 @@ def test_true_boxes_are_given_where_there_are_hands(tmp_path):
 
 
 @pytest.mark.usefixtures("no_plots")
+def test_a_hand_annotated_outside_the_picture_is_not_given(tmp_path):
+    def load(index):
+        sample = make(index)
+        if index == 0:
+            sample.box[1, 0] = 1000
+        return sample
+
+    predictor = Knowing()
+    evaluate(predictor, replace(DATA, load=load), tmp_path, boxes="truth", quiet=True)
+    assert make(0).present.all()
+    assert predictor.asked[0][3].tolist() == [True, False]
+
+
+@pytest.mark.usefixtures("no_plots")
 def test_a_predictor_that_finds_nothing(tmp_path):
     metrics = evaluate(Knowing(hands=False), DATA, tmp_path, quiet=True)
     # sides told rightly: the absent ones of three single pictures, and both of the empty one: 5 of 12

@@ -16,6 +16,7 @@ pytest.importorskip("numba", reason="training needs the extra lgnet[train]")
 from lgnet.config import PRESETS, SynthConfig
 from lgnet.data.feed import Feed, open_mix, real_before
 from lgnet.data.ring import Ring, _draw_forever, _Share, _shared_memory, plan_ring, sample_dtype
+from lgnet.data.sample import empty_sample
 from lgnet.synth.generate import make_sample, training_rng
 from lgnet.synth.write import write_dataset
 
@@ -33,8 +34,9 @@ def test_a_picture_is_used_as_often_as_asked_and_only_while_it_is_there(count, r
     for number, pictures in enumerate(rounds):
         blocks = pictures // plan.block
         assert blocks.max() == number  # rendered during the round before
-        assert blocks.min() == max(0, number - reuse + 1)  # the block that is rendered meanwhile lies in other slots
-        assert len({*(pictures % slots), *((number + 1) * plan.block + np.arange(plan.block)) % slots}) <= slots
+        assert blocks.min() == max(0, number - reuse + 1)
+        rendered = (number + 1) * plan.block + np.arange(plan.block)  # meanwhile, into other slots
+        assert set(pictures % slots).isdisjoint(rendered % slots)
     late = rounds[-1]
     assert len(set(late.tolist())) == len(late)  # no picture twice in a round
 
@@ -89,13 +91,13 @@ def test_feed_mixes_by_weight_and_goes_on(tmp_path, ring_here):
     def make(samples, rng):
         return {"names": [s.name for s in samples], "first": [s.image for s in samples], "draw": rng.random()}
 
-    with Feed(config, make) as feed:
+    with Feed(config, open_mix(config.data), make) as feed:
         whole = [feed.take() for _ in range(6)]
         assert len(feed.seen) == 32
     for batch in whole:
         assert sorted({len(image) for image in batch["first"]}) == [48, 64]
         assert sum(name.startswith("synth/") for name in batch["names"]) == 6
-    with Feed(config, make, first=3) as feed:
+    with Feed(config, open_mix(config.data), make, first=3) as feed:
         for batch in whole[3:]:
             again = feed.take()
             assert again["names"] == batch["names"] and again["draw"] == batch["draw"]
@@ -109,19 +111,33 @@ def test_feed_mixes_by_weight_and_goes_on(tmp_path, ring_here):
 def test_feed_of_real_pictures_alone_draws_nothing(tmp_path):
     write_dataset(tmp_path / "a", 2, 1, SynthConfig(size=48))
     config = replace(PRESETS["hands"], data=(f"synth:{tmp_path / 'a'}=1",), batch_size=4)
-    with Feed(config, lambda samples, rng: {"sizes": {len(s.image) for s in samples}}) as feed:
+    with Feed(config, open_mix(config.data), lambda samples, rng: {"sizes": {len(s.image) for s in samples}}) as feed:
         assert feed.take() == {"sizes": {48}}
 
 
 def test_a_damaged_real_picture_is_told(tmp_path):
-    write_dataset(tmp_path / "a", 1, 1, SynthConfig(size=48))
-    config = replace(PRESETS["hands"], data=(f"synth:{tmp_path / 'a'}=1",), batch_size=4)
-    (tmp_path / "a/000000.jpg").write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="picture 000000 is damaged"):  # looked at before training, for labels it lacks
-        Feed(config, lambda samples, rng: {})
+    write_dataset(tmp_path / "a", 2, 1, SynthConfig(size=48))
+    config = replace(PRESETS["hands"], data=(f"synth:{tmp_path / 'a'}=1",), batch_size=8)
+    (tmp_path / "a/000001.jpg").write_bytes(b"nonsense")
+    mix = open_mix(config.data)
+    with pytest.raises(ValueError, match="picture 000001 is damaged"):  # looked at before training, for labels it lacks
+        Feed(config, mix, lambda samples, rng: {})
     config = replace(config, fit_within=0)
-    with Feed(config, lambda samples, rng: {}) as feed, pytest.raises(ValueError, match="picture 000000 is damaged"):
+    with (
+        Feed(config, mix, lambda samples, rng: {}) as feed,
+        pytest.raises(ValueError, match="picture 000001 is damaged"),
+    ):
         feed.take()
+    (tmp_path / "a/000000.jpg").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="picture 000000 is damaged"):
+        open_mix(config.data)
+
+
+def test_data_that_do_not_tell_the_side_are_refused_before_training(monkeypatch):
+    unsure = replace(empty_sample("x", "single", np.zeros((8, 8, 3), np.uint8), None), side_known=False)
+    monkeypatch.setattr("lgnet.data.feed.open_data", lambda name: [unsure])
+    with pytest.raises(ValueError, match="does not tell whether its hand is a right or a left one"):
+        open_mix(("onehand10k-train:x=1",))
 
 
 def test_what_fails_is_told_however_slow_the_training(tmp_path, monkeypatch):
@@ -135,7 +151,7 @@ def test_what_fails_is_told_however_slow_the_training(tmp_path, monkeypatch):
             raise ValueError("the fourth is damaged")
         return {}
 
-    with Feed(config, make) as feed:
+    with Feed(config, open_mix(config.data), make) as feed:
         feed._thread.join(1.0)
         assert [feed.take() for _ in range(3)] == [{}, {}, {}]
         feed._queue.get = partial(feed._queue.get, timeout=5)

@@ -137,6 +137,14 @@ def test_what_is_seen_for_a_moment_only_does_not_begin():
     assert score_of([0.9, 0.9, 0.5, 0.9, 0.9, 0.9, 0.9, 0.5], gesture) == ["", "", "", "", "", "", "begin", "hold"]
 
 
+def test_a_gesture_that_anything_holds_ends_with_its_hand():
+    anything = Gesture("anything", lambda pose: 1.0, begin=0.5, end=0.0, wait=0.0)
+    state, events = recognise([anything], {}, 0.0, put(posed_hand(THUMB_OUT, "left")))
+    assert events == [Event("anything", "left", "begin", 0.0)]
+    gone, events = recognise([anything], state, 0.1, scene())
+    assert events == [Event("anything", "left", "end", 0.0)] and not gone
+
+
 def test_a_hand_that_goes_or_becomes_another_ends_its_gestures():
     hand = posed_hand(THUMB_OUT, "left")
     state = {}

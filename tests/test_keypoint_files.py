@@ -108,9 +108,11 @@ def test_points_of_a_canvas_and_of_a_unit_square_become_pixels():
     unit = openpose()
     person = unit["people"][0]
     person["hand_left_keypoints_2d"] = None  # a hand that was not seen
-    person["hand_right_keypoints_2d"] = (RIGHT / (200, 100, 1)).ravel().tolist()
-    (hand,) = parse_hands(unit, 200, 100)
-    np.testing.assert_allclose(hand.points, RIGHT[:, :2])
+    shares = (RIGHT + (0.5, 0.5, 0)) / (200, 100, 1)  # of the way from edge to edge
+    person["hand_right_keypoints_2d"] = shares.ravel().tolist()
+    for content in (unit, {"right": [*shares[:-1].tolist(), None]}):  # MediaPipe's own numbers are shares too
+        (hand,) = parse_hands(content, 200, 100)
+        np.testing.assert_allclose(hand.points[:-1], RIGHT[:-1, :2])
 
 
 def test_hands_of_unknown_side_and_points_that_are_not_known():

@@ -391,6 +391,15 @@ def test_scores_as_a_file(tmp_path):
     scores = tabulate([off_by(5, "a"), off_by(7, "b")])
     (tmp_path / "scores.npz").write_bytes(to_npz(scores))
     assert figures(read_scores(tmp_path / "scores.npz")) == figures(scores)
+    whole = (tmp_path / "scores.npz").read_bytes()
+    for place in range(60, len(whole), len(whole) // 50):  # one bit of anything
+        broken = bytearray(whole)
+        broken[place] ^= 16
+        (tmp_path / "scores.npz").write_bytes(bytes(broken))
+        try:
+            read_scores(tmp_path / "scores.npz")
+        except ValueError as error:
+            assert "scores.npz" in str(error)
     (tmp_path / "scores.npz").write_bytes(b"PK no more")
     with pytest.raises(ValueError, match=r"scores.npz is damaged"):
         read_scores(tmp_path / "scores.npz")

@@ -145,6 +145,9 @@ def test_a_run_goes_on_to_the_same_bits(tmp_path, monkeypatch, ring_here, optimi
     assert saved == config.model and meta["samples"] == 24 and not network.training
     with pytest.raises(ValueError, match="already holds a run"):
         main(replace(config, out=str(broken)))
+    shutil.copytree(broken, tmp_path / "tidied", ignore=shutil.ignore_patterns("state.safetensors"))
+    with pytest.raises(ValueError, match="already holds a run"):  # whose weights would be replaced
+        main(replace(config, out=str(tmp_path / "tidied")))
     with pytest.raises(ValueError, match="seen 24 samples already; --samples above"):
         main(replace(config, samples=16), resume=str(broken))
     assert main(config, resume=str(broken)) == broken  # there is nothing left to do
@@ -239,8 +242,17 @@ def test_configurations_go_round_and_nonsense_is_refused():
     with pytest.raises(ValueError, match="no training configuration"):
         train_config({**old, "nonsense": 1})
     for change, said in (
-        ({"batch_size": 0}, "--batch-size is at least 1, not 0"),
+        ({"batch_size": 0}, "--batch-size is at least 1 and finite, not 0"),
         ({"accumulate": 0}, "--accumulate is at least 1"),
+        ({"weight_decay": float("inf")}, "--weight-decay is at least 0 and finite, not inf"),
+        ({"model": replace(TINY.model, grid=0)}, "--model.grid is at least 1, not 0"),
+        ({"model": replace(TINY.model, sjt_heads=0)}, "--model.sjt-heads is at least 1"),
+        ({"model": replace(TINY.model, mobile_depths=(1, 1, 0, 1))}, "--model.mobile-depths are at least 1"),
+        ({"model": replace(TINY.model, depth_range=float("nan"))}, "--model.depth-range is above 0, not nan"),
+        ({"loss": replace(TINY.loss, joints3d=-1.0)}, "--loss.joints3d is at least 0, not -1"),
+        ({"model": replace(TINY.model, hand_model="mano")}, "synthetic pictures tell no pose and shape of MANO"),
+        ({"data": ("synth-bench=0.5",)}, "synth-bench is for evaluation"),
+        ({"data": ("realdata:x=0.5",)}, "realdata:x is for evaluation"),
         ({"learning_rate": float("nan")}, "--learning-rate is above 0, not nan"),
         ({"ema": 1.0}, "--ema is from 0 to below 1"),
         ({"ring": 2}, "--ring is at least --reuse [+] 1, here 3"),

@@ -24,6 +24,7 @@ from .fit import joints_only
 from .geometry import matrix_to_rotvec, rotvec_to_matrix
 from .hand_model import HandModel, hand_length, load_hand_model, pose_hand
 from .hands import NUM_BETAS, SIDES, Hand, TwoHands
+from .place import NEAREST
 from .smooth import Size, to_hand, to_numbers
 
 SIGMA_2D = 0.02
@@ -163,7 +164,7 @@ def align_hands(hands: TwoHands, given: Sequence[KeyPoints | None]) -> TwoHands:
     Args:
         hands: the network's answer.
         given: for the right and the left hand; None: nothing is known of it. What is given of a hand that is not there is
-            passed over.
+            passed over, and what would put a hand behind the camera.
     """
     pair = (hands.right, hands.left)
     name = hands.model.get("hand_model", "lgnet")
@@ -181,6 +182,8 @@ def align_hands(hands: TwoHands, given: Sequence[KeyPoints | None]) -> TwoHands:
             states = _minimise(problems, states, (right, left), [ROBUST[1]] * STEPS)[0]
     out = list(pair)
     for side, state in states.items():
+        if not state.numbers.isfinite().all() or state.numbers[0, 2] < NEAREST:
+            continue  # points that no hand before the camera is seen by
         out[side] = _to_hand(pair[side], problems[side], state, hands.camera.K, name)
     return replace(hands, right=out[0], left=out[1])
 

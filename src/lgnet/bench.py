@@ -175,4 +175,5 @@ def show(figures: Figures) -> None:
 
 def write(figures: Figures, path: str | Path) -> None:
     """Write the figures as JSON."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_aside(Path(path), (json.dumps(asdict(figures), indent=1) + "\n").encode())

@@ -14,12 +14,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from .aside import write_aside
-from .config import ModelConfig, from_dict, to_dict
+from .config import HEADS, MEANING, ModelConfig, from_dict, to_dict
 from .model.graft import lacks_block, on_grid, with_finer_heat_maps, with_shares, with_silent_block
 from .model.network import LGNet, build_network
 
 FORMAT = "lgnet-weights/1"
-Kind = Literal["hands", "detector", "sides"]
+Kind = Literal["hands", "detector", "sides", "pair"]
 
 
 class Weights(NamedTuple):
@@ -182,10 +182,6 @@ class Taken:
         )
 
 
-MEANING = ("depth_range", "crop_enlarge", "separation")
-"""Of a hand network's configuration: what weights mean, whatever their shapes."""
-
-
 def init_from(network: nn.Module, path: str | Path, config: Any = None) -> Taken:
     """Start a network from whatever in a file fits by name and shape.
 
@@ -223,7 +219,7 @@ def init_from(network: nn.Module, path: str | Path, config: Any = None) -> Taken
         unused=[name.removeprefix("backbone.") for name in named if name not in own],
         meant=[
             f"{name} {other[name]}, not {getattr(config, name)}"
-            for name in MEANING
+            for name in (*MEANING, *HEADS)
             if name in other and other[name] != getattr(config, name, other[name])
         ],
     )

@@ -24,9 +24,8 @@ from .commands_export import export
 from .commands_robot import retarget
 from .commands_score import compare, evaluate
 from .commands_stream import stream
-from .config import PRESETS, RESUMABLE, TrainConfig, read_run
+from .config import BUNDLED, PRESETS, RESUMABLE, TrainConfig, read_run
 
-DEFAULT_PRESET = "lgnet-mobile"
 DESCRIPTION = "Two 3D hand meshes from one ordinary picture. `lgnet COMMAND --help` says more of each command."
 
 EXTRAS = {
@@ -44,7 +43,7 @@ def train_command(named: str, start: TrainConfig) -> Callable[..., int]:
     """`lgnet train` with the options' defaults those of `start`: this preset, or the run to go on with."""
 
     def train(
-        preset: Positional[Preset] = DEFAULT_PRESET,
+        preset: Positional[Preset] = BUNDLED,
         resume: Annotated[str | None, arg(metavar="DIR")] = None,
         dry_run: bool = False,
         config: Annotated[TrainConfig, arg(name="")] = start,
@@ -103,8 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # before cv2 is imported: what is wrong with a video
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # is said in our own sentence
     warnings.filterwarnings("ignore", module="PIL")  # and so it is with a picture's tags
-    named = arguments[1] if arguments[:1] == ["train"] and len(arguments) > 1 else DEFAULT_PRESET
-    preset = named if named in PRESETS else DEFAULT_PRESET
+    named = arguments[1] if arguments[:1] == ["train"] and len(arguments) > 1 else BUNDLED
+    preset = named if named in PRESETS else BUNDLED
     try:
         start = _train_start(arguments, preset) if arguments[:1] == ["train"] else PRESETS[preset]
     except ValueError as error:

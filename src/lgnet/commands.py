@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from .config import BUNDLED
+
 PROGRAM = "lgnet"
 DEMO_OUT = "lgnet-demo"
 TTA = 3
@@ -29,7 +31,7 @@ class UsageError(ValueError):
 
 def demo(
     images: Positional[Annotated[tuple[str, ...], arg(metavar="[IMAGE ...]")]] = (),
-    weights: Weights = "lgnet-mobile",
+    weights: Weights = BUNDLED,
     device: Device = "auto",
 ) -> int:
     """Reconstruct the bundled example pictures, or those given, into lgnet-demo/.
@@ -49,7 +51,7 @@ def reconstruct(
     inputs: Positional[Annotated[tuple[str, ...], arg(metavar="INPUT ...")]] = (),
     *,
     out: Annotated[str, arg(metavar="DIR")],
-    weights: Weights = "lgnet-mobile",
+    weights: Weights = BUNDLED,
     device: Device = "auto",
     intrinsics: Annotated[tuple[float, float, float, float] | None, arg(metavar="FX FY CX CY")] = None,
     boxes: Annotated[str | None, arg(metavar="FILE.json")] = None,
@@ -210,7 +212,7 @@ def _examples() -> list[str]:
 
 
 def bench(
-    weights: Weights = "lgnet-mobile",
+    weights: Weights = BUNDLED,
     image: Annotated[str | None, arg(metavar="IMAGE")] = None,
     device: Device = "auto",
     threads: Whole = 0,

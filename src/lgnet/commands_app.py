@@ -6,13 +6,14 @@ import threading
 import webbrowser
 
 from .commands import TTA, Device, UsageError, Weights, Whole, complain
+from .config import BUNDLED
 
 
 def app(
     *,
     port: Whole = 7654,
     host: str = "127.0.0.1",
-    weights: Weights = "lgnet-mobile",
+    weights: Weights = BUNDLED,
     device: Device = "auto",
     browser: bool = True,
 ) -> int:

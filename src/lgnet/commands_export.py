@@ -7,9 +7,10 @@ from typing import Annotated
 from tyro.conf import arg
 
 from .commands import Weights
+from .config import BUNDLED
 
 
-def export(out: Annotated[str, arg(metavar="FILE.onnx")], weights: Weights = "lgnet-mobile") -> int:
+def export(out: Annotated[str, arg(metavar="FILE.onnx")], weights: Weights = BUNDLED) -> int:
     """Write a network as ONNX, for other programs and runtimes, and check that it says the same.
 
     docs/export.md says what goes in and what comes out.

@@ -10,12 +10,13 @@ from tyro.conf import Positional, arg
 
 from . import __version__
 from .commands import Device, UsageError, Weights, Whole, complain
+from .config import BUNDLED
 
 
 def evaluate(
     data: Annotated[str, arg(metavar="NAME[:ROOT]")],
     out: Annotated[str, arg(metavar="DIR")],
-    weights: Weights = "lgnet-mobile",
+    weights: Weights = BUNDLED,
     boxes: Literal["own", "truth"] = "own",
     limit: Annotated[int | None, arg(metavar="N")] = None,
     device: Device = "auto",

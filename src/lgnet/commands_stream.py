@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from .commands import Device, UsageError, Weights, check_film, complain, from_elsewhere
+from .config import BUNDLED
 
 if TYPE_CHECKING:
     from .publish import Publisher
@@ -30,7 +31,7 @@ def stream(
     finder: Literal["lgnet", "mediapipe"] = "lgnet",
     sequence: bool = False,
     origins: Annotated[tuple[str, ...], arg(metavar="ORIGIN ...")] = (),
-    weights: Weights = "lgnet-mobile",
+    weights: Weights = BUNDLED,
     device: Device = "auto",
 ) -> int:
     """Send the hands of a camera or video, a packet a frame, over UDP or WebSocket; Ctrl-C ends it.

@@ -64,6 +64,12 @@ class ModelConfig:
     """The dense head also says where on the hand each cell lies, as coordinates of the hand at rest."""
 
 
+MEANING = ("separation", "crop_enlarge", "depth_range", "hand_model")
+"""Of a `ModelConfig`: what a network's inputs and answers mean, whatever its weights' shapes."""
+HEADS = ("lgfa_heads", "sjt_heads")
+"""Of a `ModelConfig`: how weights are read, whatever their shapes."""
+
+
 @dataclass(frozen=True)
 class DetectorConfig:
     """The hand detector."""
@@ -87,6 +93,19 @@ class SideConfig:
     """Blocks of each of the backbone's stages; see `ModelConfig.mobile_depths`."""
     other: bool = False
     """Whether it also says where another hand lies over this one, for hands whose boxes nearly coincide."""
+
+
+@dataclass(frozen=True)
+class PairConfig:
+    """The network that looks at both hands together."""
+
+    crop_size: int = 160
+    crop_enlarge: float = 1.5
+    """How much wider than what was found it looks."""
+    grid: int = 10
+    """Side of the backbone's last map; crop_size over 8, 16 or 32."""
+    depths: tuple[int, int, int, int] = (2, 4, 10, 3)
+    """Blocks of each of the backbone's stages; see `ModelConfig.mobile_depths`."""
 
 
 @dataclass(frozen=True)
@@ -165,10 +184,11 @@ class SynthConfig:
 class TrainConfig:
     """One training run."""
 
-    task: Literal["hands", "detector", "sides"] = "hands"
+    task: Literal["hands", "detector", "sides", "pair"] = "hands"
     model: ModelConfig = field(default_factory=ModelConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     side: SideConfig = field(default_factory=SideConfig)
+    pair: PairConfig = field(default_factory=PairConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     synth: SynthConfig = field(default_factory=SynthConfig)
     out: str = "runs/lgnet"
@@ -231,6 +251,9 @@ class TrainConfig:
 
 MOST_SEED = 65535
 """Of pictures that anybody draws; those of the benchmarks are above."""
+
+BUNDLED = "lgnet-mobile"
+"""The weights that come with the package, and the preset of their network."""
 
 _MOBILE = ModelConfig(
     backbone="mobile",
@@ -306,6 +329,11 @@ PRESETS: dict[str, TrainConfig] = {
         out="runs/sides",
         synth=replace(_PEOPLE, kinds=(0.38, 0.2, 0.39, 0.03), signs=0.35, fill=(0.3, 0.95)),
     ),
+    "pair": TrainConfig(
+        task="pair",
+        out="runs/pair",
+        synth=replace(_PEOPLE, kinds=(0.6, 0.2, 0.18, 0.02), signs=0.35, fill=(0.3, 0.95)),
+    ),
 }
 
 
@@ -340,6 +368,7 @@ def train_config(values: dict[str, Any]) -> TrainConfig:
         "model": ModelConfig,
         "detector": DetectorConfig,
         "side": SideConfig,
+        "pair": PairConfig,
         "loss": LossConfig,
         "synth": SynthConfig,
     }

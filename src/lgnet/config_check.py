@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .config import MOST_SEED, SynthConfig, TrainConfig
+from .config import MOST_SEED, LossConfig, ModelConfig, SynthConfig, TrainConfig
 
 SHARES = ("everyday", "signs", "gestures", "bank", "people", "held", "places", "difficulty", "toned", "lens", "looks")
 """Fields of a `SynthConfig` that are from 0 to 1."""
+FOR_TESTS = ("synth-bench", "synth-bench-cycles", "realdata")
+"""Data sets that figures are made of, and nothing is trained on."""
 LARGEST = 8192
 """Pixels a side of synthetic pictures."""
 
@@ -28,6 +30,8 @@ def data_weights(data: Sequence[str]) -> dict[str, float]:
             share = -1.0
         if not name or not 0 < share <= 1:
             raise ValueError(f"--data wants NAME:ROOT=SHARE with a share above 0 and at most 1, not {text!r}")
+        if name.partition(":")[0] in FOR_TESTS:
+            raise ValueError(f"{name} is for evaluation: what is trained on it can no longer be judged by it")
         if name in weights:
             raise ValueError(f"--data names {name} twice")
         weights[name] = share
@@ -48,8 +52,8 @@ def check_train(config: TrainConfig) -> None:
     at_least |= dict.fromkeys(("evaluate_every", "checkpoint_every"), 1)
     at_least |= dict.fromkeys(("warmup", "decay", "weight_decay", "threads", "seed", "fit_within", "jitter"), 0)
     for name, least in at_least.items():
-        if not getattr(config, name) >= least:
-            raise ValueError(f"{_option(name)} is at least {least}, not {getattr(config, name)}")
+        if not least <= getattr(config, name) < float("inf"):
+            raise ValueError(f"{_option(name)} is at least {least} and finite, not {getattr(config, name)}")
     for name in ("learning_rate", "clip"):
         if not 0 < getattr(config, name) < float("inf"):
             raise ValueError(f"{_option(name)} is above 0, not {getattr(config, name)}")
@@ -68,10 +72,47 @@ def check_train(config: TrainConfig) -> None:
     if not config.teacher and any(name.startswith("unlabelled:") for name in config.data):
         raise ValueError("unlabelled pictures teach nothing by themselves: name weights to learn from by --teacher")
     check_synth(config.synth, "--synth.")
-    if data_weights(config.data) and config.task != "hands":
+    data = data_weights(config.data)
+    if data and config.task != "hands":
         raise ValueError(
-            f"--data is for hand networks: the {config.task} need pictures in which every hand is marked, as synthetic ones"
+            f"--data is for hand networks; {config.task} is trained on pictures in which every hand is marked"
         )
+    if config.task == "hands":
+        check_model(config.model)
+        check_loss(config.loss)
+        if config.model.hand_model == "mano" and not data:
+            raise ValueError(
+                "synthetic pictures tell no pose and shape of MANO: mix in a data set by --data, or pictures of lgnet synth that "
+                "are fitted first, --data synth:FOLDER=1"
+            )
+
+
+def check_model(config: ModelConfig) -> None:
+    """Refuse a hand network that cannot be.
+
+    Raises:
+        ValueError: what is wrong with it, in one sentence.
+    """
+    counts = ("crop_size", "channels", "grid", "heatmap_size", "heatmap_depth", "joint_channels", "refine_channels")
+    for name in (*counts, "lgfa_depth", "lgfa_heads", "sjt_depth", "sjt_heads"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{_option(name, '--model.')} is at least 1, not {getattr(config, name)}")
+    if min(config.mobile_depths) < 1:
+        raise ValueError(f"--model.mobile-depths are at least 1, not {config.mobile_depths}")
+    for name in ("crop_enlarge", "depth_range"):
+        if not 0 < getattr(config, name) < float("inf"):
+            raise ValueError(f"{_option(name, '--model.')} is above 0, not {getattr(config, name)}")
+
+
+def check_loss(config: LossConfig) -> None:
+    """Refuse weights that make no loss.
+
+    Raises:
+        ValueError: one is negative or not finite.
+    """
+    for name, weight in vars(config).items():
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"{_option(name, '--loss.')} is at least 0, not {weight}")
 
 
 def check_synth(config: SynthConfig, prefix: str = "--") -> None:

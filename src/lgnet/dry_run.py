@@ -15,7 +15,7 @@ from torch import nn
 
 from .checkpoint import init_from
 from .config import PRESETS, TrainConfig, to_dict
-from .data.feed import open_mix
+from .data.feed import Mix
 from .data.ring import plan_ring, sample_dtype
 from .synth.generate import make_sample, training_rng
 from .tasks import build_task
@@ -32,16 +32,15 @@ def main(config: TrainConfig, resume: str | None = None) -> None:
     Raises:
         ValueError: as `train.main`.
     """
-    config, done = checked(config, resume)
+    config, done, mix = checked(config, resume)
     fabric = start_fabric(config)
-    lines = plan_lines(fabric, config, done)
+    lines = plan_lines(fabric, config, done, mix)
     if fabric.global_rank == 0:
         print("\n".join(lines))
 
 
-def plan_lines(fabric: Any, config: TrainConfig, done: int) -> list[str]:
+def plan_lines(fabric: Any, config: TrainConfig, done: int, mix: Mix) -> list[str]:
     """The plan, a sentence or a figure a line, of a run that has seen `done` samples."""
-    mix = open_mix(config.data)
     world, batch = fabric.world_size, config.batch_size
     task = build_task(config)
     parameters = sum(p.numel() for p in task.network.parameters())

@@ -348,9 +348,11 @@ def predict_sample(predictor: Predictor, sample: Sample, boxes: str) -> TwoHands
     if boxes == "own":
         return predictor.predict(sample.image, camera=camera, boxes=None, given=None)
     require_side(sample)
-    given = sample.present & (sample.box[:, 2:].max(1) > 0)
+    height, width = sample.image.shape[:2]
+    low, high = sample.box[:, :2], sample.box[:, :2] + sample.box[:, 2:]
+    in_view = (low < [width, height]).all(1) & (high > 0).all(1)  # else there is nothing to be cut
+    given = sample.present & (sample.box[:, 2:].max(1) > 0) & in_view
     if not given.any():
-        height, width = sample.image.shape[:2]
         return TwoHands(None, None, width, height, camera or assumed_camera(width, height))
     return predictor.predict(sample.image, camera=camera, boxes=sample.box.astype(np.float64), given=given)
 

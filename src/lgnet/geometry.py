@@ -67,20 +67,10 @@ def rotation_6d_to_matrix(six: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*bat
     return torch.stack([x, y, torch.linalg.cross(x, y, dim=-1)], -1)
 
 
-def matrix_to_rotation_6d(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 6"]:
-    """The first two columns, one after the other: the inverse of `rotation_6d_to_matrix`."""
-    return torch.cat([matrix[..., :, 0], matrix[..., :, 1]], -1)
-
-
 def mirror_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
     """The rotation seen in a mirror x -> -x: M R M with M = diag(-1, 1, 1)."""
     sign = torch.tensor([-1.0, 1.0, 1.0], dtype=matrix.dtype, device=matrix.device)
     return matrix * sign[:, None] * sign
-
-
-def mirror_points(points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-    """The point seen in a mirror x -> -x."""
-    return points * torch.tensor([-1.0, 1.0, 1.0], dtype=points.dtype, device=points.device)
 
 
 def project(points: Float[Tensor, "*batch N 3"], K: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch N 2"]:

@@ -123,7 +123,7 @@ def recognise(
             key = (gesture.name, side)
             before = state.get(key)
             score = 0.0 if pose is None else _ask(gesture, gesture.rule, pose)
-            if before is not None and (fresh[index] or not score >= _least(gesture, before)):
+            if before is not None and (fresh[index] or pose is None or not score >= _least(gesture, before)):
                 if before.value is not None:
                     ended.append(Event(gesture.name, side, "end", before.value))
                 before = None

@@ -212,11 +212,7 @@ def hand_length(model: HandModel, betas: Float[Tensor, "*batch 10"]) -> Float[Te
     """Metres from the wrist joint to the tip of the middle finger of the hand of this shape held straight: the sum of
     the four bones between the joints 0, 9, 10, 11 and 12 of the flat hand.
     """
-    joints = (model.points + (betas @ model.points_basis.reshape(-1, 10).T).reshape(*betas.shape[:-1], 21, 3)).clone()
-    on_mesh = torch.nonzero(model.points_vertex >= 0)[:, 0].tolist()
-    for joint in on_mesh:
-        vertex = int(model.points_vertex[joint])
-        joints[..., joint, :] = model.template[vertex] + betas @ model.shape_basis[vertex].T
+    joints = model.points + (betas @ model.points_basis.reshape(-1, 10).T).reshape(*betas.shape[:-1], 21, 3)
     middle = joints[..., [0, 9, 10, 11, 12], :]
     return (middle[..., 1:, :] - middle[..., :-1, :]).norm(dim=-1).sum(-1)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -174,6 +175,21 @@ def parse_hands(content: Any, width: int, height: int) -> list[KeyPoints]:
     Raises:
         ValueError: it is laid out like none of them.
     """
+    hands = _parse(content, width, height)
+    if _normalised(hands):  # 0 and 1 are the picture's edges, where pixels end
+        hands = [replace(hand, points=hand.points * [width, height] - 0.5) for hand in hands]
+    return hands
+
+
+def _normalised(hands: Sequence[KeyPoints]) -> bool:
+    """Whether the points are shares of the picture, as MediaPipe and OpenPose (keypoint_scale 3) write them: no hand is so
+    small in pixels.
+    """
+    seen = [hand.points[hand.sure] for hand in hands if hand.sure.any()]
+    return len(seen) > 0 and all(points.min() >= 0 and points.max() <= 1 for points in seen)
+
+
+def _parse(content: Any, width: int, height: int) -> list[KeyPoints]:
     if content is None:
         return []
     if isinstance(content, dict) and isinstance(content.get("instances"), list):
@@ -191,7 +207,7 @@ def parse_hands(content: Any, width: int, height: int) -> list[KeyPoints]:
 
 
 def _openpose(content: dict[str, Any], width: int, height: int) -> list[KeyPoints]:
-    """Points of a canvas are scaled to the picture, points of a unit square (keypoint_scale 3) too."""
+    """Points of a canvas are scaled to the picture."""
     people = content["people"]
     if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
         raise ValueError('"people" is a list of objects')
@@ -210,10 +226,10 @@ def _openpose(content: dict[str, Any], width: int, height: int) -> list[KeyPoint
         raise ValueError(
             f"canvas_width and canvas_height are at least 1 and at most {WIDEST_CANVAS:,}, not {canvas.tolist()}"
         )
-    scale, half = np.array([width, height]) / canvas, 0.5  # pixels of both are told by their middles
-    if hands and max(float(np.nanmax(hand.points)) for hand in hands) <= 1:
-        scale, half = np.array([width, height]), 0.0
-    return [KeyPoints((hand.points + half) * scale - half, hand.confidence, hand.side, hand.score) for hand in hands]
+    if _normalised(hands):
+        return hands
+    scale = np.array([width, height]) / canvas  # pixels of both are told by their middles
+    return [replace(hand, points=(hand.points + 0.5) * scale - 0.5) for hand in hands]
 
 
 def _instance(content: dict[str, Any], where: str) -> list[KeyPoints]:

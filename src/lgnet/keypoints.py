@@ -83,7 +83,7 @@ def _read(path: Path) -> tuple[list[tuple[Side, str, torch.Tensor]], torch.Tenso
         raise ValueError(f"there is no file {path} of key points")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as JSON: {error}") from error
     hands = content.get("hands") if isinstance(content, dict) else None
     if not isinstance(hands, list) or not hands or not all(isinstance(hand, dict) for hand in hands):

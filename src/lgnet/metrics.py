@@ -81,19 +81,6 @@ def _lengths(vectors: np.ndarray) -> np.ndarray:
     return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
 
 
-def mpjpe(joints: np.ndarray, true_joints: np.ndarray, valid: np.ndarray, protocol: Protocol) -> float | None:
-    """Mean error of the valid joints, mm; None where the truth does not have what the protocol needs.
-
-    Args:
-        joints, true_joints: (21, 3) metres.
-        valid: (21,) bool: joints with truth.
-        protocol: one of `PROTOCOLS`.
-    """
-    if not can_score(protocol, true_joints, valid):
-        return None
-    return float(rooted_errors(joints, true_joints, joints, true_joints, protocol)[valid].mean())
-
-
 def similarity_aligned(source: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
     """(..., N, 3) `source` moved, turned and scaled (never mirrored) onto `target` in least squares (Umeyama, 1991).
 
@@ -182,26 +169,9 @@ def f_scores(points: np.ndarray, true_points: np.ndarray, limits: tuple[float, .
     return tuple(out)
 
 
-def acceleration_error(joints: np.ndarray, true_joints: np.ndarray, valid: np.ndarray) -> float | None:
-    """Mean error of the joints' acceleration over a sequence, mm per frame squared (Kanazawa et al., CVPR 2019).
-
-    Acceleration is x[t-1] - 2 x[t] + x[t+1]; a joint counts at t where it has truth at all three frames.
-
-    Args:
-        joints, true_joints: (T, 21, 3) metres, successive frames; both in the camera frame, or both rooted.
-        valid: (T, 21) bool: joints with truth.
-
-    Returns:
-        None where no joint has truth at three successive frames.
-    """
-    off = np.where(valid[..., None], (joints - true_joints) * MM, np.nan)
-    errors = acceleration_errors(off[:-2], off[1:-1], off[2:])
-    counts = (valid[:-2] & valid[1:-1] & valid[2:]).sum(-1)
-    return float(np.nansum(errors * counts) / counts.sum()) if counts.any() else None
-
-
 def acceleration_errors(before: np.ndarray, at: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """(...) mean error of the joints' acceleration at one frame, mm per frame squared; NaN where no joint is known in all.
+    """(...) mean error of the joints' acceleration at one frame, mm per frame squared (Kanazawa et al., CVPR 2019); NaN where
+    no joint is known in all three.
 
     Args:
         before, at, after: (..., 21, 3) mm, predicted minus true joints of three successive frames; NaN: not known.

@@ -117,7 +117,7 @@ class _Geometry:
 def _geometry(name: str, side: str) -> _Geometry:
     model = load_hand_model(name, side)  # type: ignore[arg-type]
     dorsal = _dorsal(model)
-    points, basis = _flat_joints(model)
+    points, basis = model.points.double().numpy(), model.points_basis.double().numpy()
     where = places(points)
     template, part = model.template.double().numpy(), model.part.numpy()
     bones = _bones(where)
@@ -144,15 +144,6 @@ def _geometry(name: str, side: str) -> _Geometry:
     return _Geometry(
         dorsal, points, basis, template[index], model.shape_basis.double().numpy()[index], np.concatenate(of)
     )
-
-
-def _flat_joints(model: HandModel) -> tuple[np.ndarray, np.ndarray]:
-    """(21, 3) public joints of the flat mean hand, and (21, 3, 10) how shape moves them."""
-    points, basis = model.points.double().numpy().copy(), model.points_basis.double().numpy().copy()
-    for joint in np.flatnonzero(model.points_vertex.numpy() >= 0):
-        vertex = int(model.points_vertex[joint])
-        points[joint], basis[joint] = model.template[vertex].numpy(), model.shape_basis[vertex].numpy()
-    return points, basis
 
 
 def _dorsal(model: HandModel) -> np.ndarray:

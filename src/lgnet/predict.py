@@ -16,7 +16,7 @@ import torch
 from . import __version__
 from .checkpoint import load_network
 from .confidence import Calibration, features, from_meta
-from .config import ModelConfig
+from .config import BUNDLED, ModelConfig
 from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
 from .data.sample import project
 from .detect import Detection
@@ -36,7 +36,6 @@ LEAST_PRESENCE = 0.05
 been decided with its word already, and where its side is in doubt a hand is still one (docs/trials.md)."""
 PERSON_SCORE = 0.3
 """Where all people are asked for, those are left out none of whose hands scores so much, but for the surest."""
-BUNDLED = "lgnet-mobile"
 
 
 @dataclass(frozen=True)

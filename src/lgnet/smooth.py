@@ -12,7 +12,6 @@ was lost, or changed places with the other, begins anew.
 
 from __future__ import annotations
 
-import functools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -82,13 +81,8 @@ def smooth(moments: Iterable[Moment], how: How) -> Iterator[Moment]:
         yield from _offline(moments)
 
 
-@functools.lru_cache(maxsize=4)
-def _model(name: str, side: str) -> HandModel:
-    return load_hand_model(name, side)  # type: ignore[arg-type]
-
-
 def _model_of(hands: TwoHands, side: int) -> HandModel:
-    return _model(hands.model["hand_model"], SIDES[side])
+    return load_hand_model(hands.model["hand_model"], SIDES[side])  # type: ignore[arg-type]
 
 
 def to_numbers(hand: Hand, model: HandModel) -> Numbers:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .checkpoint import load_network
-from .config import LossConfig, ModelConfig
+from .config import MEANING, LossConfig, ModelConfig
 from .losses import DEPTH_UNIT
 from .model.network import LGNet
 from .model.records import Inputs, Output, Targets
@@ -121,7 +121,7 @@ def load_teachers(paths: Sequence[str], student: ModelConfig, decay: float) -> T
     networks, sizes = [], []
     for path in paths:
         network, config, _ = load_network(path)
-        for name in ("separation", "crop_enlarge", "hand_model", "depth_range"):
+        for name in MEANING:
             if getattr(config, name) != getattr(student, name):
                 raise ValueError(
                     f"{path} cannot teach this network: its {name} is {getattr(config, name)!r}, not {getattr(student, name)!r}"

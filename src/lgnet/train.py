@@ -25,7 +25,7 @@ from .aside import write_aside
 from .checkpoint import init_from, save_weights
 from .config import RESUMABLE, TrainConfig, read_run, to_dict
 from .config_check import check_train
-from .data.feed import Feed, open_mix
+from .data.feed import Feed, Mix, open_mix
 from .data.registry import open_data
 from .data.sample import Sample
 from .muon import Muon, groups
@@ -49,7 +49,7 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
         ValueError: the configuration cannot be trained or names parts that the network does not have, the folder to resume
             holds no run, or the new run's folder already holds one.
     """
-    config, done = checked(config, resume)
+    config, done, mix = checked(config, resume)
     out = Path(config.out)
     if done >= config.samples:
         print(f"{out} has seen its {done} samples; --samples above that goes on with it")
@@ -70,14 +70,14 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
         state |= load_state(out / "state.safetensors", task.network, average, optimiser, task.teachers)
     if fabric.global_rank == 0:
         _note_start(out, fabric, state)
-    _loop(fabric, config, task, net, optimiser, average, state, out)
+    _loop(fabric, config, mix, task, net, optimiser, average, state, out)
     if fabric.world_size > 1:
         fabric.barrier()  # or gloo's other end may be gone before the group is
     return out
 
 
-def checked(config: TrainConfig, resume: str | None) -> tuple[TrainConfig, int]:
-    """What is to be trained, and how many samples of it have been; nothing is written.
+def checked(config: TrainConfig, resume: str | None) -> tuple[TrainConfig, int, Mix]:
+    """What is to be trained, how many samples of it have been, and the data sets that are mixed in; nothing is written.
 
     Raises:
         ValueError: as `main`, but for what only the network tells.
@@ -87,15 +87,14 @@ def checked(config: TrainConfig, resume: str | None) -> tuple[TrainConfig, int]:
         config = dataclasses.replace(own, **{name: getattr(config, name) for name in RESUMABLE})
     check_train(config)
     out, done = Path(config.out), samples_done(Path(config.out) / "state.safetensors")
-    if own is None and done is not None:
+    if own is None and any((out / f"{name}.safetensors").exists() for name in ("state", "best", "last")):
         raise ValueError(f"{out} already holds a run; go on with it by --resume {out}, or choose another --out")
-    fewer = own is not None and config.samples != own.samples
-    if fewer and done is not None and done >= config.samples:
+    other = own is not None and config.samples != own.samples
+    if other and done is not None and done >= config.samples:
         raise ValueError(f"{out} has seen {done} samples already; --samples above that goes on with it")
     if config.real_data:
         open_data(f"realdata:{config.real_data}")
-    open_mix(config.data)
-    return config, done or 0
+    return config, done or 0, open_mix(config.data)
 
 
 def start_fabric(config: TrainConfig) -> Any:
@@ -165,13 +164,15 @@ def _parts(network: nn.Module, names: Sequence[str]) -> list[nn.Module]:
     return parts
 
 
-def _loop(fabric, config: TrainConfig, task: Task, net, optimiser, average: Average, state: dict, out: Path) -> None:
+def _loop(
+    fabric, config: TrainConfig, mix: Mix, task: Task, net, optimiser, average: Average, state: dict, out: Path
+) -> None:
     rank, world = fabric.global_rank, fabric.world_size
     step_size = config.batch_size * config.accumulate * world
     first = state["samples"] // (config.batch_size * world)
     held_out = _held_out(config) if rank == 0 else {}
     writer = _writer(out, state["samples"]) if rank == 0 else None
-    with Feed(config, task.batch, first, rank, world) as feed:
+    with Feed(config, mix, task.batch, first, rank, world) as feed:
         begin, began, waited = time.monotonic(), state["samples"], 0.0
         marked, sums, steps, lost = begin, {}, 0, 0
         if rank == 0 and state["samples"] == 0:
@@ -330,7 +331,9 @@ def _evaluate(config, task: Task, average: Average, held_out, state, out: Path, 
         "seed": config.seed,
         "figures": {k: v for k, v in row.items() if "/" in k},
     }
-    architecture = {"hands": config.model, "detector": config.detector, "sides": config.side}[config.task]
+    architecture = {"hands": config.model, "detector": config.detector, "sides": config.side, "pair": config.pair}[
+        config.task
+    ]
     save_weights(out / "last.safetensors", network, architecture, meta, kind=config.task)
     if row[f"bench/{task.better}"] <= state["best"]:
         state["best"] = row[f"bench/{task.better}"]

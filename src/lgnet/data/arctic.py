@@ -28,7 +28,6 @@ from .ho3d import ORDER
 from .realdata import read_image
 from .sample import Sample, empty_sample, inside_picture, kind_of, set_joints
 
-PROTOCOLS, SPLITS = ("p1", "p2"), ("train", "val")
 _EGO = 0
 _CROP, _LOOSE, _EGO_SCALE = 1000, 1.5 * 200, 0.3
 

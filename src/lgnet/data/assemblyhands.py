@@ -21,7 +21,6 @@ from .interhand import ORDER, stream
 from .realdata import read_image
 from .sample import Sample, empty_sample, inside_picture, kind_of, project, set_joints
 
-SPLITS = ("train", "val")
 _CAMERA_END = "_mono10bit"
 
 

@@ -20,8 +20,6 @@ from .interhand import stream
 from .realdata import read_image
 from .sample import Sample, empty_sample, kind_of, set_joints
 
-SPLITS = ("train", "val")
-
 
 @dataclass(frozen=True)
 class Person:

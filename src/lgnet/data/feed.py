@@ -22,7 +22,7 @@ from ..config import TrainConfig
 from ..config_check import data_weights
 from .registry import DataSet, open_data
 from .ring import Ring
-from .sample import Sample
+from .sample import Sample, require_side
 
 
 class Mix(NamedTuple):
@@ -41,13 +41,14 @@ def open_mix(data: Sequence[str]) -> Mix:
     """Open the data sets of the option `data`.
 
     Raises:
-        ValueError: one cannot be opened, or holds nothing.
+        ValueError: one cannot be opened, holds nothing, or does not tell right hands from left ones.
     """
     weights = data_weights(data)
     sets = tuple(open_data(name) for name in weights)
     for name, opened in zip(weights, sets):
         if not len(opened):
             raise ValueError(f"{name} holds no pictures to train on")
+        require_side(opened[0])
     return Mix(sets, tuple(weights.values()))
 
 
@@ -77,14 +78,17 @@ class Feed:
     def __init__(
         self,
         config: TrainConfig,
+        mix: Mix,
         make: Callable[[Sequence[Sample], np.random.Generator], dict[str, Any]],
         first: int = 0,
         process: int = 0,
         processes: int = 1,
     ):
-        """Begin at batch number `first` of one of the `processes` that train; `make` crops and augments samples."""
+        """Begin at batch number `first` of one of the `processes` that train; `mix` is `open_mix(config.data)`, `make` crops and
+        augments samples.
+        """
         self._config, self._make, self._process = config, make, process
-        self._mix = with_labels(open_mix(config.data), config, process, processes)
+        self._mix = with_labels(mix, config, process, processes)
         self._seen: deque[Sample] = deque(maxlen=32)
         self._ring: Ring | None = None
         if self._mix.real < 1 - 1e-9:

@@ -21,8 +21,6 @@ from ..hands import NUM_JOINTS, RIGHT, SIDES
 from .realdata import read_image
 from .sample import Sample, empty_sample, project, set_joints
 
-SPLITS = ("training", "evaluation")
-
 
 @dataclass(frozen=True)
 class FreiHand:

@@ -20,7 +20,6 @@ from ..hands import LEFT, NUM_JOINTS, RIGHT
 from .realdata import read_image
 from .sample import Sample, empty_sample, inside_picture, kind_of, project, set_joints
 
-SPLITS = ("train", "val", "test")
 _HAND = 1 + 3 * NUM_JOINTS
 
 

@@ -22,7 +22,6 @@ from ..safe_pickle import dense, read_pickle
 from .realdata import read_image
 from .sample import Sample, empty_sample, grown, kind_of, project, set_joints
 
-SPLITS = ("train", "evaluation")
 ORDER = np.array([0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20])
 """Where each of lgnet's joints stands among the 21 of MANO with its tips, thumb first, at the end."""
 FROM_OPENGL = np.array([1.0, -1.0, -1.0])

@@ -35,7 +35,6 @@ from .sample import Sample, blank_image, empty_sample, project, set_joints
 ORDER = np.array([20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16])
 """Where each of lgnet's joints stands among a hand's 21 of InterHand2.6M."""
 HAND_TYPES = ("right", "left", "interacting")
-SPLITS = ("train", "val", "test")
 VERSION = 3  # of the index; another number and it is built again
 _NAME_LENGTH = 120
 
@@ -115,7 +114,7 @@ def load_index(root: Path, split: str) -> Index:
 def _build_into(folder: Path, files: dict[str, Path]) -> None:
     try:
         write_index(build_index(files), folder)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise ValueError(f"{files['data'].parent} is not laid out as InterHand2.6M's annotations: {error!r}") from error
 
 
@@ -185,6 +184,8 @@ def build_index(files: dict[str, Path]) -> Index:
         sure.append(bool(np.asarray(annotation["hand_type_valid"]).reshape(-1)[0]))
     world, rows = _joints(files["joint_3d"])
     mano, mano_valid = _mano(files.get("mano"), rows)
+    if not numbers:
+        raise ValueError("there is no annotation in it")
     of = np.frombuffer(order, np.int32)
     keys = np.frombuffer(frames, np.int64)[of]
     return Index(

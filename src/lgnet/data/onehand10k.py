@@ -21,8 +21,6 @@ from .interhand import stream
 from .realdata import read_image
 from .sample import Sample, empty_sample, set_joints
 
-SPLITS = ("train", "test")
-
 
 @dataclass(frozen=True)
 class Picture:

@@ -21,7 +21,6 @@ from ..hands import SIDES
 from .realdata import read_image
 from .sample import Sample, empty_sample, inside_picture, kind_of, project, set_joints
 
-SPLITS = ("train", "test")
 TEST_CAPTURES = (
     "m--20221215--0949--RNS217--pilot--ProjectGoliathScript--Hands--two-hands",
     "m--20221216--0953--NKC880--pilot--ProjectGoliathScript--Hands--two-hands",

@@ -20,7 +20,6 @@ from ..safe_pickle import dense, read_pickle
 from .realdata import read_image
 from .sample import Sample, empty_sample, inside_picture, kind_of, set_joints
 
-SPLITS = ("training", "evaluation")
 ORDER = np.array([0, 4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17])
 """Where each of lgnet's joints stands among a hand's 21 of RHD."""
 _START = (NUM_JOINTS, 0)  # of the right and the left hand's joints

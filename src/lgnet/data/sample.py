@@ -95,7 +95,7 @@ def require_side(sample: Sample) -> None:
     if not sample.side_known:
         raise ValueError(
             f"{sample.name} does not tell whether its hand is a right or a left one: its data set can be evaluated with "
-            "--boxes own and can train the detector, nothing else"
+            "--boxes own, and nothing can be trained on it"
         )
 
 

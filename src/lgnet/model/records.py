@@ -26,7 +26,7 @@ class Inputs:
 
     images: Float[Tensor, "B N 3 S S"]  # N = 2 crops (right, left mirrored), or 1 crop of both; RGB in 0..1
     given: Bool[Tensor, "B 2"]  # is there a crop for this hand; a hand without one contributes empty tokens
-    geometry: Float[Tensor, "B 2 5"]  # where the other hand's crop lies, see data/batch.py; zeros for heads
+    geometry: Float[Tensor, "B 2 5"]  # where the other hand's crop lies, `crop.crop_geometry`; zeros for heads
 
 
 @dataclass(frozen=True)

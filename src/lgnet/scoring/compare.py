@@ -89,7 +89,7 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
         return {**{key: content[key] for key in ("data", "weights", "boxes")}, "root_depth": root, "mano": mano}
     except FileNotFoundError as error:
         raise ValueError(f"there is no {path}; name a folder that lgnet evaluate wrote") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged; evaluate this run anew") from error
 
 
@@ -160,10 +160,14 @@ def _differences(first: Scores, second: Scores) -> dict[str, Any]:
             "second": float(values[1]),
             "difference": float(values[1] - values[0]),
             "interval": [low, high],
-            "pictures": int((of[:, 1] > 0).sum()),
-            "better": _better(path, low, high),
+            "pictures": (pictures := int((of[:, 1] > 0).sum())),
+            "better": _better(path, low, high) if pictures >= FEWEST else None,
         }
     return out
+
+
+FEWEST = 10
+"""Pictures that have a figure, from which on a bootstrap over them tells who is better."""
 
 
 def _better(path: tuple[str, ...], low: float, high: float) -> str | None:
@@ -201,6 +205,8 @@ def sentence(name: str, figure: dict[str, Any]) -> str:
     """What the comparison says of one figure, in words."""
     low, high = figure["interval"]
     told = f"{name}: second minus first is {figure['difference']:+.3g} ({100 * LEVEL:g} % interval {low:+.3g} to {high:+.3g})"
+    if figure["pictures"] < FEWEST:
+        return f"{told}; {figure['pictures']} pictures are too few to tell."
     if figure["better"] is None:
         return f"{told}; no difference can be told." if low <= 0 <= high else f"{told}."
     return f"{told}; the {figure['better']} run is better."

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -362,7 +363,7 @@ def read_scores(path: Path) -> Scores:
             columns = {key: file[key] for key in file.files}
     except FileNotFoundError as error:
         raise ValueError(f"there is no {path}; lgnet evaluate writes it, so evaluate this run anew") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged and cannot be read; evaluate this run anew") from error
     parts = [{k.split(".", 1)[1]: v for k, v in columns.items() if k.startswith(p)} for p in ("pictures.", "hands.")]
     if "name" not in parts[0] or "picture" not in parts[1]:

@@ -219,8 +219,10 @@ def _told(metrics: dict[str, Any], path: tuple[str, ...], form: str = ".2f") -> 
 
 
 def _heading(metrics: dict[str, Any]) -> str:
-    kept = metrics["confidence"]
-    return f"{metrics['count']} pictures of {_title(metrics)}; in brackets {100 * kept['level']:g} % intervals over pictures."
+    kept, source = metrics["confidence"], metrics.get("root_depth", {}).get("source", "predicted")
+    told = "" if source == "predicted" else f", the wrists' distances by {source}"
+    of = f"{metrics['count']} pictures of {_title(metrics)}{told}"
+    return f"{of}; in brackets {100 * kept['level']:g} % intervals over pictures."
 
 
 def to_markdown(metrics: dict[str, Any]) -> str:
@@ -228,9 +230,13 @@ def to_markdown(metrics: dict[str, Any]) -> str:
     note, tables = sheets(metrics)
     lines = [f"# {metrics['data']}", "", _heading(metrics), "", note]
     for sheet in tables:
-        lines += ["", f"## {sheet.title}", "", "| " + " | ".join(sheet.header) + " |", "|---" * len(sheet.header) + "|"]
-        lines += ["| " + " | ".join(row) + " |" for row in sheet.rows]
+        lines += ["", f"## {sheet.title}", "", _row(sheet.header), "|---" * len(sheet.header) + "|"]
+        lines += [_row(row) for row in sheet.rows]
     return "\n".join(lines) + "\n"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def to_latex(metrics: dict[str, Any]) -> str:
