@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +21,7 @@ from .model.network import LGNet, build_network
 
 FORMAT = "lgnet-weights/1"
 Kind = Literal["hands", "detector", "sides", "pair"]
+Net, Config = TypeVar("Net", bound=nn.Module), TypeVar("Config")
 
 
 class Weights(NamedTuple):
@@ -155,14 +157,29 @@ def load_network(path: str | Path, device: torch.device | str = "cpu") -> Loaded
     Raises:
         ValueError: as `load_weights`, or the weights do not fit the configuration beside them.
     """
-    config_values, state, meta = load_weights(path)
+    network, config, meta = load_built(path, ModelConfig, build_network)
+    return Loaded(network.to(device), config, meta)
+
+
+def load_built(
+    path: str | Path, config: type[Config], build: Callable[[Config], Net], kind: Kind = "hands"
+) -> tuple[Net, Config, dict[str, Any]]:
+    """The network that `build` makes of a file's configuration, with the file's weights, strictly, in eval mode.
+
+    Returns:
+        The network, its configuration and the file's meta.
+
+    Raises:
+        ValueError: as `load_weights`, or the weights do not fit the configuration beside them.
+    """
+    values, state, meta = load_weights(path, kind=kind)
     try:
-        config = from_dict(ModelConfig, config_values)
-        network = build_network(config)
+        own = from_dict(config, values)
+        network = build(own)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
     load_state(network, state, path)
-    return Loaded(network.to(device).eval(), config, meta)
+    return network.eval(), own, meta
 
 
 @dataclass(frozen=True)

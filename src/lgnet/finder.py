@@ -6,26 +6,22 @@ places of a picture together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
-from .checkpoint import load_state, load_weights
-from .config import DetectorConfig, SideConfig, from_dict
+from .checkpoint import load_built
+from .config import DetectorConfig, SideConfig
 from .detect import Detection, Detector, Place, build_detector
 from .opinion import Seen, belief, closer
 from .pair import PairNet, look_at_pairs
 from .people import MOST, group, nearest_pair
 from .places import PLACES, STRONG, Tiles, apart, find_places, hidden_places, together
 from .side import SideNet, build_side_net, look_at_places
-
-Net = TypeVar("Net", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -100,19 +96,9 @@ def load_finder(
     detector_path, side_path = Path(detector or bundled_file("detector")), Path(sides or bundled_file("sides"))
     if not (detector_path.is_file() and side_path.is_file()):
         return None
-    detector_net = _network(detector_path, "detector", lambda values: build_detector(from_dict(DetectorConfig, values)))
-    side_net = _network(side_path, "sides", lambda values: build_side_net(from_dict(SideConfig, values)))
+    detector_net, _, _ = load_built(detector_path, DetectorConfig, build_detector, "detector")
+    side_net, _, _ = load_built(side_path, SideConfig, build_side_net, "sides")
     return Finder(detector_net.to(device), side_net.to(device))
-
-
-def _network(path: Path, kind: Literal["detector", "sides"], build: Callable[[dict[str, Any]], Net]) -> Net:
-    values, state, _ = load_weights(path, kind=kind)
-    try:
-        network = build(values)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    load_state(network, state, path)
-    return network.eval()
 
 
 def bundled(name: str) -> str:
