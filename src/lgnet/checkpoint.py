@@ -21,7 +21,8 @@ from .model.network import LGNet, build_network
 
 FORMAT = "lgnet-weights/1"
 Kind = Literal["hands", "detector", "sides", "pair"]
-Net, Config = TypeVar("Net", bound=nn.Module), TypeVar("Config")
+Net = TypeVar("Net", bound=nn.Module)
+Config = TypeVar("Config")
 
 
 class Weights(NamedTuple):
