@@ -29,7 +29,7 @@ BATCH = 64
 def main() -> None:
     """Solve, choose, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=2000, help="pairs to solve; some four fifths are kept")
+    parser.add_argument("--count", type=int, default=768, help="pairs to solve; some four fifths are kept")
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--out", default=str(Path(__file__).parents[1] / "src/lgnet" / BANK))
     options = parser.parse_args()

@@ -180,6 +180,18 @@ def test_a_person_bends_the_robots_fingers(tmp_path, side, scale):
     assert max(np.degrees(bend[finger]) for finger in ("middle", "ring", "little")) < 60
 
 
+@pytest.mark.parametrize(
+    ("name", "finger"),
+    [
+        *(("rh_fftip", "index"), ("rh_thmiddle", "thumb"), ("rh_lfdistal", "little"), ("FFJ1", "index")),
+        *(("RightIndexTip_2", "index"), ("lthumb_3", "thumb"), ("thumb_middle", "thumb"), ("index_middle", "index")),
+        *(("middle_tip", "middle"), ("bearing", None), ("spring", None), ("this", None), ("index_thumb_plate", None)),
+    ],
+)
+def test_names_of_links_tell_the_finger_by_whole_words(name, finger):
+    assert robot._finger(name) == finger
+
+
 def test_names_are_guessed_or_asked_for(tmp_path, capsys):
     path = tmp_path / "a.urdf"
     path.write_text(

@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import os
+import signal
 import tarfile
 from dataclasses import replace
 
@@ -130,6 +132,17 @@ def test_samples_come_back(folders, truth, form):
 def test_two_processes_write_the_same_bytes(folders, tmp_path):
     assert synth(tmp_path / "two", "webdataset", jobs=2) == COUNT
     assert content(tmp_path / "two") == content(folders / "webdataset")
+
+
+def killed_at_three(index):
+    if index == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return make_drawn(training_rng(SEED, 0, index), CONFIG)
+
+
+def test_a_process_that_is_killed_ends_the_run_with_a_sentence(tmp_path):
+    with pytest.raises(ValueError, match=r"a process that draws was killed.*the same command goes on"):
+        synth(tmp_path, "webdataset", jobs=2, draw=killed_at_three)
 
 
 def test_a_broken_run_goes_on(tars, folders, monkeypatch):

@@ -139,6 +139,16 @@ def test_a_folder_of_frames_is_one_film_in_the_order_of_the_numbers(tmp_path):
         list(film.frames)
 
 
+@pytest.mark.parametrize("rate", [119.43703703703704, 90.123, 29.97002997, 7.5, 239.653, 999.9])
+def test_films_of_odd_rates_are_written(tmp_path, rate):
+    path = tmp_path / "a.mp4"
+    writer = open_writer(path, rate, np.zeros((32, 32, 3), np.uint8))
+    for _ in range(3):
+        write_frame(writer, np.zeros((32, 32, 3), np.uint8))
+    writer.release()
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) == pytest.approx(rate, rel=2e-4)
+
+
 def test_streams_are_named_without_passwords():
     (item,) = expand_inputs(["rtsp://me:secret@cam.local:554/live/1"])
     assert (item.kind, item.stem) == ("camera", "cam.local_554_live_1")

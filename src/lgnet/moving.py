@@ -58,8 +58,8 @@ def reconstruct_moving(
     camera = camera or film_camera(item)
     with stop_asked() as asked, open_film(item, most) as film:
         stem.parent.mkdir(parents=True, exist_ok=True)
-        bar = progress.add_task(item.stem, total=film.total or most, speed="")
         files = MovingFiles(stem, kinds, film.rate, gestures, item.kind == "camera")
+        bar = progress.add_task(item.stem, total=film.total or most, speed="")
         done = interrupted = False
         try:
             frames = _steps(model, item, film, camera, asked, evidence)

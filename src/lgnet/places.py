@@ -33,9 +33,9 @@ PLACES = 8
 def find_places(detector: Detector, image: np.ndarray, most: int = PLACES, tiles: Tiles = "auto") -> list[Place]:
     """Places of a picture (H, W, 3) uint8 RGB that may hold a hand, the best first, boxes in its pixels.
 
-    The whole picture is looked at first; where nothing is found and the picture is large, four overlapping quarters, and
-    ever smaller tiles until something is found. Then closer, at what surrounds all places found and at each by itself: hands
-    that overlap come apart, small ones grow.
+    The whole picture is looked at first; where nothing is surely found and the picture is large, four overlapping quarters
+    instead (docs/trials.md), and ever smaller tiles until something is found. Then closer, at what surrounds all places found
+    and at each by itself: hands that overlap come apart, small ones grow.
 
     Args:
         detector: in eval mode.

@@ -12,7 +12,7 @@ import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ _WORDS = {
     "ring": ("ring", "rf", "rfj"),
     "little": ("little", "pinky", "pinkie", "lf", "lfj", "small"),
 }
+_PARTS = "finger|tip|distal|middle|proximal|knuckle|metacarpal|base|hub|pad|link"
+"""What may follow a finger in one word with it: `fftip`, `thumbtip`."""
 
 
 @dataclass(frozen=True)
@@ -138,12 +140,7 @@ def load_robot(path: str | Path, links: Mapping[str, str] | None = None) -> Robo
     order = {joint.name: i for i, joint in enumerate(driven)}
     chains = tuple(tuple(_chain(path, wrist, link, above, order)) for link in tips.values())
     used = sorted({step.index for chain in chains for step in chain if step.index >= 0})
-    chains = tuple(
-        tuple(
-            Step(s.origin, s.axis, s.kind, used.index(s.index) if s.index >= 0 else -1, s.factor, s.offset) for s in c
-        )
-        for c in chains
-    )
+    chains = tuple(tuple(replace(s, index=used.index(s.index) if s.index >= 0 else -1) for s in c) for c in chains)
     limits = np.array([_range(driven[i], robot.joints) for i in used]).reshape(-1, 2)
     if not used:
         raise ValueError(f"{path}: no joint lies between {wrist} and the fingertips {', '.join(tips.values())}")
@@ -210,12 +207,24 @@ def _fingertips(names: Sequence[str], above: Mapping[str, Any], given: Mapping[s
 
     tips = {}
     for finger in FINGERS:
-        own = [name for name in names if set(_words(name)) & set(_WORDS[finger]) or finger in name.lower()]
+        own = [name for name in names if _finger(name) == finger]
         ranked = sorted(own, key=lambda name: ("tip" in name.lower(), depth(name)))
         link = given.get(finger) or (ranked[-1] if ranked and depth(ranked[-1]) > 0 else None)
         if link is not None:
             tips[finger] = link
     return tips
+
+
+def _finger(name: str) -> str | None:
+    """Which finger a link's name tells of; `middle` beside another finger is its middle phalanx."""
+    told = [
+        finger
+        for finger, words in _WORDS.items()
+        if any(re.fullmatch(rf"(left|right|l|r)?({'|'.join(words)})({_PARTS})?", word) for word in _words(name))
+    ]
+    others = [finger for finger in told if finger != "middle"]
+    found = others or told
+    return found[0] if len(found) == 1 else None
 
 
 def _chain(path: str | Path, wrist: str, link: str, above: Mapping[str, Any], order: Mapping[str, int]) -> list[Step]:

@@ -135,7 +135,7 @@ def sequence_files(folder: Path) -> list[Path]:
         raise ImageError(f"{folder} cannot be read ({error.strerror}); check its permissions and its disk") from error
     if not files:
         raise ImageError(f"{folder} is a folder without any picture; give one with the frames in it")
-    return sorted(files, key=lambda f: [int(p) if p.isdecimal() else p for p in re.split(r"([0-9]+)", f.name)])
+    return sorted(files, key=lambda f: [int(p) if n % 2 else p for n, p in enumerate(re.split(r"([0-9]+)", f.name))])
 
 
 def _pictures(files: list[Path]) -> Iterator[tuple[float, np.ndarray]]:
@@ -286,6 +286,7 @@ def open_writer(path: Path, rate: float, image: np.ndarray) -> cv2.VideoWriter:
     _check_name(path)
     height, width = image.shape[:2]
     code = "VP80" if path.suffix == ".webm" else "mp4v"
+    rate = round(rate, 2) if rate < 600 else round(rate)  # MPEG-4 counts time in at most 65535 parts of a second
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), rate, (width, height))
     if not writer.isOpened():
         raise ValueError(f"the film {path} cannot be written here; leave overlay out of --save")

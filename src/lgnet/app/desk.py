@@ -66,6 +66,7 @@ class Kept:
     """By name in the folder: what writes it there; None: it is there. Nothing else is given out."""
     what: Any = None  # of a video: its `film.Job`
     settled: bool = False  # something came of it, so it may go when there are too many
+    busy: bool = False  # it is worked on, or waits for that, so it stays all the same
     lock: Any = field(default_factory=threading.Lock)
 
 
@@ -90,7 +91,7 @@ class Shelf:
         """Something came of one: the oldest of which something did go where there are too many."""
         with self.lock:
             kept.settled = True
-            settled = [one for one in self.kept.values() if one.settled]
+            settled = [one for one in self.kept.values() if one.settled and not one.busy]
             old = [self.kept.pop(one.id) for one in settled[: max(len(settled) - self.most, 0)]]
         for other in old:
             self._remove(other)
@@ -128,7 +129,8 @@ class Desk:
         self.folder = Path(tempfile.mkdtemp(prefix="lgnet-app-"))  # for this user's eyes only
         self.pictures = Shelf(self.folder, KEPT_PICTURES)
         self.videos = Shelf(self.folder, KEPT_VIDEOS, lambda kept: kept.what and kept.what.asked.set())
-        self.live: OrderedDict[str, Any] = OrderedDict()  # by id, `live.Session`
+        self.live: OrderedDict[str, Any] = OrderedDict()  # by id, `live.Session`; changed with the lock
+        self.lock = threading.Lock()
 
     def file(self, id: str, name: str) -> Path | None:
         """The path of a result's file; None where there is none."""
@@ -136,13 +138,21 @@ class Desk:
 
     def close(self) -> None:
         """End what is at work, and delete every result."""
-        for kept in list(self.videos.kept.values()):
+        videos = list(self.videos.kept.values())
+        for kept in videos:
+            self.videos.gone(kept)
+        for kept in videos:
             self.videos.drop(kept)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+MOST_NAME = 100
+"""Bytes of a name: with what is added to it, less than file systems take."""
 
 
 def clean_name(name: str, otherwise: str) -> str:
     """A file's name without its folder and suffix, of letters, digits, `-` and `_` only."""
     stem = Path(name.replace("\\", "/")).name
-    stem = re.sub(r"[^\w-]+", "_", stem.rpartition(".")[0] or stem).strip("_")[:60]
+    stem = re.sub(r"[^\w-]+", "_", stem.rpartition(".")[0] or stem).strip("_")
+    stem = stem.encode("utf-8", "replace")[:MOST_NAME].decode("utf-8", "ignore")
     return stem or otherwise

@@ -56,10 +56,11 @@ def see(desk: Desk, session: str, content: bytes) -> dict[str, Any]:
         image = read_image(content, MOST_PIXELS).pixels
     except ImageError as error:
         raise ValueError(str(error).replace("standard input", "this frame")) from error
-    state = desk.live.pop(session, None) or Session()
-    desk.live[session] = state
-    while len(desk.live) > KEPT:
-        desk.live.popitem(last=False)
+    with desk.lock:
+        state = desk.live.pop(session, None) or Session()
+        desk.live[session] = state
+        while len(desk.live) > KEPT:
+            desk.live.popitem(last=False)
     try:
         with state.lock:
             with desk.turns.take():

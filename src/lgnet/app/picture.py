@@ -170,7 +170,7 @@ def _make_zip(kept: Kept, path: Path) -> None:
 
 
 def about(desk: Desk) -> dict[str, Any]:
-    """What the page has to know of the networks: their name, limits of joint angles, each side's triangles."""
+    """What the page has to know of the networks: their name, and each side's triangles."""
     model = desk.model
     faces = {m.side: to_base64(m.faces.cpu().numpy(), "<u2") for m in model.hand_models}
-    return {"version": __version__, "weights": model.name, "hand_model": model.config.hand_model, "faces": faces}
+    return {"version": __version__, "weights": model.name, "faces": faces}

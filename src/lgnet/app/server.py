@@ -26,7 +26,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from ..smooth import How
 from . import film, live, picture
@@ -244,11 +244,11 @@ class Handler(BaseHTTPRequestHandler):
         more = {"Accept-Ranges": "bytes"}
         if path.suffix not in SHOWN or "download" in self._query():
             plain = name.encode("ascii", "replace").decode().replace("?", "_")
-            more["Content-Disposition"] = f'attachment; filename="{plain}"'
+            more["Content-Disposition"] = f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name)}"
         size, status = path.stat().st_size, 200
         start, end = 0, size
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if asked and int(asked[1]) < size:  # a browser that winds a video
+        if asked and int(asked[1]) < size and int(asked[2] or size) >= int(asked[1]):  # a browser that winds a video
             start, end, status = int(asked[1]), min(int(asked[2] or size - 1) + 1, size), 206
             more["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         with path.open("rb") as file:

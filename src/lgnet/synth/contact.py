@@ -19,6 +19,7 @@ from torch import Tensor
 from ..anatomy import LIMITS, rotations_from_angles
 from ..geometry import rotvec_to_matrix
 from ..hand_model import HandModel, farthest_points, load_hand_model, mirrored, pose_hand, vertex_normals
+from ..hands import FINGERS
 from ..penetration import inside, surface_distance
 from .pairs import PAIRS, PairPose
 from .poses import FOR_TWO, LIBRARY, _vary
@@ -28,7 +29,6 @@ SKIN_POINTS, SPHERES = 360, 160
 GAP = 0.0015
 """Metres that skin points are kept off the other hand's spheres."""
 STEPS = 160
-FINGERS = ("thumb", "index", "middle", "ring", "little")
 
 
 @functools.lru_cache(maxsize=1)

@@ -18,6 +18,8 @@ import multiprocessing
 import os
 import tarfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -210,8 +212,20 @@ def _shards(
         for task in tasks:
             yield _write_shard(task, tick)
         return
-    with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks))) as pool:
-        yield from pool.imap_unordered(_write_shard, tasks)
+    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            for done in as_completed([pool.submit(_write_shard, task) for task in tasks]):
+                yield done.result()
+        except BrokenProcessPool as error:
+            raise ValueError(
+                "a process that draws was killed, perhaps for want of memory; the same command goes on, with fewer --jobs if "
+                "need be"
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():  # nobody wants their shards any more
+                process.terminate()
+            raise
 
 
 def _write_shard(task: tuple[_Work, int], tick: Callable[[], None] = lambda: None) -> tuple[int, dict[str, Any]]:

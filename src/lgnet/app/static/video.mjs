@@ -25,11 +25,12 @@ export function startVideo(about) {
     job = null;
     reset();
     try {
-      job = await send(file, (share) => progress(share, `Uploading: ${Math.round(100 * share)} %`));
+      const sent = await send(file, (share) => progress(share, `Uploading: ${Math.round(100 * share)} %`));
+      if (mine === turn) job = sent;
       while (mine === turn) {
-        job = await ask(`/api/video?id=${job.id}`);
+        const said = await ask(`/api/video?id=${sent.id}`);
         if (mine !== turn) return;
-        show(job);
+        show((job = said));
         if (!["waiting", "running"].includes(job.state)) return;
         await new Promise((go) => setTimeout(go, EVERY));
       }
