@@ -18,9 +18,8 @@ from .checkpoint import load_built
 from .config import DetectorConfig, SideConfig
 from .detect import Detection, Detector, Place, build_detector
 from .opinion import Seen, belief, closer
-from .pair import PairNet, look_at_pairs
 from .people import MOST, group, nearest_pair
-from .places import PLACES, STRONG, Tiles, apart, find_places, hidden_places, together
+from .places import PLACES, Tiles, find_places, hidden_places
 from .side import SideNet, build_side_net, look_at_places
 
 
@@ -30,8 +29,6 @@ class Finder:
 
     detector: Detector
     side_net: SideNet
-    pair_net: PairNet | None = None
-    """What looks at hands that lie near each other once more, together; None: nothing does."""
     tiles: Tiles = "auto"
     """See `places.find_places`."""
     seen: Seen | None = None
@@ -65,11 +62,6 @@ def find_sides(
     places = find_places(finder.detector, image, most, tiles)
     if not places:
         return [], np.zeros((0, 3))
-    if finder.pair_net is not None:
-        groups = together([place.box for place in places if place.score > STRONG])
-        if groups:
-            looks = look_at_pairs(finder.pair_net, image, groups, K)
-            places = apart([*places, *(Place(score, box) for look in looks for score, box in look)])[:most]
     sides, others = look_at_places(finder.side_net, image, [place.box for place in places], K)
     hidden = hidden_places(places, others)
     if hidden:

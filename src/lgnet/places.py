@@ -59,9 +59,9 @@ def find_places(detector: Detector, image: np.ndarray, most: int = PLACES, tiles
     strong = [p.box for p in found if p.score > STRONG]
     if strong:
         found = found + _closer(detector, image, [np.stack(strong)], AROUND_ALL)
-        strong = [p.box for p in apart(found, nested)[:most] if p.score > STRONG]
+        strong = [p.box for p in _apart(found, nested)[:most] if p.score > STRONG]
         found = found + _closer(detector, image, [box[None] for box in strong], AROUND_ONE)
-    return apart(found, nested)[:most]
+    return _apart(found, nested)[:most]
 
 
 def _closer(detector: Detector, image: np.ndarray, groups: Sequence[np.ndarray], grow: float) -> list[Place]:
@@ -71,7 +71,7 @@ def _closer(detector: Detector, image: np.ndarray, groups: Sequence[np.ndarray],
     return [place for (_, corner), places in zip(parts, looks) for place in _shifted(places, corner)]
 
 
-def apart(places: Sequence[Place], nested: bool = False) -> list[Place]:
+def _apart(places: Sequence[Place], nested: bool = False) -> list[Place]:
     """The places with a score of some size, best first; of those that overlap much the best, with `nested` of those that lie
     in one another too.
     """
@@ -84,16 +84,6 @@ def apart(places: Sequence[Place], nested: bool = False) -> list[Place]:
         if place.score >= PLACE_THRESHOLD and not any(same):
             kept.append(place)
     return kept
-
-
-def together(boxes: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Boxes (4,) that overlap, or are joined by others that do, as arrays (N, 4)."""
-    groups: list[list[np.ndarray]] = []
-    for box in boxes:
-        near = [group for group in groups if any(iou(box, other) > 0 for other in group)]
-        groups = [group for group in groups if not any(group is other for other in near)]
-        groups.append([box, *(other for group in near for other in group)])
-    return [np.stack(group) for group in groups]
 
 
 def _shared(a: np.ndarray, b: np.ndarray) -> float:
