@@ -1,6 +1,7 @@
 """The training loop itself: it learns, stops, goes on exactly where it was, and leaves nothing half-written."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
