@@ -349,9 +349,9 @@ def predict_sample(predictor: Predictor, sample: Sample, boxes: str) -> TwoHands
         return predictor.predict(sample.image, camera=camera, boxes=None, given=None)
     require_side(sample)
     height, width = sample.image.shape[:2]
-    low, high = sample.box[:, :2], sample.box[:, :2] + sample.box[:, 2:]
-    in_view = (low < [width, height]).all(1) & (high > 0).all(1)  # else there is nothing to be cut
-    given = sample.present & (sample.box[:, 2:].max(1) > 0) & in_view
+    low, size = sample.box[:, :2], sample.box[:, 2:]
+    in_view = (low < [width, height]) & (low + size > 0) & (size.max(1, keepdims=True) > 0)
+    given = sample.present & in_view.all(1)
     if not given.any():
         return TwoHands(None, None, width, height, camera or assumed_camera(width, height))
     return predictor.predict(sample.image, camera=camera, boxes=sample.box.astype(np.float64), given=given)

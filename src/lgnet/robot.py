@@ -222,8 +222,7 @@ def _finger(name: str) -> str | None:
         for finger, words in _WORDS.items()
         if any(re.fullmatch(rf"(left|right|l|r)?({'|'.join(words)})({_PARTS})?", word) for word in _words(name))
     ]
-    others = [finger for finger in told if finger != "middle"]
-    found = others or told
+    found = [finger for finger in told if finger != "middle"] or told
     return found[0] if len(found) == 1 else None
 
 
