@@ -322,11 +322,10 @@ def test_a_video_can_be_stopped_and_too_many_are_refused(server, clip, monkeypat
 def test_a_video_at_work_stays_whatever_is_uploaded_after_it(tmp_path):
     shelf = Shelf(tmp_path, 1)
     first, *others = [shelf.new() for _ in range(4)]
-    first.busy = True
-    for kept in (first, *others):
-        shelf.settle(kept)
+    with first.lock:
+        for kept in (first, *others):
+            shelf.settle(kept)
     assert set(shelf.kept) == {first.id, others[-1].id} and first.folder.is_dir() and not others[0].folder.exists()
-    first.busy = False
     shelf.settle(shelf.new())
     assert first.id not in shelf.kept
 

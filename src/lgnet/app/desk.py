@@ -66,8 +66,7 @@ class Kept:
     """By name in the folder: what writes it there; None: it is there. Nothing else is given out."""
     what: Any = None  # of a video: its `film.Job`
     settled: bool = False  # something came of it, so it may go when there are too many
-    busy: bool = False  # it is worked on, or waits for that, so it stays all the same
-    lock: Any = field(default_factory=threading.Lock)
+    lock: Any = field(default_factory=threading.Lock)  # held by whoever makes something of it, or waits to
 
 
 class Shelf:
@@ -91,7 +90,7 @@ class Shelf:
         """Something came of one: the oldest of which something did go where there are too many."""
         with self.lock:
             kept.settled = True
-            settled = [one for one in self.kept.values() if one.settled and not one.busy]
+            settled = [one for one in self.kept.values() if one.settled and not one.lock.locked()]
             old = [self.kept.pop(one.id) for one in settled[: max(len(settled) - self.most, 0)]]
         for other in old:
             self._remove(other)

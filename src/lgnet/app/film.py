@@ -81,7 +81,6 @@ def start(desk: Desk, kept: Kept, name: str, how: How) -> Job:
     """
     check_room(desk)
     kept.what = job = Job(kept, name, how)
-    kept.busy = True
     threading.Thread(target=_run, args=(desk, job), daemon=True).start()
     return job
 
@@ -104,7 +103,6 @@ def _run(desk: Desk, job: Job) -> None:
     with job.kept.lock, desk.films.take(always=True):
         job.begun = time.monotonic()
         if job.asked.is_set():
-            job.kept.busy = False
             return
         job.state = "running"
         try:
@@ -115,7 +113,7 @@ def _run(desk: Desk, job: Job) -> None:
             job.error = " ".join(str(error).replace(upload, job.name).split()) or type(error).__name__
             state = "failed"
         job.seconds = time.monotonic() - job.begun
-        job.state, job.kept.busy = state, False
+        job.state = state
 
 
 def _work(desk: Desk, job: Job) -> None:

@@ -152,7 +152,7 @@ def _differences(first: Scores, second: Scores) -> dict[str, Any]:
     for i, path in enumerate(paths):
         of, drawn_of = columns[:, 4 * i : 4 * i + 4], drawn[:, 4 * i : 4 * i + 4]
         total = of.sum(0)
-        values = total[0] / total[1], total[2] / total[3]
+        values, pictures = (total[0] / total[1], total[2] / total[3]), int((of[:, 1] > 0).sum())
         with np.errstate(invalid="ignore", divide="ignore"):
             low, high = interval(drawn_of[:, 2] / drawn_of[:, 3] - drawn_of[:, 0] / drawn_of[:, 1])
         out[".".join(path)] = {
@@ -160,7 +160,7 @@ def _differences(first: Scores, second: Scores) -> dict[str, Any]:
             "second": float(values[1]),
             "difference": float(values[1] - values[0]),
             "interval": [low, high],
-            "pictures": (pictures := int((of[:, 1] > 0).sum())),
+            "pictures": pictures,
             "better": _better(path, low, high) if pictures >= FEWEST else None,
         }
     return out
