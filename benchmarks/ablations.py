@@ -178,14 +178,22 @@ def run(name: str, seed: int, options: argparse.Namespace) -> dict[str, float]:
     Raises:
         ValueError: its folder holds a run that was made with other options.
     """
-    for config in phases(name, seed, options):
-        out = Path(config.out)
-        _require_same(config)
-        if not (out / "last.safetensors").exists() or last(out)["samples"] < config.samples:
-            print(f"=== {name}, seed {seed}", flush=True)
-            begin = time.process_time()
-            trainer.main(config, resume=str(out) if (out / "config.json").exists() else None)
-            (out / "processor_seconds").write_text(f"{time.process_time() - begin:.1f}\n")
+    return [trained(config, f"{name}, seed {seed}") for config in phases(name, seed, options)][-1]
+
+
+def trained(config: TrainConfig, name: str) -> dict[str, float]:
+    """The end of a run's curve; what is missing of the run is trained first.
+
+    Raises:
+        ValueError: its folder holds a run with other options.
+    """
+    out = Path(config.out)
+    _require_same(config)
+    if not (out / "last.safetensors").exists() or last(out)["samples"] < config.samples:
+        print(f"=== {name}", flush=True)
+        begin = time.process_time()
+        trainer.main(config, resume=str(out) if (out / "config.json").exists() else None)
+        (out / "processor_seconds").write_text(f"{time.process_time() - begin:.1f}\n")
     return last(out)
 
 
@@ -204,13 +212,21 @@ def _require_same(config: TrainConfig) -> None:
 def backbone_of(weights: str, folder: Path) -> str:
     """Weights of which only the backbone's are left, as a file in the folder; one that is there already stays, so that all
     rows of a folder begin alike whatever became of `weights` since.
+
+    Raises:
+        ValueError: the one that is there is of a file of another name.
     """
-    path = folder / "backbone.safetensors"
-    if not path.exists():
-        with safe_open(weights, "pt") as file:
-            kept = {name: file.get_tensor(name) for name in file.keys() if name.startswith("backbone.")}  # noqa: SIM118
-        folder.mkdir(parents=True, exist_ok=True)
-        write_aside(path, save(kept))
+    path, source = folder / "backbone.safetensors", str(Path(weights).resolve())
+    if path.exists():
+        with safe_open(path, "pt") as file:
+            kept_of = (file.metadata() or {}).get("of")
+        if kept_of != source:
+            raise ValueError(f"{path} is of {kept_of}, not of {source}: choose another --out, or remove it")
+        return str(path)
+    with safe_open(weights, "pt") as file:
+        kept = {name: file.get_tensor(name) for name in file.keys() if name.startswith("backbone.")}  # noqa: SIM118
+    folder.mkdir(parents=True, exist_ok=True)
+    write_aside(path, save(kept, {"of": source}))
     return str(path)
 
 

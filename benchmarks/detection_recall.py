@@ -2,8 +2,8 @@
 
     python benchmarks/detection_recall.py [--count 500] [--out FILE.json] [--plot FILE.png]
 
-Full frames drawn by lgnet.synth as the detector's training pictures, of a seed that nothing else uses, with hands from
-2 % of the picture on. Large pictures are sheets of these, 4 x 3 (2560 x 1920 pixels): 12 people, hands a quarter as large.
+Full frames drawn by lgnet.synth as the detector's training pictures, of a seed that no recorded run uses, with hands from 2 % of
+the picture on. Large pictures are sheets of these, 4 x 3 (2560 x 1920 pixels): 12 people, hands a quarter as large.
 
 A hand is found where a place scores 0.3 or more and its box overlaps the hand's own by an IoU of 0.4; each place counts for
 one hand, the best overlap first. Other places of that score are false alarms: nothing there, a second one over one hand, or

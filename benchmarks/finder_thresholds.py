@@ -2,7 +2,7 @@
 
     python benchmarks/finder_thresholds.py [--count 300] [--other 0.5] [--detector FILE] [--sides FILE]
 
-Synthetic pictures like those of synth-bench, of a seed that neither training nor synth-bench uses. What the hand network
+Synthetic pictures like those of synth-bench, of a seed that no recorded run and not synth-bench uses. What the hand network
 drops afterwards is not counted here; `lgnet evaluate --boxes own` counts it.
 """
 

@@ -4,21 +4,21 @@
 
 Each run starts from the same weights (the bundled ones unless told), sees the same number of samples, the rate falling
 over the last two thirds, and is then judged with true boxes: MPJPE (protocol C) on every fifth picture of synth-bench
-and PCK of the 2.5D joints on real photographs. Runs that are there already are read, not repeated.
+and PCK of the 2.5D joints on real photographs. Runs that are there already, made with these options, are read, not
+repeated; one that was broken off goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 
+from ablations import trained
 from rich.console import Console
 from rich.table import Table
 
 from lgnet.config import PRESETS, SynthConfig
-from lgnet.train import main as train
 
 PLAIN = SynthConfig()
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -35,27 +35,24 @@ GROUPS["nothing"] = sum(GROUPS.values(), ())
 def run(name: str, options: argparse.Namespace) -> dict[str, float]:
     """The last row of a run's learning curve, training first where it is not there."""
     preset = PRESETS["lgnet-mobile"]
-    out = Path(options.out) / name.replace(" ", "-")
-    if not (out / "last.safetensors").exists():
-        config = replace(
-            preset,
-            synth=replace(preset.synth, **{field: getattr(PLAIN, field) for field in GROUPS[name]}),
-            out=str(out),
-            init=options.init,
-            samples=options.samples,
-            decay=options.samples * 2 // 3,
-            warmup=options.samples // 12,
-            learning_rate=5e-4,
-            batch_size=16,
-            ema=0.99,
-            ring=800,
-            evaluate_every=10 * options.samples,
-            real_data=options.real,
-            seed=options.seed,
-            threads=1,
-        )
-        train(config)
-    return json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    config = replace(
+        preset,
+        synth=replace(preset.synth, **{field: getattr(PLAIN, field) for field in GROUPS[name]}),
+        out=str(Path(options.out) / name.replace(" ", "-")),
+        init=options.init,
+        samples=options.samples,
+        decay=options.samples * 2 // 3,
+        warmup=options.samples // 12,
+        learning_rate=5e-4,
+        batch_size=16,
+        ema=0.99,
+        ring=800,
+        evaluate_every=10 * options.samples,
+        real_data=options.real,
+        seed=options.seed,
+        threads=1,
+    )
+    return trained(config, name)
 
 
 def main() -> None:

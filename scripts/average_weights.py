@@ -31,7 +31,9 @@ def main(start: str, end: str, share: float, out: str) -> None:
     elif config != other or kind != what:
         raise ValueError(f"{start} and {end} are weights of different networks")
     values = {name: first[name].lerp(v, share) if v.is_floating_point() else v for name, v in last.items()}
-    meta = {key: said for key, said in meta.items() if key != "figures"}  # they are of the later weights alone
+    meta = {
+        key: said for key, said in meta.items() if key not in ("figures", "confidence")
+    }  # of the later weights alone
     note = f"{1 - share:g} of weights of {before['samples']} samples, {share:g} of these"
     save_weights(out, values, other, {**meta, "averaged": note}, kind=kind)
 

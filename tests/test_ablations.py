@@ -6,10 +6,13 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import ablations
+import groups
 
 from lgnet.config import to_dict
 
@@ -41,6 +44,32 @@ def test_runs_of_the_same_options_are_read_and_others_refused(tmp_path, monkeypa
     ):
         with pytest.raises(ValueError, match=rf"holds a run with other options \(.*{said}"):
             ablations.run(ablations.WHOLE, 0, options(tmp_path, **changed))
+
+
+def test_groups_that_were_broken_off_go_on_and_others_are_refused(tmp_path, monkeypatch):
+    chosen = Namespace(out=str(tmp_path), samples=640, init=None, real=None, seed=17)
+    configs = []
+    monkeypatch.setattr(groups, "trained", lambda config, name: configs.append(config))
+    groups.run("without views and poses", chosen)
+    kept(configs[0])
+    (Path(configs[0].out) / "metrics.jsonl").write_text(json.dumps({"samples": 0, "bench/mpjpe": 90.0}) + "\n")
+    monkeypatch.undo()
+    resumed = []
+    monkeypatch.setattr(ablations.trainer, "main", lambda config, resume: resumed.append(resume))
+    groups.run("without views and poses", chosen)
+    assert resumed == [configs[0].out] and configs[0].synth.signs == 0
+    with pytest.raises(ValueError, match="other options"):
+        groups.run("without views and poses", Namespace(**{**vars(chosen), "seed": 18}))
+
+
+def test_a_kept_backbone_is_of_the_weights_that_were_named(tmp_path):
+    for name in ("a", "b"):
+        save_file({"backbone.x": torch.zeros(1), "rest": torch.ones(1)}, tmp_path / name)
+    path = ablations.backbone_of(str(tmp_path / "a"), tmp_path / "out")
+    assert list(load_file(path)) == ["backbone.x"]
+    assert ablations.backbone_of(str(tmp_path / "a"), tmp_path / "out") == path
+    with pytest.raises(ValueError, match="choose another --out, or remove it"):
+        ablations.backbone_of(str(tmp_path / "b"), tmp_path / "out")
 
 
 def test_phases_have_their_own_pictures_and_go_by_the_seed(tmp_path):

@@ -15,6 +15,7 @@ pytest.importorskip("numba", reason="training needs the extra lgnet[train]")
 
 from lgnet.config import PRESETS, SynthConfig
 from lgnet.data.feed import Feed, open_mix, real_before
+from lgnet.data.registry import DataSet
 from lgnet.data.ring import Ring, _draw_forever, _Share, _shared_memory, plan_ring, sample_dtype
 from lgnet.data.sample import empty_sample
 from lgnet.synth.generate import make_sample, training_rng
@@ -106,6 +107,20 @@ def test_feed_mixes_by_weight_and_goes_on(tmp_path, ring_here):
     shown = [image.tobytes() for batch in whole for image in batch["first"] if len(image) == 48]
     of_a = {make_one.image.tobytes() for make_one in open_mix(data).sets[0]}
     assert 14 <= sum(image in of_a for image in shown) <= 34  # 24 of 36 on average
+
+
+def test_pictures_without_joints_teach_by_a_teacher_only(monkeypatch):
+    boxes = empty_sample("box", "single", np.zeros((8, 8, 3), np.uint8), None)
+    boxes.present[0], boxes.box[0] = True, (1, 1, 4, 4)
+    told = replace(boxes, joints2d_valid=np.ones((2, 21), bool))
+    for samples, refused in (([boxes] * 30, True), ([boxes] * 29 + [told], False), ([boxes, told], False)):
+        monkeypatch.setattr("lgnet.data.feed.open_data", lambda name, s=samples: DataSet(name, len(s), s.__getitem__))
+        assert len(open_mix(("egohands:x=0.5",), taught=True).sets[0]) == len(samples)
+        if refused:
+            with pytest.raises(ValueError, match="egohands:x tells no joints to learn from"):
+                open_mix(("egohands:x=0.5",))
+        else:
+            assert open_mix(("egohands:x=0.5",)).real == 0.5
 
 
 def test_feed_of_real_pictures_alone_draws_nothing(tmp_path):

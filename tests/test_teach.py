@@ -65,6 +65,9 @@ def test_the_loss_is_nothing_for_the_teacher_itself_and_weighs_joints():
         assert float(lesson_loss(output, replace(moved, weight=weight), weights)) == pytest.approx(
             10 * 0.01 / 6, rel=1e-3
         )
+        one = replace(moved, given=torch.tensor([[True, False], [False, False]]))  # the mean is of those that are there
+        one = replace(one, weight=one.weight * one.given[..., None])
+        assert float(lesson_loss(output, one, weights)) == pytest.approx(10 * 0.01, rel=1e-3)
         moved = replace(lesson, joints25d=lesson.joints25d + 0.015)  # half crops, and 1.5 cm of 15
         assert float(lesson_loss(output, moved, weights)) == pytest.approx(3 * (0.015 + 0.5 * 0.1), rel=1e-3)
 

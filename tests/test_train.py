@@ -13,11 +13,13 @@ pytest.importorskip("lightning_fabric", reason="training needs the extra lgnet[t
 
 from lgnet import dry_run, train
 from lgnet.checkpoint import load_network
-from lgnet.config import MODELS, PRESETS, SynthConfig, to_dict, train_config
+from lgnet.config import MODELS, PRESETS, LossConfig, SynthConfig, to_dict, train_config
 from lgnet.config_check import check_train
 from lgnet.tasks import build_task
 from lgnet.train import main, rate
 from lgnet.train_state import Average, load_state, save_state
+
+NO_LOSS = LossConfig(**dict.fromkeys(vars(LossConfig()), 0.0))
 
 
 def test_rate_rises_stays_and_falls():
@@ -254,6 +256,11 @@ def test_configurations_go_round_and_nonsense_is_refused():
         ({"model": replace(TINY.model, hand_model="mano")}, "synthetic pictures tell no pose and shape of MANO"),
         ({"data": ("synth-bench=0.5",)}, "synth-bench is for evaluation"),
         ({"data": ("realdata:x=0.5",)}, "realdata:x is for evaluation"),
+        ({"data": ("interhand26m-test-two:x=0.5",)}, "interhand26m-test-two:x is for evaluation"),
+        ({"data": ("freihand-evaluation:x=0.5",)}, "freihand-evaluation:x is for evaluation"),
+        ({"teacher_ema": 0.9}, "are of --teacher, which names nobody"),
+        ({"loss": NO_LOSS}, "there is nothing to train by"),
+        ({"loss": replace(NO_LOSS, parts=1.0, surface=1.0)}, "there is nothing to train by"),
         ({"learning_rate": float("nan")}, "--learning-rate is above 0, not nan"),
         ({"ema": 1.0}, "--ema is from 0 to below 1"),
         ({"ring": 2}, "--ring is at least --reuse [+] 1, here 3"),

@@ -40,7 +40,7 @@ def synth(
     Args:
         out: folder to write into.
         count: how many pictures.
-        seed: of the first picture; 0 to 65535.
+        seed: of all pictures; another gives other ones; 0 to 65535.
         format: files: loose pictures with their labels; webdataset: the same in tar shards; interhand: pictures and
             joints in InterHand2.6M's layout.
         shard_size: pictures of a shard, which is written by one process and is whole or not there.

@@ -236,7 +236,7 @@ class TrainConfig:
 
 
 MOST_SEED = 65535
-"""Of pictures that anybody draws; those of the benchmarks are above."""
+"""Of pictures that anybody draws; those of synth-bench and of `scripts/calibrate.py` are above."""
 
 BUNDLED = "lgnet-mobile"
 """The weights that come with the package, and the preset of their network."""

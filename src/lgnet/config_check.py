@@ -10,7 +10,7 @@ from .config import MOST_SEED, LossConfig, ModelConfig, SynthConfig, TrainConfig
 SHARES = ("everyday", "signs", "gestures", "bank", "people", "held", "places", "difficulty", "toned", "lens", "looks")
 """Fields of a `SynthConfig` that are from 0 to 1."""
 FOR_TESTS = ("synth-bench", "synth-bench-cycles", "realdata")
-"""Data sets that figures are made of, and nothing is trained on."""
+"""Data sets that figures are made of, and nothing is trained on; nor on what others name their test or evaluation split."""
 LARGEST = 8192
 """Pixels a side of synthetic pictures."""
 
@@ -30,7 +30,8 @@ def data_weights(data: Sequence[str]) -> dict[str, float]:
             share = -1.0
         if not name or not 0 < share <= 1:
             raise ValueError(f"--data wants NAME:ROOT=SHARE with a share above 0 and at most 1, not {text!r}")
-        if name.partition(":")[0] in FOR_TESTS:
+        kind = name.partition(":")[0]
+        if kind in FOR_TESTS or {"test", "evaluation", "eval"} & set(kind.split("-")):
             raise ValueError(f"{name} is for evaluation: what is trained on it can no longer be judged by it")
         if name in weights:
             raise ValueError(f"--data names {name} twice")
@@ -67,6 +68,8 @@ def check_train(config: TrainConfig) -> None:
         raise ValueError(f"--teacher-ema is from 0 to below 1, not {config.teacher_ema}")
     if not 0 <= config.teacher_weight < float("inf"):
         raise ValueError(f"--teacher-weight is at least 0, not {config.teacher_weight}")
+    if not config.teacher and (config.teacher_ema or config.teacher_weight != TrainConfig.teacher_weight):
+        raise ValueError("--teacher-ema and --teacher-weight are of --teacher, which names nobody")
     if config.teacher and config.task != "hands":
         raise ValueError("--teacher is for hand networks")
     if not config.teacher and any(name.startswith("unlabelled:") for name in config.data):
@@ -79,7 +82,7 @@ def check_train(config: TrainConfig) -> None:
         )
     if config.task == "hands":
         check_model(config.model)
-        check_loss(config.loss)
+        check_loss(config.loss, config.model)
         if config.model.hand_model == "mano" and not data:
             raise ValueError(
                 "synthetic pictures tell no pose and shape of MANO: mix in a data set by --data, or pictures of lgnet synth that "
@@ -104,15 +107,18 @@ def check_model(config: ModelConfig) -> None:
             raise ValueError(f"{_option(name, '--model.')} is above 0, not {getattr(config, name)}")
 
 
-def check_loss(config: LossConfig) -> None:
-    """Refuse weights that make no loss.
+def check_loss(config: LossConfig, model: ModelConfig) -> None:
+    """Refuse weights that make no loss for a network.
 
     Raises:
-        ValueError: one is negative or not finite.
+        ValueError: one is negative or not finite, or none is left that this network can be trained by.
     """
     for name, weight in vars(config).items():
         if not 0 <= weight < float("inf"):
             raise ValueError(f"{_option(name, '--loss.')} is at least 0, not {weight}")
+    lacking = {"parts": not model.dense_head, "surface": not model.surface_head}
+    if not any(weight for name, weight in vars(config).items() if not lacking.get(name)):
+        raise ValueError("every --loss weight that this network has a use for is 0: there is nothing to train by")
 
 
 def check_synth(config: SynthConfig, prefix: str = "--") -> None:

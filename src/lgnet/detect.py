@@ -23,9 +23,9 @@ from .geometry import iou
 STRIDE = 8
 HAND_THRESHOLD = 0.4
 """The detector's score from which a place counts as a hand, where the side network has no opinion. Like HAND_WEIGHT,
-SIDE_WEIGHT and `places.OTHER_THRESHOLD` chosen on 400 synthetic pictures of a seed that neither training nor synth-bench uses, as
-what gets most sides' presence right with a second hand invented in one of twenty at most (benchmarks/finder_thresholds.py); of
-values within a thousandth of it, those with the fewest; kept since with an eye on photographs (docs/results.md)."""
+SIDE_WEIGHT and `places.OTHER_THRESHOLD` chosen on 400 synthetic pictures of a seed that no recorded run and not synth-bench uses,
+as what gets most sides' presence right with a second hand invented in one of twenty at most (benchmarks/finder_thresholds.py);
+of values within a thousandth of it, those with the fewest; kept since with an eye on photographs (docs/results.md)."""
 HAND_WEIGHT = 0.2
 """How much the side network's belief in a hand, as log odds, counts against the log of the detector's score."""
 SIDE_WEIGHT = 0.45

@@ -86,7 +86,7 @@ def laplacian_loss(
     offsets: Float[Tensor, "n V 3"], edges: Int[Tensor, "E 2"], valid: Bool[Tensor, " n"]
 ) -> Float[Tensor, ""]:
     """Mean length of dM(vertex) minus the mean of dM over its neighbours (uniform Laplacian), metres."""
-    count = offsets.shape[-2]
+    offsets, count = offsets.float(), offsets.shape[-2]
     i, j = edges.unbind(1)
     degree = torch.bincount(edges.flatten(), minlength=count).clamp_min(1)[:, None]
     around = torch.zeros_like(offsets)

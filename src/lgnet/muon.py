@@ -77,7 +77,7 @@ class Muon(torch.optim.Optimizer):
             state["momentum"] = torch.zeros_like(weight)
         state["momentum"].lerp_(slope, 1 - group["momentum"])
         ahead = slope.lerp(state["momentum"], group["momentum"])  # Nesterov's
-        # a convolution's weight is laid out channels last; a row is one output's, in whatever order
+        # a convolution's weight is laid out channels last; a row is one output's (a transposed one's: input's), in whatever order
         rows = ahead.movedim(1, -1)
         move = orthogonalised(rows.flatten(1), self.half)
         scale = 0.2 * max(move.shape) ** 0.5

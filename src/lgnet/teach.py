@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from .checkpoint import load_network
 from .config import MEANING, LossConfig, ModelConfig
-from .losses import DEPTH_UNIT
+from .losses import DEPTH_UNIT, masked_mean
 from .model.network import LGNet
 from .model.records import Inputs, Output, Targets
 
@@ -39,6 +39,7 @@ class Lesson:
     rotations: Float[Tensor, "B 2 16 3 3"]
     betas: Float[Tensor, "B 2 10"]
     weight: Float[Tensor, "B 2 21"]  # 0 to 1
+    given: Bool[Tensor, "B 2"]
 
 
 class Teachers:
@@ -68,6 +69,7 @@ class Teachers:
             rotations=torch.stack([o.mesh.rotations for o in said]).mean(0),
             betas=torch.stack([o.mesh.betas for o in said]).mean(0),
             weight=weight,
+            given=inputs.given,
         )
 
     @torch.no_grad()
@@ -143,12 +145,12 @@ def agreement(one: Float[Tensor, "*n 3"], other: Float[Tensor, "*n 3"]) -> Float
 
 def lesson_loss(output: Output, lesson: Lesson, config: LossConfig) -> Float[Tensor, ""]:
     """How far the student is from what it is taught: the ordinary loss's terms of 2.5D joints, joints of both meshes, pose
-    and shape, weighed as there, each joint by how much it is to be believed.
+    and shape, weighed as there, means over the hands that are given, each joint by how much it is to be believed.
     """
     hand = lesson.weight.mean(-1)
 
     def far(a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
-        return ((a.float() - b).abs().flatten(weight.dim()).mean(-1) * weight).mean()
+        return masked_mean((a.float() - b).abs().flatten(weight.dim()).mean(-1) * weight, lesson.given)
 
     said, taught = output.joint.joints25d, lesson.joints25d
     across = far(said[..., :2], taught[..., :2], lesson.weight)

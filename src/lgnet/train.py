@@ -94,7 +94,7 @@ def checked(config: TrainConfig, resume: str | None) -> tuple[TrainConfig, int, 
         raise ValueError(f"{out} has seen {done} samples already; --samples above that goes on with it")
     if config.real_data:
         open_data(f"realdata:{config.real_data}")
-    return config, done or 0, open_mix(config.data)
+    return config, done or 0, open_mix(config.data, bool(config.teacher))
 
 
 def start_fabric(config: TrainConfig) -> Any:

@@ -18,7 +18,7 @@ from ..crop import Crop, HandCrops, crop_geometry, cut_crops, hand_crops
 from ..geometry import iou
 from ..hands import NUM_BETAS, NUM_JOINTS, NUM_ROTATIONS, assumed_camera
 from ..model.records import PARTS_STRIDE, Inputs, Targets
-from .sample import Sample, require_side
+from .sample import Sample, labelled, require_side
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,18 @@ def _one(sample: Sample, config: ModelConfig, rng: np.random.Generator | None, a
         height, width = sample.image.shape[:2]
         boxes[0] = 0, 0, width, height
         crops = hand_crops(boxes, np.array([True, False]), K, config.crop_size, config.crop_enlarge, config.separation)
-        row["images"] = np.zeros_like(cut_crops(sample.image, crops, config.separation))
+        row["images"] = cut_crops(
+            sample.image, crops, config.separation
+        )  # as BatchNorm of heads has every picture before it
         return row
     crops = hand_crops(boxes, given, K, config.crop_size, config.crop_enlarge, config.separation, roll)
     images = cut_crops(sample.image, crops, config.separation)
     if rng is not None and augment.colour:
         images = change_colours(images, rng, augment.colour)
     row.update(images=images, given=given, geometry=crop_geometry(crops, config.separation))
-    labelled = sample.joints2d_valid.any(1) | sample.joints3d_valid.any(1) | sample.has_params
-    row["present_known"] = given & (labelled | ~sample.present)  # the box of an unlabelled hand was found, not told
+    row["present_known"] = given & (
+        labelled(sample) | ~sample.present
+    )  # the box of an unlabelled hand was found, not told
     for side, crop in enumerate(crops.hands):
         if crop is not None and shown[side]:
             _truth(row, sample, side, crop, config.hand_model)

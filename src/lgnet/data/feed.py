@@ -22,7 +22,10 @@ from ..config import TrainConfig
 from ..config_check import data_weights
 from .registry import DataSet, open_data
 from .ring import Ring
-from .sample import Sample, require_side
+from .sample import Sample, labelled, require_side
+
+PROBED = 20
+"""Pictures of a data set, spread over it, of which one has to tell joints."""
 
 
 class Mix(NamedTuple):
@@ -37,11 +40,11 @@ class Mix(NamedTuple):
         return min(sum(self.shares), 1.0)
 
 
-def open_mix(data: Sequence[str]) -> Mix:
-    """Open the data sets of the option `data`.
+def open_mix(data: Sequence[str], taught: bool = False) -> Mix:
+    """Open the data sets of the option `data`; `taught`: there are teachers, so that pictures teach without joints too.
 
     Raises:
-        ValueError: one cannot be opened, holds nothing, or does not tell right hands from left ones.
+        ValueError: one cannot be opened, holds nothing to learn from, or does not tell right hands from left ones.
     """
     weights = data_weights(data)
     sets = tuple(open_data(name) for name in weights)
@@ -49,6 +52,9 @@ def open_mix(data: Sequence[str]) -> Mix:
         if not len(opened):
             raise ValueError(f"{name} holds no pictures to train on")
         require_side(opened[0])
+        some = range(0, len(opened), max(len(opened) // PROBED, 1))
+        if not taught and not any(labelled(opened[index]).any() for index in some):
+            raise ValueError(f"{name} tells no joints to learn from: it can only be mixed in with --teacher")
     return Mix(sets, tuple(weights.values()))
 
 

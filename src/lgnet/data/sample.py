@@ -99,6 +99,11 @@ def require_side(sample: Sample) -> None:
         )
 
 
+def labelled(sample: Sample) -> np.ndarray:
+    """(2,) which hands something is told of beside a box: joints, or pose and shape."""
+    return sample.joints2d_valid.any(1) | sample.joints3d_valid.any(1) | sample.has_params
+
+
 def set_joints(
     sample: Sample,
     side: int,
