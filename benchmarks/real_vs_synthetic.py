@@ -2,9 +2,10 @@
 
     python benchmarks/real_vs_synthetic.py --real ../shared/realdata [--count 200] [--seed 6]
 
-The same crops that the hand network gets (true boxes), as training draws the synthetic ones but without its augmentation; those of the
-table in docs/data.md had 128 pixels, the preset has 160 since. Per statistic: median and middle half of both, and the Kolmogorov-Smirnov distance between the two
-distributions (0 the same, 1 without overlap). Nothing of the real pictures is written.
+The same crops that the hand network gets (true boxes), as training draws the synthetic ones but without its
+augmentation; those of the table in docs/data.md had 128 pixels, the preset has 160 since. Per statistic: median and
+middle half of both, and the Kolmogorov-Smirnov distance between the two distributions (0 the same, 1 without overlap).
+Nothing of the real pictures is written.
 """
 
 from __future__ import annotations

@@ -73,8 +73,7 @@ def test_a_hand_without_points_stays_to_the_last_bit():
 def test_points_that_no_hand_before_the_camera_is_seen_by_change_nothing():
     hands, far = scene(guess()), given(truth())
     far.points[:] = far.points[:1] + 40 * (far.points - far.points[:1])
-    after = align_hands(hands, (far, None)).right
-    assert np.isfinite(after.joints3d).all() and after.translation[2] > 0.04
+    assert align_hands(hands, (far, None)).right is hands.right
 
 
 def test_one_wrong_point_pulls_little():

@@ -1,10 +1,12 @@
 import io
 import json
+import re
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
 from importlib import resources
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +18,7 @@ from test_outputs import hand
 
 import lgnet
 from lgnet import cli, predict
-from lgnet.config import PRESETS, to_dict
+from lgnet.config import PRESETS, RESUMABLE, to_dict
 from lgnet.hands import TwoHands, assumed_camera
 
 
@@ -110,6 +112,11 @@ def test_usage_errors_of_the_parser(words):
         ("a.jpg --out o --people all --finder mediapipe", "are of lgnet's own finder"),
         ("a.jpg --out o --tiles all --finder mediapipe", "are of lgnet's own finder"),
         ("a.mp4 --out o --gestures basic --save overlay", "add json to --save"),
+        ("a.jpg --out o --gestures mine.py", "--gestures is of videos, cameras and --sequence"),
+        ("a.jpg --out o --frames 3", "--frames is of videos"),
+        ("a.jpg --out o --smooth off", "--smooth is of videos"),
+        ("a.jpg --out o --sequence", "--sequence takes a folder's pictures"),
+        ("a.mp4 camera:0 --out o --save json,obj,npz", "npz is not saved of videos"),
         ("a.jpg a.mp4 --out o --save json,glb", "would both be written to o/a.glb"),
         ("a.jpg --out o --frames 0", "--frames is at least 1"),
         ("a.jpg --out o --hand-length 0.18", "--hand-length is in millimetres"),
@@ -263,7 +270,7 @@ def test_video(tmp_path, fake):
     film = cv2.VideoCapture(str(out / "film.mp4"))
     assert film.get(cv2.CAP_PROP_FRAME_COUNT) == 4 and film.get(cv2.CAP_PROP_FRAME_WIDTH) == 64
     assert sorted(p.name for p in out.iterdir()) == ["film.jsonl", "film.mp4"]
-    assert run("reconstruct", path, "--out", out, "--save", "obj") == 1
+    assert run("reconstruct", path, "--out", out, "--save", "obj") == 2
 
 
 def test_demo_says_what_it_wrote(photo, tmp_path, fake, monkeypatch, capsys):
@@ -409,3 +416,12 @@ def test_from_picture_to_files_with_the_bundled_weights(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads((tmp_path / "out" / "blank.json").read_text())["hands"] == []
     assert (tmp_path / "out" / f"{examples[0].name.removesuffix('.jpg')}.glb").is_file()
+
+
+def test_what_may_change_on_resume_stands_where_it_is_looked_for():
+    options = {"--" + name.replace("_", "-") for name in RESUMABLE}
+    help_text = " ".join(program("train", "--help").stdout.replace("│", " ").split())
+    told = help_text.split("with the options it has. Only ")[1].split(" may ")[0]
+    written = (Path(__file__).parents[1] / "docs/training.md").read_text(encoding="utf-8").split("of them only ")[1]
+    for text in (told, written.split("may be changed")[0]):
+        assert set(re.findall(r"--[a-z-]+", text)) == options

@@ -42,20 +42,21 @@ class World(Scripted):
         places: middle of each hand, by its true side; None: not there.
         crossed: the detector takes right for left.
         looks: of the detector, by frame.
+        unseen: the side of a hand that the detector does not see.
     """
 
     def __init__(self):
         self.places: list[tuple[float, float] | None] = [FAR, NEAR]
         self.crossed, self.looks, self.frame, self.given = False, [], 0, []
         self.state = Following()
-        self.blind, self.score = False, 0.9
+        self.blind, self.unseen, self.score = False, None, 0.9
 
     def predict(self, image, camera=None, boxes=None, given=None, file=None):
         hands: list[Hand | None] = [None, None]
         if boxes is None:
             self.looks.append(self.frame)
             for side, place in enumerate(self.places):
-                if place is not None and not self.blind:
+                if place is not None and not self.blind and side != self.unseen:
                     own = 1 - side if self.crossed else side
                     hands[own] = at(own, place, self.score)
         else:
@@ -167,6 +168,19 @@ def test_a_wrong_beginning_comes_right():
     assert middle(steps[-1].hands.right) == FAR and middle(steps[-1].hands.left) == NEAR
     changes = [s.fresh for s in steps if any(s.fresh)]
     assert changes == [(True, True)]
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+def test_a_hand_that_the_look_did_not_see_changes_its_side_with_the_other(seen):
+    """Both began on the wrong side; from then on the detector sees one of them only, and the network both."""
+    world = World()
+    world.crossed = True
+    world.step()
+    world.crossed, world.unseen = False, 1 - seen
+    steps = world.run(20)
+    assert all(len(step.hands.hands) == 2 for step in steps)
+    assert middle(steps[-1].hands.right) == FAR and middle(steps[-1].hands.left) == NEAR
+    assert [s.fresh for s in steps if any(s.fresh)] == [(True, True)]
 
 
 def test_one_hand_that_began_on_the_wrong_side_comes_right():

@@ -213,6 +213,11 @@ def test_a_file_of_ones_own(tmp_path):
         ),
         ("from lgnet.gestures import Gesture as G\nGESTURES = [G('', float)]", "name has 1 to 32 bytes"),
         ("from lgnet.gestures import Gesture as G\nGESTURES = [G('a', float, begin=0.3)]", "end is less than begin"),
+        (
+            "from lgnet.gestures import Gesture as G\nGESTURES = [G('a', float, begin=60, end=40)]",
+            "both are from 0 to 1",
+        ),
+        ("from lgnet.gestures import Gesture as G\nGESTURES = [G('a', float, wait=float('nan'))]", "wait is seconds"),
     ],
 )
 def test_files_that_are_none(tmp_path, content, said):

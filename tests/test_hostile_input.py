@@ -25,7 +25,7 @@ from lgnet.keypoint_files import read_key_points
 from lgnet.packets import read_packet
 from lgnet.predict import load
 from lgnet.reconstruct import camera_from_intrinsics, check_outputs, read_boxes
-from lgnet.video import open_writer, sequence_files
+from lgnet.video import film_writer, sequence_files
 
 EXAMPLE = Path(lgnet.__file__).parent / "examples" / "single.jpg"
 DEEP = "[" * 100_000
@@ -59,8 +59,8 @@ def test_a_video_whose_name_is_no_utf8_does_not_end_the_program(tmp_path):
     assert done.returncode == 1
     assert b"have to be UTF-8" in done.stderr
     assert (tmp_path / "out" / "single.json").is_file()
-    with pytest.raises(ImageError, match="UTF-8"):
-        open_writer(Path(name), 25, np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(ImageError, match="UTF-8"), film_writer(Path(name), 25, np.zeros((8, 8, 3), np.uint8)):
+        pass
 
 
 def test_key_points_of_another_picture_are_refused(tmp_path):

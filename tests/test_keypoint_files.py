@@ -113,6 +113,9 @@ def test_points_of_a_canvas_and_of_a_unit_square_become_pixels():
     for content in (unit, {"right": [*shares[:-1].tolist(), None]}):  # MediaPipe's own numbers are shares too
         (hand,) = parse_hands(content, 200, 100)
         np.testing.assert_allclose(hand.points[:-1], RIGHT[:-1, :2])
+    moved = shares - (shares[:, 0].min() + 0.02, 0, 0)  # one joint is outside of the picture, as MediaPipe tells it too
+    (hand,) = parse_hands({"right": moved.tolist()}, 200, 100)
+    np.testing.assert_allclose(hand.points, moved[:, :2] * (200, 100) - 0.5)
 
 
 def test_hands_of_unknown_side_and_points_that_are_not_known():

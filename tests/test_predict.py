@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from test_image_io import exif_block
 
+import lgnet
 from lgnet.checkpoint import save_weights
 from lgnet.config import MODELS
 from lgnet.detect import build_detector
@@ -88,12 +90,15 @@ def test_nothing_found_is_no_hands(model):
     assert model.predict(np.zeros((50, 60, 3), np.uint8)).to_dict()["hands"] == []
 
 
-def test_a_picture_alone_or_in_a_batch_is_the_same(model, picture):
-    other = np.ascontiguousarray(picture[::-1])
-    alone = model.predict(picture, None, BOXES)
-    views = [model.predict(image, None, BOXES) for image in (other, picture)]
-    np.testing.assert_allclose(alone.right.vertices, views[1].right.vertices, atol=1e-6)
-    assert len(model.batch([picture, other])) == 2
+def test_a_picture_alone_or_in_a_batch_is_the_same():
+    examples = Path(lgnet.__file__).parent / "examples"
+    model, paths = load(device="cpu"), [examples / name for name in ("apart.jpg", "single.jpg", "crossed.jpg")]
+    for path, together in zip(paths, model.batch(paths), strict=True):
+        alone = model(path)
+        assert (together.file, together.camera) == (alone.file, alone.camera) == (str(path), together.camera)
+        assert [h.side for h in together.hands] == [h.side for h in alone.hands] != []
+        for one, other in zip(together.hands, alone.hands):
+            np.testing.assert_allclose(one.vertices, other.vertices, atol=1e-4)
 
 
 def test_assumed_camera_sees_sixty_degrees():
@@ -194,9 +199,19 @@ def test_doubtful_boxes_leave_out_what_the_network_does_not_see(model, picture):
     """Given boxes count as sure; doubtful ones carry the network's own presence, and go where it is below the least."""
     sure = model.predict(picture, None, BOXES)
     assert [h.score for h in sure.hands] == [1, 1]
-    (doubted,) = model.predict_same([picture], None, BOXES, np.ones(2, bool))
-    for hand in doubted.hands:
-        assert 0.2 < hand.score < 1
+    presence = []
+    for least, seen in ((-1.0, 2), (2.0, 0)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("lgnet.predict.LEAST_PRESENCE", least)
+            (doubted,) = model.predict_same([picture], None, BOXES, np.ones(2, bool))
+        assert len(doubted.hands) == seen
+        presence += [hand.score for hand in doubted.hands]
+    assert all(0 < score < 1 for score in presence)
+    between = sum(presence) / 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lgnet.predict.LEAST_PRESENCE", between)
+        (doubted,) = model.predict_same([picture], None, BOXES, np.ones(2, bool))
+    assert [hand.score for hand in doubted.hands] == [score for score in presence if score > between]
 
 
 def test_the_fingerprint_tells_another_calibration():

@@ -1,5 +1,7 @@
 """Filters of hands over time: on motions whose right answer is known, and that results agree with themselves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from lgnet.geometry import rotvec_to_matrix
 from lgnet.hand_model import hand_length, load_hand_model, pose_hand
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
-from lgnet.smooth import REACH, Moment, fit_weights, one_euro, smooth
+from lgnet.smooth import MOST_AHEAD, REACH, Moment, fit_weights, one_euro, smooth
 
 CAMERA = Camera(300, 300, 159.5, 119.5)
 RATE = 30
@@ -136,18 +138,20 @@ def test_a_missing_hand_stays_missing():
         assert [m.hands.right is None for m in smooth(frames, how)] == [False, True, False]
 
 
-def test_offline_looks_ahead_no_further_than_it_says():
-    """Frames come out at most REACH seconds after they went in, so memory does not grow with the film."""
-    taken = 0
+@pytest.mark.parametrize(("rate", "most"), [(RATE, round(REACH * RATE)), (240, MOST_AHEAD)])
+def test_offline_looks_ahead_no_further_than_it_says(rate, most):
+    """Frames come out at most REACH seconds and MOST_AHEAD frames after they went in, so memory does not grow with the film."""
+    taken, ahead = 0, []
 
     def source():
         nonlocal taken
         for i in range(40):
             taken += 1
-            yield moment(i, made(0, POSE, BETAS, AT))
+            yield replace(moment(0, made(0, POSE, BETAS, AT)), time=i / rate)
 
     for count, _ in enumerate(smooth(source(), "offline"), 1):
-        assert taken - count <= round(REACH * RATE) + 1
+        ahead.append(taken - count)
+    assert len(ahead) == 40 and max(ahead) in (most, most + 1)
 
 
 def test_one_euro_by_hand():

@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,10 +18,12 @@ from scripted import Scripted
 from test_outputs import hand
 
 import lgnet
+from lgnet import video
+from lgnet.ending import unbroken
 from lgnet.hands import Camera, TwoHands
 from lgnet.image_io import ImageError, Item, expand_inputs
 from lgnet.reconstruct import reconstruct
-from lgnet.video import _captured, open_film, open_writer, sequence_files, write_frame
+from lgnet.video import _captured, film_writer, open_film, sequence_files
 
 EXAMPLE = Path(lgnet.__file__).parent / "examples" / "single.jpg"
 
@@ -142,11 +145,89 @@ def test_a_folder_of_frames_is_one_film_in_the_order_of_the_numbers(tmp_path):
 @pytest.mark.parametrize("rate", [119.43703703703704, 90.123, 29.97002997, 7.5, 239.653, 999.9])
 def test_films_of_odd_rates_are_written(tmp_path, rate):
     path = tmp_path / "a.mp4"
-    writer = open_writer(path, rate, np.zeros((32, 32, 3), np.uint8))
-    for _ in range(3):
-        write_frame(writer, np.zeros((32, 32, 3), np.uint8))
-    writer.release()
+    with film_writer(path, rate, np.zeros((32, 32, 3), np.uint8)) as write:
+        for _ in range(3):
+            write(np.zeros((32, 32, 3), np.uint8))
     assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) == pytest.approx(rate, rel=2e-4)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm"])
+def test_a_film_that_is_not_all_there_is_told(tmp_path, name, monkeypatch):
+    """As OpenCV says nothing when the disk is full; a whole one is believed, of any kind."""
+    path, image = tmp_path / name, np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    with film_writer(path, 30, image) as write:
+        for _ in range(30):
+            write(image)
+
+    class Full:
+        def __init__(self, *args):
+            self.real = cv2.VideoWriter(*args)
+            self.isOpened, self.write = self.real.isOpened, self.real.write
+
+        def release(self):
+            self.real.release()
+            os.truncate(path, path.stat().st_size // 2)
+
+    monkeypatch.setattr(video, "cv2", SimpleNamespace(**{**vars(cv2), "VideoWriter": Full}))
+    Full.fourcc = cv2.VideoWriter.fourcc
+    film = film_writer(path, 30, image)
+    write = film.__enter__()
+    for _ in range(30):
+        write(image)
+    with pytest.raises(ValueError, match="could not be written to its end"):
+        film.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "times", "rate"),
+    [
+        (25.0, [], 25.0),
+        (1000.0, [0, 0.03, 0.07, 0.1, 0.136], 1 / 0.033),
+        (1000.0, [0.0], 30.0),
+        (0.0, [0, 0, 0], 30.0),
+    ],
+)
+def test_the_rate_of_a_film_that_states_none_is_by_its_times(tmp_path, monkeypatch, said, times, rate):
+    """OpenCV makes 1000 of a WebM from a browser."""
+    path = tmp_path / "a.avi"
+    write_film(path, 3, fourcc="MJPG")
+    open_capture = cv2.VideoCapture
+
+    class Capture(Stamped):
+        def grab(self):
+            self.at += 1
+            return self.at < len(self.times)
+
+        def release(self):
+            pass
+
+    class Saying:
+        def __init__(self):
+            self.real = open_capture(str(path))
+            self.read, self.release = self.real.read, self.real.release
+
+        def get(self, what):
+            return said if what == cv2.CAP_PROP_FPS else self.real.get(what)
+
+    monkeypatch.setattr(video, "_open_capture", lambda item: Saying())
+    monkeypatch.setattr(video.cv2, "VideoCapture", lambda path: Capture(times))
+    with open_film(Item(str(path), "a", "video")) as film:
+        assert film.rate == pytest.approx(rate)
+
+
+def test_files_get_their_names_before_a_signal_counts():
+    done = []
+
+    @unbroken()
+    def rename():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        time.sleep(0.05)
+        done.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        rename()
+    assert done and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_streams_are_named_without_passwords():
@@ -294,9 +375,8 @@ def test_a_camera_gives_its_newest_frame(monkeypatch):
 def test_what_is_written_is_what_was_shown(tmp_path):
     image = np.zeros((48, 64, 3), np.uint8)
     image[..., 0] = 200  # red
-    writer = open_writer(tmp_path / "w.mp4", 25, image)
-    write_frame(writer, image)
-    writer.release()
+    with film_writer(tmp_path / "w.mp4", 25, image) as write:
+        write(image)
     back = read(tmp_path / "w.mp4")[1][0].image
     assert back[..., 0].mean() > 150 and back[..., 2].mean() < 50
 

@@ -51,7 +51,7 @@ def attend(model: Model, image: np.ndarray, hands: TwoHands) -> Attention | None
     view = View(image, hands.camera, boxes, np.array(there), np.ones(2))
     output, crops = model.show([view], keep_attention=True)
     kept = output.joint.attention
-    maps = {unit: to_maps(kept[unit][0].double().cpu().numpy()) for unit in UNITS if unit in kept}
+    maps = {unit: to_maps(kept[unit][0].cpu().double().numpy()) for unit in UNITS if unit in kept}
     return Attention(maps, crops[0], hands.width, hands.height) if maps else None
 
 

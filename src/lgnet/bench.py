@@ -106,7 +106,7 @@ def measure(model: Model, path: str | Path, repeats: int = 20) -> Figures:
         timed("  refine stage", lambda: network.refine_stage(maps[:-1], joint, mesh, inputs.geometry[..., 4]))
 
         def numpy(tensor: torch.Tensor) -> np.ndarray:
-            return tensor[0].double().cpu().numpy()
+            return tensor[0].cpu().double().numpy()
 
         flat, solid = numpy(output.joint.joints25d)[..., :2], numpy(output.refine.joints)
         relative = numpy(output.mesh.relative) if given.all() else None

@@ -71,7 +71,7 @@ def reconstruct(
 
     Args:
         inputs: pictures, videos, folders of them, `-` for a picture on standard input, `camera:0` for a camera,
-            `rtsp://...` for a stream.
+            `rtsp://...` (or rtmp, http) for a stream.
         out: folder of the results; those of a folder mirror its sub-folders.
         weights: bundled weights by name, or a checkpoint by path.
         device: where to compute.
@@ -152,6 +152,7 @@ def _reconstruct(
     work.check_outputs(items, out, kinds)
     if everyone and any(item.moving for item in items):
         raise UsageError("--people all is for pictures; in a video the nearest pair is followed")
+    _check_moving(items, kinds, sequence, {"frames": frames, "smooth": smooth, "gestures": gestures})
     if finder == "mediapipe" and (everyone or tiles != "auto"):
         raise UsageError("--people all and --tiles are of lgnet's own finder; leave out --finder mediapipe, or them")
     if gestures != "none" and kinds is not None and "json" not in kinds:  # by default a video's lines are written
@@ -182,6 +183,27 @@ def _reconstruct(
         for path in summary.written:
             print(path)
     return 1 if summary.failed else 0
+
+
+def _check_moving(items: Sequence[Any], kinds: Sequence[str] | None, sequence: bool, options: dict[str, Any]) -> None:
+    """Refuse options of videos where there is none, and files of pictures where there are only videos.
+
+    Raises:
+        UsageError: which, and why.
+    """
+    from .reconstruct import MOVING_KINDS
+
+    if sequence and not any(item.kind == "frames" for item in items):
+        raise UsageError("--sequence takes a folder's pictures as frames, and no folder is named")
+    usual = {"frames": None, "smooth": "live", "gestures": "none"}
+    unfit = [name for name, value in options.items() if value != usual[name]]
+    if unfit and not any(item.moving for item in items):
+        raise UsageError(f"--{unfit[0]} is of videos, cameras and --sequence, and none is named")
+    unfit = [kind for kind in kinds or () if kind not in MOVING_KINDS]
+    if unfit and all(item.moving for item in items):
+        raise UsageError(
+            f"{unfit[0]} is not saved of videos; leave it out of --save, which takes {','.join(MOVING_KINDS)}"
+        )
 
 
 def from_elsewhere(evidence: str | None, finder: str, items: Sequence[Any]) -> tuple[Any, Any]:

@@ -31,6 +31,16 @@ def stop_asked() -> Iterator[threading.Event]:
 
 
 @contextmanager
+def unbroken() -> Iterator[None]:
+    """Nothing of `ENDING` breaks off what is within; Ctrl-C's KeyboardInterrupt comes after it. In the main thread only."""
+    asked = threading.Event()
+    with _caught(lambda *_: asked.set()):
+        yield
+    if asked.is_set():
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def as_interrupt() -> Iterator[None]:
     """All of `ENDING` end what is within as Ctrl-C does, so that its processes end in order; in the main thread only."""
     with _caught(signal.default_int_handler):

@@ -9,7 +9,7 @@ and a hand that began on the wrong side comes right.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -143,6 +143,13 @@ def _judge(
 ) -> Step:
     """One frame's step, from what the network sees in the tracks' boxes."""
     before = state.tracks
+
+    def again(hand: Hand, side: int) -> Hand | None:
+        boxes = np.stack([hand.box, hand.box])
+        (seen,) = model.predict_same([image], camera, boxes, np.arange(2) == side, file)
+        other = (seen.right, seen.left)[side]
+        return other if other is not None and other.score >= LEAST_SCORE else None
+
     if result is not None:
         result = _believed(result, before)
     seen = (None, None) if result is None else (result.right, result.left)
@@ -153,7 +160,7 @@ def _judge(
         return Step(result, replace(state, tracks=tracks, wait=state.wait - 1), False, (False, False))
     if result is None or not any(seen):
         found = model.predict(image, camera=camera, boxes=None, given=None, file=file)
-        hands, tracks, fresh = _merge(seen, kept, (found.right, found.left))
+        hands, tracks, fresh = _merge(seen, kept, (found.right, found.left), again)
     else:
         view = model.find(image, result.camera)
         agreed = _agreed(seen, kept, view)
@@ -161,7 +168,7 @@ def _judge(
             found, hands, tracks, fresh = result, seen, agreed, (False, False)
         else:
             found = model.look(view, file)
-            hands, tracks, fresh = _merge(seen, kept, (found.right, found.left))
+            hands, tracks, fresh = _merge(seen, kept, (found.right, found.left), again)
     longest = WAIT_FOR_OTHER if None in hands else LONGEST_WAIT
     pause = 1 if lost or any(fresh) or _doubted(kept, tracks) else min(2 * state.pause, longest)
     wait = pause if any(hands) else 0
@@ -233,12 +240,14 @@ def _merge(
     seen: tuple[Hand | None, Hand | None],
     kept: list[Track | None],
     found: tuple[Hand | None, Hand | None],
+    again: Callable[[Hand, int], Hand | None],
 ) -> tuple[tuple[Hand | None, Hand | None], list[Track | None], tuple[bool, bool]]:
     """Followed hands and those that the detector found, as one pair; their tracks; which are new on their side.
 
     A found hand over a followed one is that hand, and votes for its side. What is followed stays where the votes do not
     say otherwise; a found hand over none takes its side if that is free, or if the detector saw nothing of the hand
-    that has it and it is surer.
+    that has it and it is surer. Where sides change places, a followed hand that the detector saw nothing of is looked at
+    `again`, where it is, as one of the other side.
     """
     match = _matches(_boxes(seen), _boxes(found))  # for each found side, the followed side it is, or None
     votes = _votes(kept, match, [0.0 if hand is None else hand.score for hand in found])
@@ -246,11 +255,11 @@ def _merge(
     fresh = [False, False]
     if _crossed(votes, match):  # the sides change places; each hand is as the detector's look at this frame has it
         for side in (0, 1):
-            own = match[side]
-            taken = own == 1 - side
-            hands[side] = found[side] if taken else None
-            tracks[side] = Track(np.zeros(4), 0, abs(votes[1 - side])) if taken else None
-            fresh[side] = taken
+            hand, was = found[side] if match[side] == 1 - side else None, seen[1 - side]
+            if hand is None and was is not None and 1 - side not in match:
+                hand = again(was, side)
+            hands[side], fresh[side] = hand, hand is not None
+            tracks[side] = None if hand is None else Track(np.zeros(4), 0, abs(votes[1 - side]))
         match = [own if own is None else 1 - own for own in match]
     for side in (0, 1):
         hand, rival = found[side], hands[side]

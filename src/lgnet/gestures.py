@@ -71,8 +71,10 @@ class Gesture:
             raise ValueError(f"a gesture's name has 1 to {MOST_BYTES} bytes, unlike {self.name!r}")
         if self.hand not in (*SIDES, "either"):
             raise ValueError(f"the gesture {self.name}: hand is right, left or either, not {self.hand!r}")
-        if not 0 <= self.end < self.begin:
-            raise ValueError(f"the gesture {self.name}: end is less than begin and not below 0")
+        if not 0 <= self.end < self.begin <= 1:
+            raise ValueError(f"the gesture {self.name}: end is less than begin, and both are from 0 to 1, as rules say")
+        if not 0 <= self.wait < math.inf:
+            raise ValueError(f"the gesture {self.name}: wait is seconds, 0 or more, not {self.wait}")
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,26 @@ IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm")
     + (".pnm", ".jp2", ".tga", ".avif", ".heic", ".heif")
 )
-VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"))
-STREAMS = ("rtsp://", "rtsps://")
+VIDEO_SUFFIXES = frozenset(
+    (
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".mts",
+        ".m2ts",
+        ".ts",
+        ".3gp",
+        ".flv",
+        ".ogv",
+    )
+)
+STREAMS = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://")
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -24,6 +24,8 @@ WHOLE_BODY_HANDS = {"left": slice(91, 112), "right": slice(112, 133)}
 """Of COCO-WholeBody's points; each hand's are in lgnet's order."""
 WIDEST_CANVAS = 1_000_000
 """Pixels, of the canvas that OpenPose's files may name: a mistake beyond."""
+MOST_SHARE = 2.0
+"""Points no further out than this are shares of the picture: no hand is so small in pixels."""
 SIDE_SCORE = 0.9
 """How sure a side is that a file names: of ten such names one is thought to be wrong."""
 
@@ -182,11 +184,11 @@ def parse_hands(content: Any, width: int, height: int) -> list[KeyPoints]:
 
 
 def _normalised(hands: Sequence[KeyPoints]) -> bool:
-    """Whether the points are shares of the picture, as MediaPipe and OpenPose (keypoint_scale 3) write them: no hand is so
-    small in pixels.
+    """Whether the points are shares of the picture, as MediaPipe and OpenPose (keypoint_scale 3) write them; joints of
+    a hand that leaves the picture lie a little outside of 0 to 1.
     """
     seen = [hand.points[hand.sure] for hand in hands if hand.sure.any()]
-    return len(seen) > 0 and all(points.min() >= 0 and points.max() <= 1 for points in seen)
+    return len(seen) > 0 and all(np.abs(points).max() <= MOST_SHARE for points in seen)
 
 
 def _parse(content: Any, width: int, height: int) -> list[KeyPoints]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from .ending import stop_asked
+from .ending import stop_asked, unbroken
 from .evidence import Source, guide
 from .follow import Following, follow_some, led
 from .gestures import Gesture
@@ -77,7 +77,8 @@ def reconstruct_moving(
             if not done:
                 files.discard()
         interrupted = interrupted or asked.is_set()
-    written = files.keep()
+        with unbroken():
+            written = files.keep()
     if interrupted and item.kind != "camera":
         for path in written:
             print(f"lgnet: stopped; {path} holds the frames done so far", file=sys.stderr)

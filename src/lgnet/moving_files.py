@@ -26,7 +26,7 @@ from .motion import Recorder, csv_header, csv_rows, write_bvh
 from .outputs import to_map
 from .reconstruct import moving_names
 from .smooth import Moment
-from .video import open_writer, write_frame
+from .video import film_writer
 
 WAITING = 4
 """Most frames that wait to be drawn."""
@@ -48,7 +48,8 @@ class MovingFiles:
         self._line: dict[str, Any] | None = None  # the last one, which waits: at the end its gestures end
         self._stack = ExitStack()
         self._film: Callable[[np.ndarray, TwoHands, int], None] | None = None
-        self.live, self._begun, self._shown = live, 0.0, 0  # time of the film's first frame, frames in it
+        self.live, self._begun, self._shown = live, 0.0, 0  # time of the film's first frame, frames in it of a live one
+        self._last: tuple[np.ndarray, TwoHands] | None = None  # of a live one, not in it yet
         self._recorder: Recorder | None = None
         self._ended = False
         try:
@@ -89,16 +90,23 @@ class MovingFiles:
             if self._film is None:
                 path = aside_moving(self.ends["overlay"][0])
                 self._film, self._begun = self._stack.enter_context(_film(path, self.rate, moment.image)), moment.time
-            due = round((moment.time - self._begun) * self.rate) + 1 if self.live else self._shown + 1
-            if due > self._shown:
-                self._film(moment.image, hands, due - self._shown)
-                self._shown = due
+            if self.live:
+                self._show_last(round((moment.time - self._begun) * self.rate))
+                self._last = moment.image, hands
+            else:
+                self._film(moment.image, hands, 1)
         pictures = maps.all_maps(hands, self.kinds)
         for kind, pairs in maps.MAPS.items():
             for folder, (ending, _) in zip(self.ends.get(kind, ()), pairs):
                 (aside_moving(folder) / f"{index:06d}.png").write_bytes(to_map(ending, pictures[ending]))
         if self._recorder is not None:
             self._recorder.add(moment.time, hands)
+
+    def _show_last(self, due: int) -> None:
+        """Show the picture that came last until the film has so many frames."""
+        if self._film is not None and self._last is not None and due > self._shown:
+            self._film(*self._last, due - self._shown)
+            self._shown = due
 
     def _write(self, line: dict[str, Any] | None) -> None:
         if self._lines is not None and line is not None:
@@ -112,6 +120,7 @@ class MovingFiles:
             if line is not None:
                 line["events"] += [asdict(event) for event in end_all(self._seen)]
             self._write(line)
+            self._show_last(self._shown + 1)
             if self._recorder is not None and self._recorder.count:
                 if "glb" in self.ends:
                     write_glb(aside_moving(self.ends["glb"][0]), self._recorder)
@@ -166,23 +175,20 @@ def _film(path: Path, rate: float, first: np.ndarray) -> Iterator[Callable[[np.n
 
     All taken are in the film when the `with` ends. What failed in the thread is raised from a later call, or at the end.
     """
-    writer = open_writer(path, rate, first)
     drawn = deque[Future[None]]()
 
     def add(image: np.ndarray, hands: TwoHands, times: int) -> None:
         picture = visualize.overlay(image, hands)
         for _ in range(times):
-            write_frame(writer, picture)
+            write(picture)
 
     def take(image: np.ndarray, hands: TwoHands, times: int) -> None:
         drawn.append(pool.submit(add, image, hands, times))
         if len(drawn) > WAITING:
             drawn.popleft().result()
 
-    try:
+    with film_writer(path, rate, first) as write:
         with ThreadPoolExecutor(1) as pool:
             yield take
         for done in drawn:
             done.result()
-    finally:
-        writer.release()

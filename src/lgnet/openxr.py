@@ -35,7 +35,6 @@ JOINTS = (
 """In the order of XrHandJointEXT."""
 FIRST = {"openxr": 0, "webxr": 1}
 """Which of `JOINTS` a set begins with: WebXR has no palm."""
-WEBXR_JOINTS = JOINTS[1:]
 
 METACARPALS = (0.76, 0.735, 0.68, 0.645)
 """Of index to little: the metacarpal's length over the way from its knuckle to the wrist's level. Metacarpals of 68, 65,

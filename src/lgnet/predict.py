@@ -193,8 +193,8 @@ class Model:
         inputs, crops = self._inputs(views, [0.0])
         output = self._forward(inputs)
         errors = self._errors(inputs, output)
-        presence = output.joint.presence_logit.double().cpu().numpy()
-        outlines = project_weak(output.refine.vertices, output.mesh.camera).double().cpu().numpy()
+        presence = output.joint.presence_logit.cpu().double().numpy()
+        outlines = project_weak(output.refine.vertices, output.mesh.camera).cpu().double().numpy()
         seen = [
             [box_of(hand.crop_to_image(points)) for hand, points in zip(crop.hands, uv) if hand is not None]
             for crop, uv in zip(crops, outlines)
@@ -228,7 +228,7 @@ class Model:
         if self.calibration is None:
             return None
         with torch.inference_mode():
-            return self.calibration(features(inputs, output)).double().cpu().numpy()
+            return self.calibration(features(inputs, output)).cpu().double().numpy()
 
     def _hands(
         self, output: Output, row: int, view: View, crops: HandCrops, drop: bool, errors: np.ndarray | None
@@ -236,7 +236,7 @@ class Model:
         """One picture's hands from the network's output, turned from the crops into the camera's frame and placed."""
 
         def numpy(tensor: torch.Tensor) -> np.ndarray:
-            return tensor[row].double().cpu().numpy()
+            return tensor[row].cpu().double().numpy()
 
         presence = 1 / (1 + np.exp(-numpy(output.joint.presence_logit)))
         there = view.given & ((presence > LEAST_PRESENCE) if drop else True)

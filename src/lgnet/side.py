@@ -122,11 +122,11 @@ def look_at_places(
     places = [place_crop(np.asarray(box, np.float64), K, net.config) for box in boxes]
     crops = as_input(np.stack([place.cut(image) for place in places])).to(next(net.parameters()).device)
     output = net(crops)
-    sides = output.logits.double().softmax(-1).cpu().numpy()
+    sides = output.logits.cpu().double().softmax(-1).numpy()
     if output.other is None:
         return sides, [None] * len(boxes)
     others: list[tuple[float, np.ndarray] | None] = []
-    for crop, box, (logit, x, y, size) in zip(places, boxes, output.other.double().cpu().numpy()):
+    for crop, box, (logit, x, y, size) in zip(places, boxes, output.other.cpu().double().numpy()):
         centre = crop.crop_to_image(np.array([x, y]))
         others.append((float(1 / (1 + np.exp(-logit))), _square(centre, float(np.exp(min(size, 2)) * max(box[2:])))))
     return sides, others

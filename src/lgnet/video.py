@@ -12,7 +12,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +28,10 @@ AHEAD = 8
 """Frames that are read ahead of a file; of a camera only the newest is kept, so that results do not fall behind."""
 USUAL_RATE = 30.0
 """Frames a second of what does not say: folders of frames, some cameras."""
+MOST_RATE = 240.0
+"""Frames a second that a container is believed to have: of WebM from a browser, which states none, OpenCV makes 1000."""
+TIMED = 60
+"""Frames whose times tell the rate where the container does not."""
 MOST_LOST = 300
 """Frames of a file that may fail to be read; then no more are tried."""
 PATIENCE = 10_000
@@ -91,7 +95,7 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD, realtime:
         capture = _open_capture(item)
         guessed = item.kind == "video" and _head(item.path).startswith(MATROSKA)
         said = capture.get(cv2.CAP_PROP_FPS)
-        rate = said if math.isfinite(said) and 0.01 <= said <= 1000 else USUAL_RATE
+        rate = said if math.isfinite(said) and 0.01 <= said <= MOST_RATE else _rate_by_times(item)
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         total = int(count) if item.kind == "video" and math.isfinite(count) and count > 0 else None
         source, close = _captured(capture, item, rate), capture.release
@@ -176,6 +180,18 @@ def _captured(capture: cv2.VideoCapture, item: Item, rate: float) -> Iterator[tu
                 moment = max(0.0, last + 1 / rate)
         last = moment
         yield moment, np.ascontiguousarray(image[..., ::-1])
+
+
+def _rate_by_times(item: Item) -> float:
+    """Frames a second by the median step of a file's first frames, `USUAL_RATE` where they tell none."""
+    if item.kind != "video":
+        return USUAL_RATE
+    capture, times = cv2.VideoCapture(item.path), []
+    while len(times) < TIMED and capture.grab():
+        times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+    capture.release()
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    return min(1 / step, 1000.0) if math.isfinite(step) and step > 0 else USUAL_RATE
 
 
 def _at_their_times(
@@ -276,23 +292,31 @@ def _open_capture(item: Item) -> cv2.VideoCapture:
     return capture
 
 
-def open_writer(path: Path, rate: float, image: np.ndarray) -> cv2.VideoWriter:
-    """An MP4 (MPEG-4 part 2), or by its suffix a WebM (VP8, which browsers play; six times the work), of frames of this
-    picture's size; of an odd width or height the last line is left out.
+@contextmanager
+def film_writer(path: Path, rate: float, first: np.ndarray) -> Iterator[Callable[[np.ndarray], None]]:
+    """What adds frames (H, W, 3) uint8 RGB to an MP4 (MPEG-4 part 2), or by its suffix a WebM (VP8, which browsers play; six
+    times the work), of the size of the first; of an odd width or height the last line is left out.
 
     Raises:
-        ValueError: it cannot be written here.
+        ValueError: it cannot be written here, or, at the end, not all of it was.
     """
     _check_name(path)
-    height, width = image.shape[:2]
+    height, width = first.shape[:2]
     code = "VP80" if path.suffix == ".webm" else "mp4v"
     rate = round(rate, 2) if rate < 600 else round(rate)  # MPEG-4 counts time in at most 65535 parts of a second
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), rate, (width, height))
+    writer, count = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), rate, (width, height)), 0
     if not writer.isOpened():
         raise ValueError(f"the film {path} cannot be written here; leave overlay out of --save")
-    return writer
 
+    def add(image: np.ndarray) -> None:
+        nonlocal count
+        writer.write(np.ascontiguousarray(image[..., ::-1]))
+        count += 1
 
-def write_frame(writer: cv2.VideoWriter, image: np.ndarray) -> None:
-    """Add a frame (H, W, 3) uint8 RGB."""
-    writer.write(np.ascontiguousarray(image[..., ::-1]))
+    try:
+        yield add
+    finally:
+        writer.release()
+    back = cv2.VideoCapture(str(path))  # OpenCV says nothing of a full disk, but then the last frame cannot be read
+    if count and not (back.set(cv2.CAP_PROP_POS_FRAMES, count - 1) and back.grab()):
+        raise ValueError(f"the film {path} could not be written to its end; is the disk full?")

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from .. import outputs, visualize
 from ..follow import Following, follow
 from ..image_io import Item
 from ..smooth import How, Moment, smooth
-from ..video import Film, open_film, open_writer, write_frame
+from ..video import Film, film_writer, open_film
 from .desk import BusyError, Desk, Kept, clean_name
 from .picture import reduced
 
@@ -123,7 +123,7 @@ def _work(desk: Desk, job: Job) -> None:
         film = stack.enter_context(open_film(Item(str(folder / "upload"), stem, "video"), MOST_FRAMES + 1))
         job.total = film.total and min(film.total, MOST_FRAMES)
         text = stack.enter_context((folder / names["jsonl"]).open("w", encoding="utf-8"))
-        writers: list[cv2.VideoWriter] = []
+        writers: list[Callable[[np.ndarray], None]] = []
         shown = 0.0
         for index, moment in enumerate(smooth(_steps(desk, job, film), job.how)):
             assert moment.image is not None
@@ -134,10 +134,9 @@ def _work(desk: Desk, job: Job) -> None:
             pictures = [visualize.overlay(small, hands), visualize.overlay(moment.image, moment.hands)]
             if not writers:
                 for kind, picture in zip(("webm", "mp4"), pictures):
-                    writers.append(open_writer(folder / names[kind], film.rate, picture))
-                    stack.callback(writers[-1].release)
-            for writer, picture in zip(writers, pictures):
-                write_frame(writer, picture)
+                    writers.append(stack.enter_context(film_writer(folder / names[kind], film.rate, picture)))
+            for write, picture in zip(writers, pictures):
+                write(picture)
             job.frames = index + 1
             for side, hand in enumerate((moment.hands.right, moment.hands.left)):
                 job.hands[side] += hand is not None
