@@ -1,6 +1,6 @@
 """How well hands are found for other thresholds: where those of lgnet.detect come from, and what opinion.belief weighs.
 
-    python benchmarks/finder_thresholds.py [--count 300] [--other 0.5] [--detector FILE] [--sides FILE]
+    python benchmarks/finder_thresholds.py [--count 300] [--both 0.3] [--detector FILE] [--sides FILE] [--pair FILE]
 
 Synthetic pictures like those of synth-bench, of a seed that no recorded run and not synth-bench uses. What the hand network
 drops afterwards is not counted here; `lgnet evaluate --boxes own` counts it.
@@ -21,10 +21,10 @@ from rich.progress import track
 from rich.table import Table
 
 import lgnet
-from lgnet import opinion, places
+from lgnet import opinion, pair
 from lgnet.data.sample import Sample
 from lgnet.detect import HAND_THRESHOLD, SIDE_WEIGHT, Place, choose_sides
-from lgnet.finder import find_sides, load_finder
+from lgnet.finder import FINDERS, find_sides, load_finder
 from lgnet.geometry import iou
 from lgnet.synth.generate import BENCH_CONFIG, make_sample, training_rng
 
@@ -46,11 +46,11 @@ def pictures(count: int) -> Iterator[Sample]:
         yield make_sample(training_rng(SEED, 0, index), BENCH_CONFIG, KINDS[index % len(KINDS)])
 
 
-def collect(count: int, detector: str | None, sides: str | None) -> list[Seen]:
+def collect(count: int, files: dict[str, str | None]) -> list[Seen]:
     """Pictures with the places found in them and the probabilities of their sides."""
-    finder = load_finder(torch.device("cpu"), detector, sides)
+    finder = load_finder(torch.device("cpu"), **files)
     if finder is None:
-        raise SystemExit("the package has no weights to find hands with; give --detector and --sides")
+        raise SystemExit("the package has no weights to find hands with; give --detector, --sides and --pair")
     either_side = lgnet.load(device="cpu").either_side
     said: list[opinion.Opinion] = []
 
@@ -100,12 +100,12 @@ def main() -> None:
     """Print a row for each pair of values."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=300)
-    parser.add_argument("--other", type=float, default=places.OTHER_THRESHOLD, help="another OTHER_THRESHOLD")
-    parser.add_argument("--detector")
-    parser.add_argument("--sides")
+    parser.add_argument("--both", type=float, default=pair.BOTH, help="another BOTH")
+    for name in FINDERS:
+        parser.add_argument(f"--{name}", help="other weights")
     options = parser.parse_args()
-    places.OTHER_THRESHOLD = options.other
-    seen = collect(options.count, options.detector, options.sides)
+    pair.BOTH = options.both
+    seen = collect(options.count, {name: getattr(options, name) for name in FINDERS})
     rows = [(t, w, score(seen, t, w)) for t, w in itertools.product(THRESHOLDS, WEIGHTS)]
     table = Table("HAND_THRESHOLD", "SIDE_WEIGHT", *rows[0][2], title=f"{len(seen)} pictures of seed {SEED}")
     for threshold, weight, figures in rows:

@@ -15,10 +15,10 @@ from safetensors import safe_open
 from torch import Tensor
 
 from lgnet.checkpoint import load_weights, save_weights
-from lgnet.config import DetectorConfig, ModelConfig, SideConfig, from_dict
+from lgnet.config import DetectorConfig, ModelConfig, PairConfig, SideConfig, from_dict
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "lgnet" / "weights"
-CONFIGS = {"hands": ModelConfig, "detector": DetectorConfig, "sides": SideConfig}
+CONFIGS = {"hands": ModelConfig, "detector": DetectorConfig, "sides": SideConfig, "pair": PairConfig}
 
 
 def read(source: str) -> tuple[dict[str, Tensor], Any, dict[str, Any], Any]:

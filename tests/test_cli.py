@@ -384,11 +384,12 @@ def test_bench_times_every_stage(photo, tmp_path, monkeypatch, capsys):
     from lgnet.detect import build_detector
     from lgnet.hand_model import load_hand_model
     from lgnet.model.network import build_network
+    from lgnet.pair import build_pair_net
     from lgnet.side import build_side_net
 
     config = MODELS["lgnet-mobile"]
     models = (load_hand_model("lgnet", "right"), load_hand_model("lgnet", "left"))
-    finder = predict.Finder(build_detector().eval(), build_side_net().eval())
+    finder = predict.Finder(build_detector().eval(), build_side_net().eval(), build_pair_net().eval())
     model = predict.Model(build_network(config).eval(), config, finder, models, "fresh")
     monkeypatch.setattr(predict, "load", lambda weights, device, tta=1: model)
     assert run("bench", "--image", photo, "--repeats", 1, "--out", tmp_path / "bench.json") == 0

@@ -19,8 +19,9 @@ from lgnet.detect import (
     iou,
     letterbox,
     letterbox_boxes,
+    same_place,
 )
-from lgnet.places import find_places, hidden_places
+from lgnet.places import find_places
 
 
 class _Says(torch.nn.Module):
@@ -187,11 +188,14 @@ def test_each_place_found_is_looked_at_closer(monkeypatch):
     assert near[0] == 0 and far[0] == pytest.approx(220 - side / 2, abs=1)  # in the picture's pixels
 
 
-def test_hidden_places_are_added_where_nothing_else_stands():
-    first, second = Place(0.8, np.array([10.0, 10, 40, 40])), Place(0.6, np.array([100.0, 10, 40, 40]))
-    over_first, over_second = np.array([14.0, 10, 40, 40]), np.array([12.0, 10, 40, 40])
-    (hidden,) = hidden_places([first, second], [(0.9, over_first), (0.2, over_second)])
-    assert hidden.score == pytest.approx(0.72)
-    assert hidden.box is over_first  # although it coincides with the first, over which it was seen
-    assert hidden_places([first, second], [None, (0.9, over_second)]) == []  # there the first stands already
-    assert hidden_places([Place(0.1, first.box)], [(0.9, over_first)]) == []  # no hand, no other hand
+def test_two_answers_about_one_hand_are_no_pair_but_those_of_one_look_are():
+    box, near = np.array([10.0, 10, 40, 40]), np.array([14.0, 10, 40, 40])
+    sides = np.array([[0.9, 0.1, 0.0], [0.1, 0.9, 0.0]])
+    for look, other, hands in ((None, None, 1), (None, 0, 1), (0, 1, 1), (0, 0, 2)):
+        places = [Place(0.8, box, look), Place(0.7, near, other)]
+        assert same_place(*places) == (hands == 1)
+        assert len(choose_sides(places, sides)) == hands
+    alike = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0]])  # both look like the right hand: one was seen twice
+    assert len(choose_sides([Place(0.8, box, 0), Place(0.7, near, 0)], alike)) == 1
+    assert len(choose_sides([Place(0.8, box, 0), Place(0.7, box + [30, 0, 0, 0], 0)], alike)) == 2
+    assert not same_place(Place(0.8, box), Place(0.8, box + [40, 0, 0, 0]))

@@ -33,7 +33,7 @@ def test_the_detector_runs_for_any_number_of_pictures(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["lgnet-mobile", "lgnet-mobile-heads", "sides"])
+@pytest.mark.parametrize("name", ["lgnet-mobile", "lgnet-mobile-heads", "sides", "pair"])
 def test_every_network_passes_its_own_check(tmp_path, name):
     from lgnet.export import export
 
@@ -44,7 +44,7 @@ def test_every_network_passes_its_own_check(tmp_path, name):
         save_weights(weights, build_network(config), config, {"name": "heads"})
     done = export(weights, tmp_path / "net.onnx")
     names = [output.name for output in onnx.load(done.path).graph.output]
-    assert list(done.differences) == names and len(names) == (3 if name == "sides" else 8)
+    assert list(done.differences) == names and len(names) == (3 if name in ("sides", "pair") else 8)
 
 
 def test_a_file_that_says_something_else_is_refused(tmp_path):

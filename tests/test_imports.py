@@ -14,7 +14,7 @@ LAYERS = (
     {"aside", "geometry", "penetration", "zbuffer", "safe_pickle", "shards"},
     {"hand_model", "mano", "anatomy", "crop", "data.sample", "image_io"},
     {"model"},
-    {"losses", "metrics", "checkpoint", "confidence", "detect", "side", "place", "fit", "data", "synth"},
+    {"losses", "metrics", "checkpoint", "confidence", "detect", "side", "pair", "place", "fit", "data", "synth"},
     {"data.ring", "data.registry", "data.refit", "data.check"},
     {"data.feed"},
     {"people", "places", "opinion", "tta"},

@@ -47,6 +47,21 @@ def test_a_hand_that_was_found_twice_is_one_persons():
     assert len(group(meant, np.array([L, L]))) == 1  # found apart, but it is the same hand that is seen there
 
 
+def test_what_detector_and_pair_network_both_saw_is_one_persons():
+    seen = [place(0), place(120), replace(place(3), look=0, score=0.7), replace(place(118), look=0, score=0.9)]
+    assert found(seen, [R, L, R, L]) == {(0, 3)}
+    over = [replace(place(0), look=0), replace(place(5), look=0)]  # one hand nearly hides the other
+    assert found(over, [R, L]) == {(0, 1)}
+    assert len(nearest_pair(over, np.array([R, L]))) == 2
+
+
+def test_who_is_far_is_far_wherever_it_was_seen():
+    near = [place(0, 120), place(300, 120)]
+    far = [place(600, 50, score=0.95), place(680, 50, score=0.95), replace(place(602, 50, score=0.9), look=0)]
+    chosen = nearest_pair([*far, *near], np.array([R, L, R, R, L]))
+    assert [d.box[2] for d in chosen] == [120, 120]
+
+
 def test_two_people_side_by_side_keep_their_own_hands():
     """Right and left of each 100 pixels apart; neighbours' hands 60: nearer, but in the wrong order."""
     places = [place(0), place(100), place(160), place(260)]

@@ -18,6 +18,7 @@ from lgnet.finder import Finder, bundled
 from lgnet.hand_model import hand_length, load_hand_model
 from lgnet.hands import Camera, TwoHands, assumed_camera
 from lgnet.model.network import build_network
+from lgnet.pair import build_pair_net
 from lgnet.place import place_hands
 from lgnet.predict import Model, fingerprint, load
 from lgnet.side import build_side_net
@@ -29,7 +30,13 @@ def model() -> Model:
     config = MODELS["lgnet-mobile"]
     network = build_network(config).eval()
     hands = (load_hand_model("lgnet", "right"), load_hand_model("lgnet", "left"))
-    return Model(network, config, Finder(build_detector().eval(), build_side_net().eval()), hands, "untrained")
+    return Model(
+        network,
+        config,
+        Finder(build_detector().eval(), build_side_net().eval(), build_pair_net().eval()),
+        hands,
+        "untrained",
+    )
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from .model.graft import lacks_block, on_grid, with_finer_heat_maps, with_shares
 from .model.network import LGNet, build_network
 
 FORMAT = "lgnet-weights/1"
-Kind = Literal["hands", "detector", "sides"]
+Kind = Literal["hands", "detector", "sides", "pair"]
 Net = TypeVar("Net", bound=nn.Module)
 Config = TypeVar("Config")
 

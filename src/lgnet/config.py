@@ -92,7 +92,20 @@ class SideConfig:
     depths: tuple[int, int, int, int] = (2, 2, 2, 2)
     """Blocks of each of the backbone's stages; see `ModelConfig.mobile_depths`."""
     other: bool = False
-    """Whether it also says where another hand lies over this one, for hands whose boxes nearly coincide."""
+    """Whether it also learns where another hand lies over this one. Nothing asks it: the pair network says so better."""
+
+
+@dataclass(frozen=True)
+class PairConfig:
+    """The network that looks at both hands together."""
+
+    crop_size: int = 160
+    crop_enlarge: float = 1.5
+    """How much wider than what was found it looks."""
+    grid: int = 10
+    """Side of the backbone's last map; crop_size over 8, 16 or 32."""
+    depths: tuple[int, int, int, int] = (2, 4, 10, 3)
+    """Blocks of each of the backbone's stages; see `ModelConfig.mobile_depths`."""
 
 
 @dataclass(frozen=True)
@@ -171,10 +184,11 @@ class SynthConfig:
 class TrainConfig:
     """One training run."""
 
-    task: Literal["hands", "detector", "sides"] = "hands"
+    task: Literal["hands", "detector", "sides", "pair"] = "hands"
     model: ModelConfig = field(default_factory=ModelConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     side: SideConfig = field(default_factory=SideConfig)
+    pair: PairConfig = field(default_factory=PairConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     synth: SynthConfig = field(default_factory=SynthConfig)
     out: str = "runs/lgnet"
@@ -315,6 +329,11 @@ PRESETS: dict[str, TrainConfig] = {
         out="runs/sides",
         synth=replace(_PEOPLE, kinds=(0.38, 0.2, 0.39, 0.03), signs=0.35, fill=(0.3, 0.95)),
     ),
+    "pair": TrainConfig(
+        task="pair",
+        out="runs/pair",
+        synth=replace(_PEOPLE, kinds=(0.6, 0.2, 0.18, 0.02), signs=0.35, fill=(0.3, 0.95)),
+    ),
 }
 
 
@@ -349,6 +368,7 @@ def train_config(values: dict[str, Any]) -> TrainConfig:
         "model": ModelConfig,
         "detector": DetectorConfig,
         "side": SideConfig,
+        "pair": PairConfig,
         "loss": LossConfig,
         "synth": SynthConfig,
     }

@@ -23,7 +23,7 @@ from .geometry import iou
 STRIDE = 8
 HAND_THRESHOLD = 0.4
 """The detector's score from which a place counts as a hand, where the side network has no opinion. Like HAND_WEIGHT,
-SIDE_WEIGHT and `places.OTHER_THRESHOLD` chosen on 400 synthetic pictures of a seed that no recorded run and not synth-bench uses,
+SIDE_WEIGHT and `pair.BOTH` chosen on 400 synthetic pictures of a seed that no recorded run and not synth-bench uses,
 as what gets most sides' presence right with a second hand invented in one of twenty at most (benchmarks/finder_thresholds.py);
 of values within a thousandth of it, those with the fewest; kept since with an eye on photographs (docs/results.md)."""
 HAND_WEIGHT = 0.2
@@ -31,7 +31,7 @@ HAND_WEIGHT = 0.2
 SIDE_WEIGHT = 0.45
 """How much the side counts against that: the side network is surer of itself than it is right."""
 SAME_PLACE = 0.5
-"""Places that overlap (IoU) more than this are one, unless the side network sees two hands there."""
+"""Places that overlap (IoU) more than this are one, unless one look at a pair saw a hand in either."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Place:
 
     score: float  # 0..1
     box: np.ndarray  # (4,) x, y, w, h, pixels
+    look: int | None = None
+    """Which look at a pair of hands saw it (`pair.look_at_pairs`); None: the detector did."""
     closer: np.ndarray | None = None
     """(2, 4) what to crop by if it is a right hand, a left hand, where the hand network had a look; None: `box`."""
     believed: np.ndarray | None = None
@@ -53,6 +55,21 @@ class Detection:
     side: int  # 0 right, 1 left
     score: float  # 0..1
     box: np.ndarray  # (4,) x, y, w, h, pixels
+
+
+def same_place(one: Place, other: Place) -> bool:
+    """Whether they cannot be two hands."""
+    return (one.look is None or one.look != other.look) and iou(one.box, other.box) > SAME_PLACE
+
+
+def one_each(places: Sequence[Place], sides: np.ndarray, right: int, left: int) -> bool:
+    """Whether these of the places, whose sides are told as in `choose_sides`, may be one person's right and left hand: where
+    they overlap much, each has to look like its own side.
+    """
+    if iou(places[right].box, places[left].box) <= SAME_PLACE:
+        return True
+    own = sides[right, 0] > sides[right, 1] and sides[left, 1] > sides[left, 0]
+    return bool(own) and not same_place(places[right], places[left])
 
 
 def as_hand(place: Place, side: int, score: float) -> Detection:
@@ -232,7 +249,8 @@ def choose_sides(
     rows = range(len(places))
     options: list[tuple[float, list[tuple[int, int]]]] = [(0.0, [])]
     options += [(evidence[p, side], [(p, side)]) for p in rows for side in (0, 1)]
-    options += [(evidence[r, 0] + evidence[left, 1], [(r, 0), (left, 1)]) for r in rows for left in rows if r != left]
+    pairs = [(r, left) for r in rows for left in rows if r != left and one_each(places, sides, r, left)]
+    options += [(evidence[r, 0] + evidence[left, 1], [(r, 0), (left, 1)]) for r, left in pairs]
     best = max(options, key=lambda option: option[0])[1]
     return [as_hand(places[p], side, confidence[p, side]) for p, side in best]
 

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import load_network
-from .config import to_dict
-from .finder import bundled, load_finder
+from .config import DetectorConfig, to_dict
+from .finder import FINDERS, bundled, load_finder
 from .model.network import LGNet
 from .model.records import Inputs
 
@@ -94,7 +94,7 @@ def export(weights: str, out: str | Path) -> Exported:
     """Write a network as ONNX, with any number of pictures in a batch, and compare it with PyTorch on other inputs.
 
     Args:
-        weights: "detector", "sides", a bundled name of hand weights, or the path of a hand checkpoint.
+        weights: "detector", "sides", "pair", a bundled name of hand weights, or the path of a hand checkpoint.
         out: the file, *.onnx; written aside, and renamed when it has passed.
 
     Raises:
@@ -161,16 +161,35 @@ def compare(module: nn.Module, path: Path, batches: list[tuple[Tensor, ...]]) ->
     return worst
 
 
-def _load(weights: str) -> tuple[HandNetwork | Detector | Sides, Callable[..., tuple[Tensor, ...]], dict]:
+class Pair(nn.Module):
+    """The pair network: see `pair.PairOutput`."""
+
+    inputs, outputs = ("images",), ("presence", "boxes", "side")
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """(B, 3, S, S) in 0..1 -> of two hands, probabilities (B, 2), boxes (B, 2, 4), probabilities of sides (B, 2, 2)."""
+        out = self.network(images)
+        return out.logits.sigmoid(), out.boxes, out.sides.softmax(-1)
+
+
+def _load(weights: str) -> tuple[HandNetwork | Detector | Sides | Pair, Callable[..., tuple[Tensor, ...]], dict]:
     """The network in eval mode, what draws a batch for it, and its configuration as plain values."""
-    if weights in ("detector", "sides"):
+    if weights in FINDERS:
         finder = load_finder(torch.device("cpu"))
         if finder is None:
             raise ValueError(f"there are no bundled weights {weights!r}")
-        network = finder.detector if weights == "detector" else finder.side_net
-        size = network.config.size if weights == "detector" else network.config.crop_size  # pyright: ignore
-        wrapped = Detector(network) if weights == "detector" else Sides(network)
-        return wrapped.eval(), lambda n, rng: (torch.rand(n, 3, size, size, generator=rng),), to_dict(network.config)
+        wrapped = {
+            "detector": Detector(finder.detector),
+            "sides": Sides(finder.side_net),
+            "pair": Pair(finder.pair_net),
+        }[weights]
+        config = wrapped.network.config
+        size = config.size if isinstance(config, DetectorConfig) else config.crop_size
+        return wrapped.eval(), lambda n, rng: (torch.rand(n, 3, size, size, generator=rng),), to_dict(config)
     path = weights if weights.endswith(".safetensors") or "/" in weights else bundled(weights)
     network, config, _ = load_network(path)
     crops, size = (2 if config.separation == "crops" else 1), config.crop_size

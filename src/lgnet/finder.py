@@ -1,7 +1,7 @@
 """Finding hands: places that may hold one, which hand each is, and whose they are.
 
-The detector says where, the side network which, and the hand network whether it sees one there; `people` decides for all
-places of a picture together.
+The detector says where, the pair network where both hands are that lie near each other, the side network which each is, and
+the hand network whether it sees one there; `people` decides for all places of a picture together.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ import numpy as np
 import torch
 
 from .checkpoint import load_built
-from .config import DetectorConfig, SideConfig
+from .config import DetectorConfig, PairConfig, SideConfig
 from .detect import Detection, Detector, Place, build_detector
 from .opinion import Seen, belief, closer
+from .pair import PairNet, build_pair_net, look_at_pairs
 from .people import MOST, group, nearest_pair
-from .places import PLACES, Tiles, find_places, hidden_places
+from .places import PLACES, STRONG, Tiles, find_places, together
 from .side import SideNet, build_side_net, look_at_places
+
+FINDERS = ("detector", "sides", "pair")
+"""What finds hands, by the names of its bundled weights."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Finder:
 
     detector: Detector
     side_net: SideNet
+    pair_net: PairNet
     tiles: Tiles = "auto"
     """See `places.find_places`."""
     seen: Seen | None = None
@@ -62,11 +67,10 @@ def find_sides(
     places = find_places(finder.detector, image, most, tiles)
     if not places:
         return [], np.zeros((0, 3))
-    sides, others = look_at_places(finder.side_net, image, [place.box for place in places], K)
-    hidden = hidden_places(places, others)
-    if hidden:
-        more, _ = look_at_places(finder.side_net, image, [place.box for place in hidden], K)
-        places, sides = [*places, *hidden], np.concatenate([sides, more])
+    groups = together([place.box for place in places if place.score > STRONG])
+    if groups:
+        places = [*places, *look_at_pairs(finder.pair_net, image, groups, K)]
+    sides = look_at_places(finder.side_net, image, [place.box for place in places], K)
     if finder.seen is not None:
         boxes = [place.box for place in places]
         opinion = finder.seen(image, boxes, K)
@@ -77,20 +81,20 @@ def find_sides(
     return places, sides
 
 
-def load_finder(
-    device: torch.device, detector: str | Path | None = None, sides: str | Path | None = None
-) -> Finder | None:
-    """Detector and side network of these files, else the bundled ones, in eval mode; None where the package has none.
+def load_finder(device: torch.device, **files: str | Path | None) -> Finder | None:
+    """Detector, side network and pair network of the files `detector`, `sides`, `pair`, each else the bundled one, in eval
+    mode; None where the package has none.
 
     Raises:
         ValueError: a file is damaged or of another architecture.
     """
-    detector_path, side_path = Path(detector or bundled_file("detector")), Path(sides or bundled_file("sides"))
-    if not (detector_path.is_file() and side_path.is_file()):
+    paths = {name: Path(files.get(name) or bundled_file(name)) for name in FINDERS}
+    if not all(path.is_file() for path in paths.values()):
         return None
-    detector_net, _, _ = load_built(detector_path, DetectorConfig, build_detector, "detector")
-    side_net, _, _ = load_built(side_path, SideConfig, build_side_net, "sides")
-    return Finder(detector_net.to(device), side_net.to(device))
+    detector = load_built(paths["detector"], DetectorConfig, build_detector, "detector")[0]
+    side_net = load_built(paths["sides"], SideConfig, build_side_net, "sides")[0]
+    pair_net = load_built(paths["pair"], PairConfig, build_pair_net, "pair")[0]
+    return Finder(detector.to(device), side_net.to(device), pair_net.to(device))
 
 
 def bundled(name: str) -> str:
@@ -101,7 +105,7 @@ def bundled(name: str) -> str:
     """
     file = bundled_file(name)
     if not file.is_file():
-        names = sorted(f.stem for f in file.parent.glob("*.safetensors") if f.stem not in ("detector", "sides"))
+        names = sorted(f.stem for f in file.parent.glob("*.safetensors") if f.stem not in FINDERS)
         raise ValueError(f"there are no weights {name!r}; give a path, or one of: {', '.join(names) or 'none bundled'}")
     return str(file)
 

@@ -11,7 +11,18 @@ from functools import cache
 
 import numpy as np
 
-from .detect import HAND_THRESHOLD, SAME_PLACE, SIDE_WEIGHT, Detection, Place, as_hand, choose_sides, side_evidence
+from .detect import (
+    HAND_THRESHOLD,
+    SAME_PLACE,
+    SIDE_WEIGHT,
+    Detection,
+    Place,
+    as_hand,
+    choose_sides,
+    one_each,
+    same_place,
+    side_evidence,
+)
 from .geometry import iou
 
 TOGETHER = 1.0
@@ -72,7 +83,11 @@ def _once(people: Sequence[Person]) -> list[Person]:
 def _pairs(places: Sequence[Place], sides: np.ndarray) -> list[tuple[int | None, int | None]]:
     """As `group`, by the places' indices."""
     evidence, _ = side_evidence(places, sides, HAND_THRESHOLD, SIDE_WEIGHT)
-    order = [int(i) for i in np.argsort(-evidence.max(1), kind="stable") if evidence[i].max() > 0][:MOST]
+    order: list[int] = []  # of those that are the same place the one that most speaks for
+    for i in np.argsort(-evidence.max(1), kind="stable").tolist():
+        if evidence[i].max() > 0 and not any(same_place(places[i], places[j]) for j in order):
+            order.append(i)
+    del order[MOST:]
     boxes = np.array([places[i].box for i in order]).reshape(-1, 4)
     middle, size = boxes[:, :2] + boxes[:, 2:] / 2, boxes[:, 2:].max(1, initial=1.0)
 
@@ -96,6 +111,8 @@ def _pairs(places: Sequence[Place], sides: np.ndarray) -> list[tuple[int | None,
             if not taken >> other & 1:
                 rest = best(taken | 1 << first | 1 << other)
                 for right, left in ((first, other), (other, first)):
+                    if not one_each(places, sides, order[right], order[left]):
+                        continue
                     options.append((pair(right, left) + rest[0], ((right, left), *rest[1])))
         return max(options, key=lambda option: option[0])
 
@@ -116,6 +133,6 @@ def nearest_pair(places: Sequence[Place], sides: np.ndarray) -> list[Detection]:
     if len(people) < 2 or None in people[0]:
         return choose_sides(places, sides)
     least = FARTHER * _size(places, people[0])
-    far = {i for person in people[1:] if _size(places, person) < least for i in person}
-    keep = [i for i in range(len(places)) if i not in far]
+    far = [places[i] for person in people[1:] if _size(places, person) < least for i in person if i is not None]
+    keep = [i for i, place in enumerate(places) if not any(place is f or same_place(place, f) for f in far)]
     return choose_sides([places[i] for i in keep], sides[keep])

@@ -18,12 +18,10 @@ Tiles = Literal["auto", "off", "all"]
 PLACE_THRESHOLD = 0.15
 """The detector's score from which a place is asked about (docs/trials.md)."""
 STRONG = 0.3
-"""The detector's score from which a place is worth a second look around and may hide another hand."""
+"""The detector's score from which a place is worth a second look around."""
 INSIDE = 0.7
 """Of places found in tiles of several sizes, those that lie in one another with this part of their area are one."""
 TILES_AT_ONCE = 16
-OTHER_THRESHOLD = 0.5
-"""How sure the side network must be of another hand over a place."""
 AROUND_ALL, AROUND_ONE = 1.5, 2.2
 """How many times as far as the places found the closer looks reach: at all together, at each by itself."""
 PLACES = 8
@@ -86,6 +84,16 @@ def _apart(places: Sequence[Place], nested: bool = False) -> list[Place]:
     return kept
 
 
+def together(boxes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Boxes (4,) that overlap, or are joined by others that do, as arrays (N, 4)."""
+    groups: list[list[np.ndarray]] = []
+    for box in boxes:
+        near = [group for group in groups if any(iou(box, other) > 0 for other in group)]
+        groups = [group for group in groups if not any(group is other for other in near)]
+        groups.append([box, *(other for group in near for other in group)])
+    return [np.stack(group) for group in groups]
+
+
 def _shared(a: np.ndarray, b: np.ndarray) -> float:
     """Which part of the smaller box lies in the other."""
     sides = np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2])
@@ -128,25 +136,6 @@ def look_at_tiles(detector: Detector, image: np.ndarray, side: int) -> list[Plac
                 if (place.box[:2] > low - slack).all() and (place.box[:2] + place.box[2:] < high + slack).all():
                     found += _shifted([place], (x, y))
     return found
-
-
-def hidden_places(places: Sequence[Place], others: Sequence[tuple[float, np.ndarray] | None]) -> list[Place]:
-    """Hands the detector cannot tell apart, as their boxes nearly coincide: what `look_at_places` saw over its places.
-
-    Args:
-        places: from `find_places`.
-        others: for each, how likely there is another hand and its box; None: not known.
-
-    Returns:
-        Places to add: over a place that counts as a hand, where none of the others stands already.
-    """
-    hidden = []
-    for place, other in zip(places, others):
-        if other is None or other[0] < OTHER_THRESHOLD or place.score < STRONG:
-            continue
-        if all(known is place or iou(known.box, other[1]) < SAME_PLACE for known in (*places, *hidden)):
-            hidden.append(Place(place.score * other[0], other[1]))
-    return hidden
 
 
 def _look(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Place]]:

@@ -386,8 +386,9 @@ def _device(name: str) -> torch.device:
 
 def fingerprint(model: Model) -> str:
     """SHA-256 of all weights, and the calibration, that a model's answers depend on, in hexadecimal."""
-    finder = [model.finder.detector, model.finder.side_net] if isinstance(model.finder, Finder) else []
-    networks = [model.network, *finder]
+    finder = model.finder
+    finds = [finder.detector, finder.side_net, finder.pair_net] if isinstance(finder, Finder) else []
+    networks = [model.network, *finds]
     total = hashlib.sha256()
     told = [*(network.state_dict() for network in networks), vars(model.calibration) if model.calibration else {}]
     for name, value in (item for values in told for item in values.items()):

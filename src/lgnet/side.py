@@ -1,4 +1,4 @@
-"""Which hand is it: a place in a picture -> right hand, left hand or none; and is there another hand over it?
+"""Which hand is it: a place in a picture -> right hand, left hand or none?
 
 A hand tells its side by three directions together: where its fingers point, where its thumb is, and whether palm or back
 is seen; the hand network, told the side, needs only two of them. So this network looks at a natural, unmirrored crop,
@@ -104,32 +104,18 @@ def place_crop(box: np.ndarray, K: np.ndarray, config: SideConfig, roll: float =
 
 
 @torch.no_grad()
-def look_at_places(
-    net: SideNet, image: np.ndarray, boxes: Sequence[np.ndarray], K: np.ndarray
-) -> tuple[np.ndarray, list[tuple[float, np.ndarray] | None]]:
-    """How likely each box shows a right hand, a left hand, none: (P, 3); and the other hand over each.
+def look_at_places(net: SideNet, image: np.ndarray, boxes: Sequence[np.ndarray], K: np.ndarray) -> np.ndarray:
+    """How likely each box shows a right hand, a left hand, none: (P, 3).
 
     Args:
         net: in eval mode.
         image: (H, W, 3) uint8 RGB.
         boxes: P times (4,) x, y, w, h, pixels; at least one.
         K: (4,) the picture's camera.
-
-    Returns:
-        The probabilities, and for each box how likely another hand lies within its crop and that hand's square box;
-        None where the network has not learnt to say so.
     """
     places = [place_crop(np.asarray(box, np.float64), K, net.config) for box in boxes]
     crops = as_input(np.stack([place.cut(image) for place in places])).to(next(net.parameters()).device)
-    output = net(crops)
-    sides = output.logits.cpu().double().softmax(-1).numpy()
-    if output.other is None:
-        return sides, [None] * len(boxes)
-    others: list[tuple[float, np.ndarray] | None] = []
-    for crop, box, (logit, x, y, size) in zip(places, boxes, output.other.cpu().double().numpy()):
-        centre = crop.crop_to_image(np.array([x, y]))
-        others.append((float(1 / (1 + np.exp(-logit))), _square(centre, float(np.exp(min(size, 2)) * max(box[2:])))))
-    return sides, others
+    return net(crops).logits.cpu().double().softmax(-1).numpy()
 
 
 def as_input(crops: np.ndarray) -> Float[Tensor, "n 3 S S"]:

@@ -20,6 +20,7 @@ from .hands import BONES, LEFT, RIGHT
 from .losses import total_loss
 from .model.network import build_network
 from .model.records import Inputs, Targets, to_device
+from .pair import PairBatch, box_overlap, build_pair_net, match, pair_batch, pair_loss
 from .side import NO_HAND, SideBatch, build_side_net, side_batch, side_loss
 from .teach import Teachers, lesson_loss, load_teachers, roughen, unlabelled
 
@@ -56,7 +57,7 @@ class Task:
 
 def build_task(config: TrainConfig) -> Task:
     """The task a configuration names."""
-    return {"hands": _hands, "detector": _detector, "sides": _sides}[config.task](config)
+    return {"hands": _hands, "detector": _detector, "sides": _sides, "pair": _pair}[config.task](config)
 
 
 def _device(network: nn.Module) -> torch.device:
@@ -298,6 +299,60 @@ def _sides(config: TrainConfig) -> Task:
         return _in_rows(tiles)
 
     return Task(network, batch, loss, evaluate, "error", sheet)
+
+
+def _pair(config: TrainConfig) -> Task:
+    network = build_pair_net(config.pair)
+
+    def batch(samples: Sequence[Sample], rng: np.random.Generator | None) -> dict[str, Tensor]:
+        return pair_batch(samples, config.pair, rng)._asdict()
+
+    def loss(net: nn.Module, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        return pair_loss(net(data["images"]), PairBatch(**data))
+
+    @torch.no_grad()
+    def evaluate(net: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
+        """Mean IoU of the hands (0 where the answer says there is none), share above 0.5, answers without a hand."""
+        net.eval()
+        fits: list[float] = []
+        false: list[bool] = []
+        sides: list[bool] = []
+        for start in range(0, len(samples), 32):
+            truth = PairBatch(*(t.to(_device(net)) for t in pair_batch(samples[start : start + 32], config.pair, None)))
+            output = net(truth.images)
+            there, hand, _ = match(output, truth)
+            fit = box_overlap(output.boxes.float(), truth.boxes.gather(1, hand[..., None].expand(-1, -1, 4)))
+            fits += (fit * (output.logits > 0))[there].tolist()
+            false += (output.logits > 0)[~there].tolist()
+            sides += (output.sides.argmax(-1) == hand)[there].tolist()
+        mean = float(np.mean(fits))
+        named = {"iou": mean, "found": float((np.array(fits) > 0.5).mean()), "side": float(np.mean(sides))}
+        return {**named, "false": float(np.mean(false or [0.0])), "error": 1 - mean}
+
+    @torch.no_grad()
+    def sheet(net: nn.Module, samples: Sequence[Sample], rng: np.random.Generator) -> np.ndarray:
+        net.eval()
+        truth = pair_batch(samples, config.pair, rng)
+        output = net(truth.images.to(_device(net)))
+        tiles = []
+        for row, image in enumerate(truth.images):
+            picture = (image.permute(1, 2, 0).numpy() * 255).astype(np.uint8).copy()
+            for side in (0, 1):
+                if truth.present[row, side]:
+                    _box(picture, _pixels(truth.boxes[row, side], config.pair.crop_size), (0, 220, 0))
+                if output.logits[row, side] > 0:
+                    colour = ((255, 40, 40), (60, 90, 255))[int(output.sides[row, side].argmax())]
+                    _box(picture, _pixels(output.boxes[row, side].cpu(), config.pair.crop_size), colour)
+            tiles.append(picture)
+        return _in_rows(tiles)
+
+    return Task(network, batch, loss, evaluate, "error", sheet)
+
+
+def _pixels(told: Tensor, size: int) -> np.ndarray:
+    """(4,) x, y, w, h in pixels of the crop."""
+    middle, reach = told[:2].float().numpy(), np.exp(told[2:].float().numpy().clip(-6, 1.5))
+    return np.concatenate([(middle - reach / 2 + 1) * size / 2, reach * size / 2])
 
 
 def _box(picture: np.ndarray, box: np.ndarray, colour: tuple[int, int, int]) -> None:

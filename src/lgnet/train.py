@@ -331,7 +331,9 @@ def _evaluate(config, task: Task, average: Average, held_out, state, out: Path, 
         "seed": config.seed,
         "figures": {k: v for k, v in row.items() if "/" in k},
     }
-    architecture = {"hands": config.model, "detector": config.detector, "sides": config.side}[config.task]
+    architecture = {"hands": config.model, "detector": config.detector, "sides": config.side, "pair": config.pair}[
+        config.task
+    ]
     save_weights(out / "last.safetensors", network, architecture, meta, kind=config.task)
     if row[f"bench/{task.better}"] <= state["best"]:
         state["best"] = row[f"bench/{task.better}"]
