@@ -11,9 +11,10 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ from .config import DetectorConfig, to_dict
 from .finder import FINDERS, bundled, load_finder
 from .model.network import LGNet
 from .model.records import Inputs
+from .pair import PairOutput
+from .side import SideOutput
 
 OPSET = 20
 TOLERANCE = 1e-3
@@ -51,33 +54,26 @@ class HandNetwork(nn.Module):
         return presence, joint.joints25d, *rough, refine.vertices, refine.joints
 
 
-class Detector(nn.Module):
-    """The detector: see `detect.Detector.forward`."""
+class OfImages(nn.Module):
+    """A network that sees images (B, 3, S, S) in 0..1 and no more; `read` makes plain tensors of what it says."""
 
-    inputs, outputs = ("images",), ("cells",)
+    inputs = ("images",)
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, outputs: Sequence[str], read: Callable[[Any], tuple[Tensor, ...]]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.outputs, self.read = network, tuple(outputs), read
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, S, S) in 0..1 -> (B, 5, S / 8, S / 8)."""
-        return (self.network(images),)
+        """In the order of `outputs`."""
+        return self.read(self.network(images))
 
 
-class Sides(nn.Module):
-    """The side network: see `side.SideOutput`."""
+def _sides(said: SideOutput) -> tuple[Tensor, ...]:
+    return tuple(x for x in (said.logits.softmax(-1), said.axes, said.other) if x is not None)
 
-    inputs, outputs = ("images",), ("side", "axes", "other")
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, S, S) in 0..1 -> probabilities (B, 3), axes (B, 3, 3), another hand (B, 4)."""
-        out = self.network(images)
-        return tuple(x for x in (out.logits.softmax(-1), out.axes, out.other) if x is not None)
+def _pair(said: PairOutput) -> tuple[Tensor, ...]:
+    return said.logits.sigmoid(), said.boxes, said.sides.softmax(-1)
 
 
 @dataclass(frozen=True)
@@ -161,33 +157,18 @@ def compare(module: nn.Module, path: Path, batches: list[tuple[Tensor, ...]]) ->
     return worst
 
 
-class Pair(nn.Module):
-    """The pair network: see `pair.PairOutput`."""
-
-    inputs, outputs = ("images",), ("presence", "boxes", "side")
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, S, S) in 0..1 -> of two hands, probabilities (B, 2), boxes (B, 2, 4), probabilities of sides (B, 2, 2)."""
-        out = self.network(images)
-        return out.logits.sigmoid(), out.boxes, out.sides.softmax(-1)
-
-
-def _load(weights: str) -> tuple[HandNetwork | Detector | Sides | Pair, Callable[..., tuple[Tensor, ...]], dict]:
+def _load(weights: str) -> tuple[HandNetwork | OfImages, Callable[..., tuple[Tensor, ...]], dict]:
     """The network in eval mode, what draws a batch for it, and its configuration as plain values."""
     if weights in FINDERS:
         finder = load_finder(torch.device("cpu"))
         if finder is None:
             raise ValueError(f"there are no bundled weights {weights!r}")
         wrapped = {
-            "detector": Detector(finder.detector),
-            "sides": Sides(finder.side_net),
-            "pair": Pair(finder.pair_net),
+            "detector": OfImages(finder.detector, ("cells",), lambda cells: (cells,)),
+            "sides": OfImages(finder.side_net, ("side", "axes", "other"), _sides),
+            "pair": OfImages(finder.pair_net, ("presence", "boxes", "side"), _pair),
         }[weights]
-        config = wrapped.network.config
+        config: Any = wrapped.network.config
         size = config.size if isinstance(config, DetectorConfig) else config.crop_size
         return wrapped.eval(), lambda n, rng: (torch.rand(n, 3, size, size, generator=rng),), to_dict(config)
     path = weights if weights.endswith(".safetensors") or "/" in weights else bundled(weights)
