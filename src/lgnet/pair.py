@@ -22,7 +22,7 @@ from .crop import Crop, crop_for_box, union_box
 from .data.batch import Augment, change_colours, jitter_box, sample_camera
 from .data.sample import Sample
 from .detect import Place
-from .geometry import iou
+from .geometry import box_of, iou
 from .hands import LEFT, RIGHT
 from .model.backbone import build_backbone
 from .side import as_input
@@ -104,17 +104,14 @@ def _corners(box: np.ndarray) -> np.ndarray:
 
 def box_in_crop(box: np.ndarray, crop: Crop) -> np.ndarray:
     """(4,) the middle and the logs of the sides, as in `PairOutput.boxes`, of a box (4,) in pixels."""
-    points = crop.image_to_crop(_corners(np.asarray(box, np.float64)))
-    low, high = points.min(0), points.max(0)
-    return np.concatenate([(low + high) / 2, np.log(np.maximum(high - low, 1e-3))])
+    told = box_of(crop.image_to_crop(_corners(np.asarray(box, np.float64))))
+    return np.concatenate([told[:2] + told[2:] / 2, np.log(np.maximum(told[2:], 1e-3))])
 
 
 def box_in_picture(told: np.ndarray, crop: Crop) -> np.ndarray:
     """The inverse of `box_in_crop`, but for what perspective does to a box."""
     size = np.exp(np.clip(told[2:], -6, 1.5))
-    points = crop.crop_to_image(_corners(np.concatenate([told[:2] - size / 2, size])))
-    low, high = points.min(0), points.max(0)
-    return np.concatenate([low, high - low])
+    return box_of(crop.crop_to_image(_corners(np.concatenate([told[:2] - size / 2, size]))))
 
 
 @torch.no_grad()
