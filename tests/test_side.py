@@ -40,7 +40,7 @@ def sample():
 
 
 def test_crops_carry_their_labels(sample):
-    images, labels, _, rows, _ = side_batch([sample, sample], SideConfig(), None)
+    images, labels, _, rows = side_batch([sample, sample], SideConfig(), None)
     assert rows.tolist() == sorted(rows.tolist())
     middle = images[:, :, 60:68, 60:68].mean((2, 3))
     for colour, label in zip(middle, labels.tolist()):
@@ -93,26 +93,6 @@ def test_a_mirrored_picture_changes_sides_exactly():
     np.testing.assert_allclose(q[[LEFT, RIGHT, NO_HAND]], p, atol=2e-3)
 
 
-def test_the_other_hand_is_told_where_it_is(sample):
-    """The red hand's crop, 2.5 times its 40 pixels wide, does not reach the blue one 80 pixels on; 6 times does."""
-    near = side_batch([sample], SideConfig(crop_enlarge=2.5), None)
-    assert near.other[near.labels == RIGHT, 0].tolist() == [0]
-    wide = side_batch([sample], SideConfig(crop_enlarge=6.0), None)
-    flag, x, y, size = wide.other[wide.labels == RIGHT][0].tolist()
-    assert (flag, size) == (1, 0)
-    assert x == pytest.approx(80 / 120, abs=0.08)  # half the crop is 120 pixels, seen a little from the side
-    assert y == pytest.approx(0, abs=0.02)
-    assert (wide.other[wide.labels == NO_HAND, 0] == -1).all()
-
-
-def test_a_mirrored_crop_mirrors_the_other_hand():
-    torch.manual_seed(0)
-    net = build_side_net(SideConfig(other=True)).eval()
-    crops = torch.rand(2, 3, 128, 128)
-    plain, mirrored = net(crops).other, net(crops.flip(-1)).other
-    torch.testing.assert_close(mirrored, plain * torch.tensor([1.0, -1, 1, 1]), atol=1e-4, rtol=1e-4)
-
-
 def test_the_crop_is_wider_than_the_box(sample):
     config = SideConfig(crop_enlarge=2.0)
     crop = place_crop(sample.box[0].astype(float), K, config).cut(sample.image)
@@ -142,7 +122,7 @@ def test_mirroring_a_hand_mirrors_its_axes():
 
 
 def test_a_file_carries_the_depth_of_its_backbone_and_one_of_another_version_is_refused(tmp_path, monkeypatch):
-    config = SideConfig(crop_size=64, depths=(1, 2, 1, 1), other=True)
+    config = SideConfig(crop_size=64, depths=(1, 2, 1, 1))
     save_weights(tmp_path / "deep", build_side_net(config), config, {}, kind="sides")
     finder = load_finder(torch.device("cpu"), sides=tmp_path / "deep")
     assert finder is not None

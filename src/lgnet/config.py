@@ -91,8 +91,6 @@ class SideConfig:
     """Side of the backbone's last map; crop_size over 8, 16 or 32."""
     depths: tuple[int, int, int, int] = (2, 2, 2, 2)
     """Blocks of each of the backbone's stages; see `ModelConfig.mobile_depths`."""
-    other: bool = False
-    """Whether it also learns where another hand lies over this one. Nothing asks it: the pair network says so better."""
 
 
 @dataclass(frozen=True)
@@ -325,7 +323,7 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     "sides": TrainConfig(
         task="sides",
-        side=SideConfig(crop_size=160, grid=10, depths=(2, 4, 10, 3), other=True),
+        side=SideConfig(crop_size=160, grid=10, depths=(2, 4, 10, 3)),
         out="runs/sides",
         synth=replace(_PEOPLE, kinds=(0.38, 0.2, 0.39, 0.03), signs=0.35, fill=(0.3, 0.95)),
     ),

@@ -69,7 +69,7 @@ class OfImages(nn.Module):
 
 
 def _sides(said: SideOutput) -> tuple[Tensor, ...]:
-    return tuple(x for x in (said.logits.softmax(-1), said.axes, said.other) if x is not None)
+    return said.logits.softmax(-1), said.axes
 
 
 def _pair(said: PairOutput) -> tuple[Tensor, ...]:
@@ -165,7 +165,7 @@ def _load(weights: str) -> tuple[HandNetwork | OfImages, Callable[..., tuple[Ten
             raise ValueError(f"there are no bundled weights {weights!r}")
         wrapped = {
             "detector": OfImages(finder.detector, ("cells",), lambda cells: (cells,)),
-            "sides": OfImages(finder.side_net, ("side", "axes", "other"), _sides),
+            "sides": OfImages(finder.side_net, ("side", "axes"), _sides),
             "pair": OfImages(finder.pair_net, ("presence", "boxes", "side"), _pair),
         }[weights]
         config: Any = wrapped.network.config

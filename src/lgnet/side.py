@@ -42,8 +42,6 @@ class SideOutput(NamedTuple):
 
     logits: Float[Tensor, "n 3"]  # right, left, none
     axes: Float[Tensor, "n 3 3"]  # the hand's axes in the crop's frame (`hand_axes`), which training asks for
-    other: Float[Tensor, "n 4"] | None
-    """Logit of another hand in view, its middle in the crop, log of its relative size."""
 
 
 class SideNet(nn.Module):
@@ -65,21 +63,16 @@ class SideNet(nn.Module):
         )
         self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(64 * config.grid**2, 256), nn.ReLU(), nn.Dropout(0.2))
         self.side, self.axes = nn.Linear(256, 3), nn.Linear(256, 9)
-        self.other = nn.Linear(256, 4) if config.other else None
 
     def forward(self, crops: Float[Tensor, "n 3 S S"]) -> SideOutput:
-        """Crops (RGB, 0..1) -> side, axes and the other hand."""
+        """Crops (RGB, 0..1) -> side and axes."""
         both = self.hidden(self.squeeze(self.backbone(torch.cat([crops, crops.flip(-1)]))[-1])).unflatten(
             0, (2, crops.shape[0])
         )
         plain, mirrored = self.side(both)
         logits = (plain + mirrored[:, [LEFT, RIGHT, NO_HAND]]) / 2
         plain, mirrored = self.axes(both).unflatten(-1, (3, 3))
-        axes = (plain + mirrored * mirrored.new_tensor([-1.0, 1.0, 1.0])) / 2
-        if self.other is None:
-            return SideOutput(logits, axes, None)
-        plain, mirrored = self.other(both)
-        return SideOutput(logits, axes, (plain + mirrored * mirrored.new_tensor([1.0, -1.0, 1.0, 1.0])) / 2)
+        return SideOutput(logits, (plain + mirrored * mirrored.new_tensor([-1.0, 1.0, 1.0])) / 2)
 
 
 def build_side_net(config: SideConfig | None = None) -> SideNet:
@@ -130,8 +123,6 @@ class SideBatch(NamedTuple):
     labels: Int[Tensor, " n"]  # RIGHT, LEFT or NO_HAND
     axes: Float[Tensor, "n 3 3"]  # `hand_axes` in the crop's frame; zero where unknown
     rows: Int[Tensor, " n"]  # which sample it is of
-    other: Float[Tensor, "n 4"]
-    """1 or 0 whether another hand's middle is in view, -1 where no hand is; where, how large."""
 
 
 def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Generator | None) -> SideBatch:
@@ -140,7 +131,7 @@ def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Gen
     With a generator crops are jittered, rolled and coloured (not mirrored: the network does that); without, every sample
     gives one place of either kind, always the same.
     """
-    crops, labels, axes, rows, others = [], [], [], [], []
+    crops, labels, axes, rows = [], [], [], []
     for row, sample in enumerate(samples):
         require_side(sample)
         places = [(sample.box[side].astype(np.float64), side) for side in (RIGHT, LEFT) if sample.present[side]]
@@ -159,45 +150,20 @@ def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Gen
             axes.append(crop.to_crop(hand_axes(sample.joints3d[label], label)) if known else np.zeros((3, 3)))
             labels.append(label)
             rows.append(row)
-            others.append(_other_hand(sample, box, label, crop))
     return SideBatch(
         as_input(np.stack(crops)),
         torch.tensor(labels),
         torch.from_numpy(np.stack(axes).astype(np.float32)),
         torch.tensor(rows),
-        torch.from_numpy(np.stack(others).astype(np.float32)),
     )
 
 
-def _other_hand(sample: Sample, box: np.ndarray, label: int, crop: Crop) -> np.ndarray:
-    """(4,) see `SideBatch.other`."""
-    if label == NO_HAND:
-        return np.array([-1.0, 0, 0, 0])
-    if not sample.present[1 - label]:
-        return np.zeros(4)
-    own = sample.box[1 - label].astype(np.float64)
-    x, y = crop.image_to_crop(own[:2] + own[2:] / 2)
-    if max(abs(x), abs(y)) > 1:
-        return np.zeros(4)
-    return np.array([1.0, x, y, np.log(own[2:].max() / box[2:].max())])
-
-
 def side_loss(output: SideOutput, truth: SideBatch) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy of the side (labels smoothed by 0.05), L1 of the axes where they are known, and the other hand."""
+    """Cross-entropy of the side (labels smoothed by 0.05) and L1 of the axes where they are known."""
     entropy = F.cross_entropy(output.logits.float(), truth.labels, label_smoothing=0.05)
     known = truth.axes.abs().sum((1, 2)) > 0
     error = ((output.axes.float() - truth.axes).abs().mean((1, 2)) * known).sum() / known.sum().clamp_min(1)
-    terms = {"entropy": entropy, "axes": error}
-    total = entropy + 2 * error
-    if output.other is not None:
-        other, flag = output.other.float(), truth.other[:, 0]
-        asked, there = flag >= 0, flag > 0
-        unsure = F.binary_cross_entropy_with_logits(other[:, 0], flag.clamp_min(0), reduction="none")
-        terms["other"] = (unsure * asked).sum() / asked.sum().clamp_min(1)
-        off = (other[:, 1:] - truth.other[:, 1:]).abs().mean(1)
-        terms["other_place"] = (off * there).sum() / there.sum().clamp_min(1)
-        total = total + 0.5 * terms["other"] + 2 * terms["other_place"]
-    return total, terms
+    return entropy + 2 * error, {"entropy": entropy, "axes": error}
 
 
 def _empty_place(sample: Sample, rng: np.random.Generator) -> np.ndarray | None:

@@ -263,14 +263,9 @@ def _sides(config: TrainConfig) -> Task:
         single: list[bool] = []
         pair: list[bool] = []
         hand: list[bool] = []
-        other: list[bool] = []
         for start in range(0, len(samples), 32):
-            images, labels, _, rows, others = side_batch(samples[start : start + 32], config.side, None)
-            output = net(images.to(_device(net)))
-            p = output.logits.softmax(-1).cpu()
-            if output.other is not None:
-                asked = others[:, 0] >= 0
-                other += ((output.other[:, 0].cpu() > 0) == (others[:, 0] > 0))[asked].tolist()
+            images, labels, _, rows = side_batch(samples[start : start + 32], config.side, None)
+            p = net(images.to(_device(net))).logits.softmax(-1).cpu()
             truth = labels != NO_HAND
             hand += ((p[:, NO_HAND] < 0.5) == truth).tolist()
             lean = p[:, RIGHT].log() - p[:, LEFT].log()
@@ -281,14 +276,14 @@ def _sides(config: TrainConfig) -> Task:
                     pair += [bool(right > left)] * 2
                 elif len(right) or len(left):
                     pair += (torch.cat([right, -left]) > 0).tolist()
-        named = (("side", single), ("side_together", pair), ("hand", hand), ("other", other))
+        named = (("side", single), ("side_together", pair), ("hand", hand))
         mean = {key: float(np.mean(v)) for key, v in named if v}
         return {**mean, "error": 1 - mean.get("side_together", 0.0)}
 
     @torch.no_grad()
     def sheet(net: nn.Module, samples: Sequence[Sample], rng: np.random.Generator) -> np.ndarray:
         net.eval()
-        images, labels, _, _, _ = side_batch(samples, config.side, rng)
+        images, labels, _, _ = side_batch(samples, config.side, rng)
         said = net(images.to(_device(net))).logits.argmax(1).cpu()
         tiles = []
         for image, label, answer in zip(images, labels, said):
