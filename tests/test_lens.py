@@ -8,11 +8,11 @@ import pytest
 
 from lgnet.config import PRESETS, SynthConfig
 from lgnet.data.sample import distort, project
-from lgnet.evaluate import true_faces, true_hands
 from lgnet.hand_model import load_hand_model
 from lgnet.hands import TwoHands, assumed_camera
 from lgnet.rasterize import rasterize
 from lgnet.scoring.score import score_picture
+from lgnet.scoring.truth import true_faces, true_hands
 from lgnet.synth.generate import make_drawn, make_sample, training_rng
 from lgnet.synth.labels import make_labels
 from lgnet.synth.lens import MILD, Lens, bend_picture, bent, residual, sample_lens, straight

@@ -12,7 +12,7 @@ from test_mano import make_arrays, mirror_arrays, plain_mano, write
 
 from lgnet.data.check import check_data
 from lgnet.data.registry import open_data
-from lgnet.evaluate import true_hands
+from lgnet.scoring.truth import true_hands
 
 
 @pytest.fixture(scope="module")

@@ -42,8 +42,8 @@ def test_synthetic_pictures_score_from_files_as_from_memory(tmp_path):
     """With meshes, masks and contact: the truth itself, moved, is the prediction."""
     pytest.importorskip("numba")
     from lgnet.data.registry import open_data
-    from lgnet.evaluate import true_faces, true_hands
     from lgnet.hands import SIDES, Camera, Hand, TwoHands
+    from lgnet.scoring.truth import true_faces, true_hands
 
     data = open_data("synth-bench", 3)
 

@@ -25,7 +25,7 @@ from . import plots
 from .aside import write_aside
 from .data.registry import DataSet, open_data, spread
 from .data.sample import Sample, require_side
-from .hands import SIDES, Camera, TwoHands, assumed_camera
+from .hands import Camera, TwoHands, assumed_camera
 from .metrics import PCK_PROTOCOL
 from .outputs import to_jpeg, to_png
 from .scoring.cases import sheet, tile, worst_and_median
@@ -36,6 +36,7 @@ from .scoring.roots import root_depths
 from .scoring.score import Noted, note_picture, score_pictures
 from .scoring.summary import Scores, confidence, joined, summarise, tabulate, to_npz
 from .scoring.tables import PUBLISHED_DATA, group_table, table, to_latex, to_markdown
+from .scoring.truth import true_faces, true_hands
 from .shards import Shards
 
 WORST = 24
@@ -355,49 +356,3 @@ def predict_sample(predictor: Predictor, sample: Sample, boxes: str) -> TwoHands
     if not given.any():
         return TwoHands(None, None, width, height, camera or assumed_camera(width, height))
     return predictor.predict(sample.image, camera=camera, boxes=sample.box.astype(np.float64), given=given)
-
-
-OfBoth = tuple[np.ndarray | None, np.ndarray | None]
-
-
-def true_hands(sample: Sample) -> tuple[OfBoth, OfBoth]:
-    """Right and left vertices (V, 3), and right and left joints (21, 3), by the hand model from true pose and shape.
-
-    Metres, camera frame; None where unknown. MANO's joints are those that its regressor makes of the posed mesh, as in the
-    published evaluations, not the centres that it turns about.
-    """
-    if sample.hand_model is None or not (sample.present & sample.has_params).any():
-        return (None, None), (None, None)
-    import torch
-
-    from .geometry import rotvec_to_matrix
-    from .hand_model import load_hand_model, pose_hand
-    from .mano import mano_joints
-
-    vertices: list[np.ndarray | None] = [None, None]
-    joints: list[np.ndarray | None] = [None, None]
-    wrist = sample.joints3d[:, 0] if sample.wrist is None else sample.wrist
-    placed = sample.joints3d_valid[:, 0] if sample.wrist is None else True
-    for side in np.flatnonzero(sample.present & sample.has_params & placed):
-        model = load_hand_model(sample.hand_model, SIDES[side])  # type: ignore[arg-type]
-        rotations = rotvec_to_matrix(torch.from_numpy(sample.pose[side]).float())
-        posed = pose_hand(model, rotations, torch.from_numpy(sample.shape[side]).float())
-        mesh = posed.vertices.numpy().astype(np.float64)
-        of_mano = sample.hand_model == "mano"
-        own = mano_joints(SIDES[side], mesh) if of_mano else posed.joints.numpy().astype(np.float64)  # type: ignore[arg-type]
-        vertices[side], joints[side] = mesh + wrist[side], own + wrist[side]
-    return (vertices[0], vertices[1]), (joints[0], joints[1])
-
-
-def true_faces(sample: Sample) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Right and left (F, 3) of the hand model that `true_hands` poses; None where those are."""
-    if sample.hand_model is None or not (sample.present & sample.has_params).any():
-        return None, None
-    from .hand_model import load_hand_model
-
-    known = sample.present & sample.has_params
-    right, left = (
-        load_hand_model(sample.hand_model, side).faces.numpy() if known[index] else None  # type: ignore[arg-type]
-        for index, side in enumerate(SIDES)
-    )
-    return right, left
