@@ -49,6 +49,15 @@ def test_h2o(tmp_path):
     assert (report.count, report.hands, report.faults) == (3, 4, ())
 
 
+def test_the_egocentric_archives_unpack_to_other_folders(tmp_path):
+    write(tmp_path, [(some(0), some(1))])
+    (tmp_path / "subject3").rename(tmp_path / "subject3_ego")
+    assert open_data(f"h2o-val:{tmp_path}")[0].name == "subject3/k2/0/cam4/rgb/000000.png"
+    (tmp_path / "subject3_ego").rename(tmp_path / "subject4_ego")
+    with pytest.raises(ValueError, match=r"wants folders as subject3 or, of the egocentric part, subject3_ego"):
+        open_data(f"h2o-val:{tmp_path}")
+
+
 def test_what_is_wrong_is_told(tmp_path):
     with pytest.raises(ValueError, match=r"there is no file .*pose_val\.txt, H2O's list"):
         open_data(f"h2o-val:{tmp_path}")

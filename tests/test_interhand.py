@@ -142,6 +142,17 @@ def test_check_names_what_is_wrong(root):
         open_data(f"interhand26m-test:{folder}")
 
 
+def test_the_first_versions_sets(root):
+    """Its val split is in machine_annot alone; a set chosen by its folder has the pictures of the folder above."""
+    folder, _, _ = root
+    (folder / "annotations" / "test").rename(folder / "annotations" / "machine_annot")
+    assert check_data(f"interhand26m-test:{folder}").faults == ()
+    assert check_data(f"interhand26m-test:{folder}/annotations/machine_annot").faults == ()
+    (folder / "images/test/Capture5/0007_fist/cam400001/image101.jpg").unlink()
+    (fault,) = check_data(f"interhand26m-test:{folder}/annotations/machine_annot").faults
+    assert f"there is no picture {folder}/images/test/" in fault
+
+
 def test_the_index_is_built_once_and_again_when_files_change(root, tmp_path, monkeypatch):
     folder, _, _ = root
     built = []

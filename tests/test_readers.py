@@ -136,6 +136,35 @@ def test_ho3d_evaluation_tells_wrist_and_box(tmp_path):
     assert check_data(f"ho3d-evaluation:{tmp_path}").faults == ()
 
 
+def test_ho3d_evaluation_joints_are_read_where_they_are_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("MANO_DIR", "anywhere: these joints come without MANO's pose")
+    joints = some_joints(21)
+    meta = {"handJoints3D": in_opengl(joints[0]), "camMat": K, "handBoundingBox": [100, 90, 220, 190]}
+    ho3d(tmp_path, "evaluation", {"0003": meta}, "png")
+    (tmp_path / "evaluation_xyz.json").write_text(json.dumps([in_opengl(joints).tolist()]))
+    sample = open_data(f"ho3d-evaluation:{tmp_path}")[0]
+    assert sample.joints3d_valid[RIGHT].all() and not sample.has_params.any()
+    np.testing.assert_allclose(sample.joints3d[RIGHT, [1, 4, 5, 8, 17, 20]], joints[[13, 16, 1, 17, 7, 20]], atol=1e-6)
+    np.testing.assert_allclose(sample.score_box[RIGHT], (100, 90, 120, 100))
+    (tmp_path / "evaluation_xyz.json").write_text(json.dumps([joints.tolist()]))  # as if not in OpenGL's frame
+    with pytest.raises(ValueError, match=r"0003\.pkl: its wrist is \d+ mm from that of evaluation_xyz\.json"):
+        open_data(f"ho3d-evaluation:{tmp_path}")[0]
+    (tmp_path / "evaluation_xyz.json").write_text(json.dumps([joints.tolist()] * 2))
+    with pytest.raises(ValueError, match="is it of another version"):
+        open_data(f"ho3d-evaluation:{tmp_path}")
+
+
+def test_h2o3d_parameters_count_where_they_are_valid(tmp_path, monkeypatch):
+    monkeypatch.setenv("MANO_DIR", "anywhere: the pose is relative to the flat hand, which takes no file")
+    meta = {
+        "rightHandJoints3D": in_opengl(some_joints(21)), "leftHandJoints3D": in_opengl(some_joints(21, 1)), "camMat": K,
+        "rightHandPose": np.zeros(48), "handBeta": np.zeros(10), "poseValidRight": np.ones(48),
+    }  # fmt: skip
+    unsure = {**meta, "poseValidRight": np.arange(48) > 0}
+    ho3d(tmp_path, "train", {"0000": meta, "0001": unsure}, "jpg")
+    assert [sample.has_params[RIGHT] for sample in open_data(f"h2o3d-train:{tmp_path}")] == [True, False]
+
+
 def test_h2o3d(tmp_path):
     right, left = some_joints(21) + [0.1, 0, 0], some_joints(21, 1)
     flags = np.ones(21)

@@ -1,8 +1,9 @@
 """Reader of FreiHAND (Zimmermann et al., ICCV 2019) as published: right hands in 224 x 224 crops.
 
 A root holds `training/rgb/` with `training_K.json` and `training_xyz.json`, `evaluation/rgb/` with `evaluation_K.json`
-and, since the challenge ended, `evaluation_xyz.json`. Joints are metres in the camera frame and in lgnet's own order.
-`<split>_mano.json` and `<split>_verts.json` (778 vertices, metres) are read where they are there.
+and, since the challenge ended, `evaluation_xyz.json`, which comes in an archive of its own. Joints are metres in the camera
+frame and in lgnet's own order. `<split>_mano.json` and `<split>_verts.json` (778 vertices, metres) are read where they are
+there.
 
 Trap: the 130,240 training pictures are four backgrounds of the same 32,560 hands: picture i has the truth of i modulo 32,560,
 so all four belong to one side of a split. MANO's 61 numbers are pose 48, relative to its mean pose, shape 10, and a root in
@@ -44,7 +45,9 @@ def read_freihand(root: Path, split: str) -> FreiHand:
     if not folder.is_dir():
         raise ValueError(f"{root} holds no pictures of FreiHAND: there is no folder {folder}")
     intrinsics = _array(root / f"{split}_K.json", (3, 3))
-    xyz = _array(root / f"{split}_xyz.json", (NUM_JOINTS, 3))
+    xyz = _array(
+        root / f"{split}_xyz.json", (NUM_JOINTS, 3), "; FreiHAND_pub_v2_eval.zip has it" * (split == "evaluation")
+    )
     if len(intrinsics) != len(xyz):
         raise ValueError(f"{root} has {len(intrinsics)} cameras but {len(xyz)} hands in its {split} split")
     K = intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]]
@@ -67,9 +70,9 @@ def _optional(root: Path, split: str, kind: str, shape: tuple[int, int], count: 
     return values
 
 
-def _array(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def _array(path: Path, shape: tuple[int, int], where: str = "") -> np.ndarray:
     if not path.is_file():
-        raise ValueError(f"there is no file {path}")
+        raise ValueError(f"there is no file {path}{where}")
     try:
         values = np.array(json.loads(path.read_text(encoding="utf-8")), np.float64)
     except (OSError, ValueError) as error:

@@ -1,12 +1,13 @@
 """Reader of H2O (Kwon et al., ICCV 2021): two hands with objects, the headset's camera, joints in 3D.
 
 A root holds `pose_<split>.txt` (also below `label_split/` or `pose_lists/`), a picture a line as
-`subject3/k2/0/cam4/rgb/000020.png`, and those folders: beside `rgb/` lie `hand_pose/000020.txt` and `cam_intrinsics.txt`.
-Lists of the four fixed cameras' pictures work as well.
+`subject3/k2/0/cam4/rgb/000020.png`, and those folders, or `subject3_ego` for `subject3`, which is what the egocentric part
+unpacks to: beside `rgb/` lie `hand_pose/000020.txt` and `cam_intrinsics.txt`. Lists of the four fixed cameras' pictures work
+as well.
 
 Traps: the left hand's 64 numbers come first: 1 where the hand is annotated, then 21 x (x, y, z) metres in the camera's
 frame, lgnet's order; zeros where it is not. In the published read-me the links of the lists for training and validation
-are mixed up. MANO's numbers are not read: nothing published says which mean pose they are relative to.
+are mixed up. MANO's numbers are not read: its authors do not say which mean pose they are relative to.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ class H2o:
     """One split."""
 
     root: Path
-    pictures: np.ndarray  # (N,) bytes: paths below the root
+    pictures: np.ndarray  # (N,) bytes: as the list has them
+    folders: dict[str, Path]  # of each subject that is there
 
 
 def read_h2o(root: Path, split: str) -> H2o:
     """Read a split's list (not yet pictures and joints).
 
     Raises:
-        ValueError: the list is missing, empty or not one.
+        ValueError: the list is missing, empty or not one, or there is no folder of any of its subjects.
     """
     name = f"pose_{split}.txt"
     places = [root / name, root / "label_split" / name, root / "pose_lists" / name]
@@ -48,7 +50,19 @@ def read_h2o(root: Path, split: str) -> H2o:
     parts = [PurePosixPath(line).parts for line in lines]
     if not lines or any(len(p) < 3 or p[-2] != "rgb" or ".." in p or p[0] == "/" for p in parts):
         raise ValueError(f"{path} is no list of <subject>/<place>/<sequence>/<camera>/rgb/<frame>.png, one a line")
-    return H2o(root, np.array([line.encode() for line in lines]))
+    folders = {
+        subject: folder
+        for subject in sorted({p[0] for p in parts})
+        for folder in (root / f"{subject}_ego", root / subject)
+        if folder.is_dir()
+    }
+    if not folders:
+        first = parts[0][0]
+        raise ValueError(
+            f"{root} has no pictures of H2O: {path} wants folders as {first} or, of the egocentric part, {first}_ego; unpack "
+            "the subjects' archives there"
+        )
+    return H2o(root, np.array([line.encode() for line in lines]), folders)
 
 
 def load_sample(data: H2o, index: int) -> Sample:
@@ -58,7 +72,8 @@ def load_sample(data: H2o, index: int) -> Sample:
         ValueError: a file is missing, damaged or not laid out as published.
     """
     name = data.pictures[index].decode()
-    path = data.root / name
+    subject, *below = PurePosixPath(name).parts
+    path = data.folders.get(subject, data.root / subject).joinpath(*below)
     camera = path.parent.parent
     image = read_image(path)
     height, width = image.shape[:2]

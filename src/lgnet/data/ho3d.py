@@ -2,15 +2,17 @@
 
 A root holds `train.txt` and `evaluation.txt`, a picture a line as `<sequence>/<frame>`, and `train/` and `evaluation/` with
 `<sequence>/rgb/<frame>.png` (v2) or `.jpg` (v3, H2O-3D) and `<sequence>/meta/<frame>.pkl`, which is read by the restricted
-reader of pickles.
+reader of pickles. Of the evaluation split it holds wrists and boxes; the joints are in `evaluation_xyz.json` beside the list,
+a hand a line of it, which HO-3D's authors gave out in November 2025 and which is read where it is there.
 
 Traps: OpenGL's camera frame, y up and z backwards; MANO's order of joints with the tips last; MANO's pose is relative to
-the flat hand; of the evaluation split only wrists and boxes are public. H2O-3D's left hand was posed with the shape
-basis as published, which is not the mended one, so that its parameters are left out (`refit` finds others).
+the flat hand. Whether H2O-3D's left hand was posed with the shape basis as published or the mended one is not settled (the
+authors' own programs do either), so that its parameters are left out (`refit` finds others).
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from .sample import Sample, empty_sample, grown, kind_of, project, set_joints
 ORDER = np.array([0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20])
 """Where each of lgnet's joints stands among the 21 of MANO with its tips, thumb first, at the end."""
 FROM_OPENGL = np.array([1.0, -1.0, -1.0])
+SAME_WRIST = 0.005
+"""Metres by which the two files of the evaluation split may differ about a wrist; more, and they are not of one frame."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,14 @@ class Ho3d:
     folder: Path
     frames: tuple[str, ...]  # <sequence>/<frame>
     two_hands: bool
+    joints: np.ndarray | None = None  # (N, 21, 3) as they are published, of the evaluation split
 
 
 def read_ho3d(root: Path, split: str, two_hands: bool) -> Ho3d:
     """Read a split's list (not yet pictures and annotations).
 
     Raises:
-        ValueError: the list is missing, empty or not one.
+        ValueError: the list is missing, empty or not one, or the evaluation split's joints are not those of its frames.
     """
     path = root / f"{split}.txt"
     if not path.is_file():
@@ -48,7 +53,24 @@ def read_ho3d(root: Path, split: str, two_hands: bool) -> Ho3d:
     frames = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     if not frames or any(len(Path(frame).parts) != 2 or ".." in frame for frame in frames):
         raise ValueError(f"{path} is no list of <sequence>/<frame>, one a line")
-    return Ho3d(root / split, frames, two_hands)
+    public = split == "evaluation" and not two_hands
+    joints = _evaluation_joints(root / "evaluation_xyz.json", len(frames)) if public else None
+    return Ho3d(root / split, frames, two_hands, joints)
+
+
+def _evaluation_joints(path: Path, count: int) -> np.ndarray | None:
+    if not path.is_file():
+        return None
+    try:
+        values = np.array(json.loads(path.read_text(encoding="utf-8")), np.float64)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as JSON of numbers: {error}") from error
+    if values.shape != (count, NUM_JOINTS, 3):
+        raise ValueError(
+            f"{path} holds numbers of shape {values.shape}, not {count} x {NUM_JOINTS} x 3 as evaluation.txt has frames: is it "
+            "of another version of HO-3D?"
+        )
+    return values
 
 
 def load_sample(data: Ho3d, index: int, mano: bool = False) -> Sample:
@@ -71,8 +93,10 @@ def load_sample(data: Ho3d, index: int, mano: bool = False) -> Sample:
             score_box=np.zeros((2, 4), np.float32),
         )
         for side in (0, 1) if data.two_hands else (RIGHT,):
-            _set_hand(sample, side, content, f"{SIDES[side]}Hand" if data.two_hands else "hand")
-            if mano and side == RIGHT and sample.joints3d_valid[side].all():
+            known = None if data.joints is None else data.joints[index]
+            _set_hand(sample, side, content, f"{SIDES[side]}Hand" if data.two_hands else "hand", known)
+            sure = "poseValidRight" not in content or dense(content["poseValidRight"]).all()
+            if mano and side == RIGHT and known is None and sure and sample.joints3d_valid[side].all():
                 _set_mano(sample, content, "rightHandPose" if data.two_hands else "handPose")
     except (KeyError, TypeError) as error:
         raise ValueError(f"{meta} is not laid out as HO-3D's annotations: {error!r}") from error
@@ -95,11 +119,20 @@ def _entry(content: dict[str, Any], key: str, *shapes: tuple[int, ...]) -> np.nd
     return values
 
 
-def _set_hand(sample: Sample, side: int, content: dict[str, Any], prefix: str) -> None:
+def _set_hand(sample: Sample, side: int, content: dict[str, Any], prefix: str, known: np.ndarray | None) -> None:
+    """`known`: (21, 3) the joints of a frame whose own annotation has the wrist alone."""
     assert sample.K is not None and sample.score_box is not None
     values = _entry(content, f"{prefix}Joints3D", (NUM_JOINTS, 3), (3,)) * FROM_OPENGL
     joints, valid = np.zeros((NUM_JOINTS, 3)), np.zeros(NUM_JOINTS, bool)
-    if values.ndim == 1:  # of the evaluation split: the wrist, and a box
+    boxed = values.ndim == 1  # of the evaluation split: the wrist, and a box
+    if boxed and known is not None:
+        apart = float(np.linalg.norm(known[WRIST] * FROM_OPENGL - values))
+        if apart > SAME_WRIST:
+            raise ValueError(
+                f"its wrist is {1000 * apart:.0f} mm from that of evaluation_xyz.json; is that of these frames?"
+            )
+        values = known * FROM_OPENGL
+    if values.ndim == 1:
         joints[WRIST], valid[WRIST] = values, True
     else:
         joints, valid[:] = values[ORDER], True
@@ -110,7 +143,7 @@ def _set_hand(sample: Sample, side: int, content: dict[str, Any], prefix: str) -
         return
     pixels = project(joints, np.asarray(sample.K, np.float64))
     set_joints(sample, side, pixels, valid, joints, valid)
-    if values.ndim == 1:
+    if boxed:
         sample.joints2d[side], sample.joints2d_valid[side] = pixels, valid
         sample.joints3d[side], sample.joints3d_valid[side] = joints, valid
         left, top, right, bottom = _entry(content, f"{prefix}BoundingBox", (4,))

@@ -1,10 +1,11 @@
 """Reader of InterHand2.6M (Moon et al., ECCV 2020) as published, v0.0 and v1.0, at 5 and 30 frames a second.
 
 A root holds `images/` and `annotations/` with, for each split (train, val, test), `InterHand2.6M_<split>_data.json`,
-`..._camera.json` and `..._joint_3d.json`: in `annotations/<split>/` (v1.0), in `annotations/all/`,
-`annotations/human_annot/` or `annotations/machine_annot/` (v0.0; give that folder as the root to choose one), or beside
-the pictures. `..._MANO_NeuralAnnot.json` beside them is read where it is there. The files have up to gigabytes, so they
-are streamed once into an index of plain arrays, kept in lgnet's cache and used as long as the files stay as they are.
+`..._camera.json` and `..._joint_3d.json`: in `annotations/<split>/` (v1.0), in `annotations/all/` or, as v0.0 has its val
+split, `annotations/machine_annot/`, or beside the pictures. To choose one of v0.0's sets give its folder as the root
+(`.../annotations/human_annot`); the pictures are then those of the folder above. `..._MANO_NeuralAnnot.json` beside them is
+read where it is there. The files have up to gigabytes, so they are streamed once into an index of plain arrays, kept in
+lgnet's cache and used as long as the files stay as they are.
 
 Traps: joints run from tip to base, thumb first, wrist last, the right hand's 21 before the left hand's; lengths are
 millimetres in the world; `campos` is the camera's centre, not a translation; joints that are not known are stored as
@@ -69,6 +70,7 @@ def find_annotations(root: Path, split: str) -> dict[str, Path]:
     for folder in (
         root / "annotations" / split,
         root / "annotations" / "all",
+        root / "annotations" / "machine_annot",
         root / "annotations",
         root / split,
         root,
@@ -79,7 +81,8 @@ def find_annotations(root: Path, split: str) -> dict[str, Path]:
             return files | ({"mano": mano} if mano.is_file() else {})
     raise ValueError(
         f"{root} holds no annotations of InterHand2.6M's {split} split: wanted "
-        f"annotations/{split}/InterHand2.6M_{split}_data.json with its _camera and _joint_3d"
+        f"annotations/{split}/InterHand2.6M_{split}_data.json with its _camera and _joint_3d (of v0.0: in annotations/all or "
+        "annotations/machine_annot)"
     )
 
 
@@ -350,9 +353,12 @@ def read_picture(root: Path, split: str, name: str, width: int, height: int) -> 
     Raises:
         ValueError: it is missing or unreadable, or not of that size.
     """
-    path = next((p for p in (root / "images" / split / name, root / split / name, root / name) if p.is_file()), None)
+    places = [root / "images" / split / name, root / split / name, root / name]
+    if root.parent.name == "annotations":  # one of v0.0's sets
+        places.append(root.parent.parent / "images" / split / name)
+    path = next((p for p in places if p.is_file()), None)
     if path is None:
-        raise ValueError(f"there is no picture {root / 'images' / split / name}")
+        raise ValueError(f"there is no picture {places[-1] if root.parent.name == 'annotations' else places[0]}")
     return read_image(path, (width, height))
 
 
