@@ -159,9 +159,9 @@ def test_published_figures_stand_under_their_protocol_and_beside_their_data_only
 
 def test_latex(tmp_path):
     metrics = evaluate(Knowing(), DATA, tmp_path, quiet=True)
-    text = to_latex({**metrics, "weights": "my_net & 5 %"})
+    text = to_latex({**metrics, "weights": "my_net & 5 % a\\b^c~"})
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == len(sections(to_markdown(metrics)))
-    assert r"my\_net \& 5 \%" in text
+    assert r"my\_net \& 5 \% a\textbackslash{}b\textasciicircum{}c\textasciitilde{}" in text
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert len(rows) > 20
     assert (tmp_path / "table.tex").read_text() == to_latex(metrics)

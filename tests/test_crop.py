@@ -169,6 +169,35 @@ def test_reduction_averages():
     assert np.abs(crop.cut(image)[4:-4, 4:-4].astype(int) - 100).max() <= 1
 
 
+@pytest.mark.parametrize("place", [(900.0, 600.0), (0.0, 0.0), (400.0, 300.0)])
+def test_a_reduced_picture_has_no_seam_at_its_edges(place):
+    """Of a picture of one colour, whose sides are no multiples of 8, every pixel that lies inside by half a cell shows it."""
+    image = np.full((603, 1003), 200, np.uint8)
+    crop = crop_for_box(np.array([*place, 500.0, 500.0]), np.array([800.0, 800, 501, 301]), 64)
+    steps = (np.arange(64) + 0.5) / 32 - 1
+    u, v = np.moveaxis(crop.crop_to_image(np.stack(np.meshgrid(steps, steps), -1)), -1, 0)
+    inside = (u > 4) & (u < 998) & (v > 4) & (v < 598)
+    beyond = (u < -20) | (u > 1022) | (v < -20) | (v > 622)
+    out = crop.cut(image)
+    assert inside.sum() > 100 and (out[inside] == 200).all()
+    assert (out[beyond] == 0).all()
+
+
+@pytest.mark.parametrize("scale", [1, 6])
+def test_nothing_is_seen_behind_the_camera(scale):
+    """A lens of 145 degrees: part of a wide crop at its edge looks away from the picture."""
+    image = np.full((480 * scale, 640 * scale), 200, np.uint8)
+    K = np.array([100.0, 100, 320, 240]) * scale
+    crop = crop_for_box(np.array([500.0, 0, 300, 479]) * scale, K, 64)
+    steps = (np.arange(64) + 0.5) / 32 - 1
+    rays = np.concatenate([np.stack(np.meshgrid(steps, steps), -1) * crop.tan_half, np.ones((64, 64, 1))], -1)
+    behind = crop.to_camera(rays)[..., 2] < 0
+    out = crop.cut(image)
+    assert behind.sum() > 100 and (out[behind] == 0).all()
+    assert (out == 200).sum() > 1000
+    assert (crop.cut(image[..., None].repeat(3, 2), nearest=True)[behind] == 0).all()
+
+
 def test_nearest_invents_no_label():
     parts = np.zeros((480, 640), np.uint8)
     parts[200:300, 200:420] = 30

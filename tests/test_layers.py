@@ -45,6 +45,24 @@ def test_sampling_knows_half_pixels():
     torch.testing.assert_close(x[3:, 0], torch.tensor([0.875, 0.875]))  # clamped to the last centre
 
 
+def test_sampling_clamps_as_the_border_of_grid_sample_does():
+    """In values and gradients, in every direction, of a map that is no square."""
+    torch.manual_seed(0)
+    features = torch.randn(2, 3, 4, 6, requires_grad=True)
+    points = (torch.rand(2, 50, 2) * 5 - 2.5).requires_grad_()
+    border = F.grid_sample(features, points[:, None], padding_mode="border", align_corners=False)[:, :, 0].transpose(
+        1, 2
+    )
+    own = sample_map(features, points)
+    torch.testing.assert_close(own, border, atol=1e-5, rtol=0)
+    pull = torch.randn_like(own)
+    for a, b in zip(
+        torch.autograd.grad((own * pull).sum(), (features, points)),
+        torch.autograd.grad((border * pull).sum(), (features, points)),
+    ):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=0)
+
+
 def lgfa_printed(block: LGFA, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """The printed algorithm for one picture, token by token, of depth 1 and one head, with our norms and positions."""
 

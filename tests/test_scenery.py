@@ -8,10 +8,10 @@ import pytest
 
 from lgnet.config import SynthConfig
 from lgnet.synth.generate import make_sample, training_rng
-from lgnet.synth.scenery import PLACES, SHARES, photographs, sample_photograph, sample_place
+from lgnet.synth.scenery import PAINTERS, SHARES, photographs, sample_photograph, sample_place
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", PAINTERS)
 def test_each_place_fills_the_picture_and_varies(place):
     pictures = []
     for seed in range(12):

@@ -8,7 +8,7 @@ import trimesh
 from lgnet.data.sample import Sample, empty_sample
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
 from lgnet.scoring.score import score_picture
-from lgnet.scoring.summary import confidence, figures, read_scores, resampled, summarise, tabulate, to_npz
+from lgnet.scoring.summary import confidence_intervals, figures, read_scores, resampled, summarise, tabulate, to_npz
 
 K = np.array([500.0, 500.0, 320.0, 240.0])
 
@@ -377,7 +377,7 @@ def test_resampling_agrees_with_a_slow_version():
 
 def test_intervals():
     errors = np.random.default_rng(0).normal(20, 3, 400)
-    told = confidence(tabulate([off_by(e, str(i)) for i, e in enumerate(errors)]))
+    told = confidence_intervals(tabulate([off_by(e, str(i)) for i, e in enumerate(errors)]))
     assert (told["level"], told["resamples"]) == (0.95, 1000)
     low, high = told["figures"]["protocols"]["C"]["mpjpe"]
     mean, half = errors.mean() * 20 / 21, 1.96 * errors.std() / 20 * 20 / 21  # the root is never off
@@ -385,7 +385,9 @@ def test_intervals():
     assert high == pytest.approx(mean + half, abs=0.1 * half)
     assert told["figures"]["mrrpe"] is None
     assert told["figures"]["hands_found"] == [1, 1]
-    assert confidence(tabulate([off_by(5, "a")]))["figures"]["pa_mpjpe"] is None  # one picture tells nothing of spread
+    assert (
+        confidence_intervals(tabulate([off_by(5, "a")]))["figures"]["pa_mpjpe"] is None
+    )  # one picture tells nothing of spread
 
 
 def test_scores_as_a_file(tmp_path):

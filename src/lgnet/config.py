@@ -30,7 +30,7 @@ class ModelConfig:
     grid: int = 8
     """h = w of F_R and F_L."""
     heatmap_size: int = 8
-    """Side of the joint heat maps; a multiple of `grid`, reached by transposed convolutions."""
+    """Side of the joint heat maps; `grid` times a power of two, reached by transposed convolutions."""
     heatmap_depth: int = 8
     depth_range: float = 0.15
     """Metres: the heat map's z runs over +- this, relative to the wrist; centres of its cells, and so what it can say, over

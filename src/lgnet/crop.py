@@ -92,17 +92,35 @@ class Crop:
             scale = self.K[0] / self.focal  # picture pixels per crop pixel, about
             halvings = int(np.log2(scale)) if scale >= 2 else 0
             if halvings:
-                step = 2**halvings
-                height, width = (n - n % step for n in image.shape[:2])
-                if height >= step and width >= step:
-                    image = cv2.resize(
-                        image[:height, :width], (width // step, height // step), interpolation=cv2.INTER_AREA
-                    )
-                    offset = (step - 1) / 2
-                    h = np.array([[1 / step, 0, -offset / step], [0, 1 / step, -offset / step], [0, 0, 1]]) @ h
+                image, h = _reduced(image, 2**halvings, h, self.size)
         flags = (cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
         value = (border,) * 4
-        return cv2.warpPerspective(image, h, (self.size, self.size), flags=flags, borderValue=value)
+        out = cv2.warpPerspective(image, h, (self.size, self.size), flags=flags, borderValue=value)
+        ends = np.array([0, self.size - 1])
+        if (h[2, 0] * ends[:, None] + h[2, 1] * ends + h[2, 2]).min() <= 0:  # some of it looks behind the real camera
+            pixel = np.arange(self.size)
+            out[h[2, 0] * pixel + h[2, 1] * pixel[:, None] + h[2, 2] <= 0] = border
+        return out
+
+
+def _reduced(image: np.ndarray, step: int, h: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the picture that a crop of `size` pixels shows, at 1 / step of its size, by averaging, and the homography
+    (3, 3) that then takes the place of `h`.
+    """
+    shape = np.array(image.shape[1::-1])
+    low, high = np.zeros(2, int), shape
+    seen = h @ [[0, size, 0, size], [0, 0, size, size], [1, 1, 1, 1]]
+    if seen[2].min() > 0:
+        places = seen[:2] / seen[2] / step
+        low = np.clip(np.floor(places.min(1)) - 2, 0, (shape - 1) // step).astype(int) * step
+        high = np.clip((np.ceil(places.max(1)) + 2) * step, low + 1, shape).astype(int)
+    part = image[low[1] : high[1], low[0] : high[0]]
+    width, height = high - low
+    if width % step or height % step:  # where it ends at the picture's edge
+        part = cv2.copyMakeBorder(part, 0, -height % step, 0, -width % step, cv2.BORDER_REPLICATE)
+    part = cv2.resize(part, (part.shape[1] // step, part.shape[0] // step), interpolation=cv2.INTER_AREA)
+    x, y = low + (step - 1) / 2
+    return part, np.array([[1 / step, 0, -x / step], [0, 1 / step, -y / step], [0, 0, 1]]) @ h
 
 
 def look_rotation(direction: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from .config import DetectorConfig
 from .geometry import iou
+from .model.layers import conv_block
 
 STRIDE = 8
 HAND_THRESHOLD = 0.4
@@ -84,13 +85,15 @@ class Detector(nn.Module):
         super().__init__()
         self.config = config
         a, b, c, d, e = config.widths
-        self.stem = nn.Sequential(_conv(3, a, 2), _conv(a, b, 2), _conv(b, b))
-        self.eighth = nn.Sequential(_conv(b, c, 2), _conv(c, c), _conv(c, c))
-        self.sixteenth = nn.Sequential(_conv(c, d, 2), _conv(d, d), _conv(d, d))
-        self.thirtysecond = nn.Sequential(_conv(d, e, 2), _conv(e, e), _conv(e, e), _conv(e, e))
+        self.stem = nn.Sequential(conv_block(3, a, stride=2), conv_block(a, b, stride=2), conv_block(b, b))
+        self.eighth = nn.Sequential(conv_block(b, c, stride=2), conv_block(c, c), conv_block(c, c))
+        self.sixteenth = nn.Sequential(conv_block(c, d, stride=2), conv_block(d, d), conv_block(d, d))
+        self.thirtysecond = nn.Sequential(
+            conv_block(d, e, stride=2), conv_block(e, e), conv_block(e, e), conv_block(e, e)
+        )
         self.whole = nn.Linear(e, e)
         self.lateral16, self.lateral32 = nn.Conv2d(d, c, 1), nn.Conv2d(e, c, 1)
-        self.merge = nn.Sequential(_conv(c, c), _conv(c, c))
+        self.merge = nn.Sequential(conv_block(c, c), conv_block(c, c))
         self.out = nn.Conv2d(c, 5, 1)
         with torch.no_grad():
             self.out.weight.mul_(0.1)
@@ -106,12 +109,6 @@ class Detector(nn.Module):
         up = self.lateral16(x16) + F.interpolate(self.lateral32(x32), scale_factor=2.0, mode="nearest")
         x = F.relu(x8 + F.interpolate(up, scale_factor=2.0, mode="nearest"))
         return self.out(self.merge(x))
-
-
-def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
 
 
 def build_detector(config: DetectorConfig | None = None) -> Detector:

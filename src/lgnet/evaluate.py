@@ -34,7 +34,7 @@ from .scoring.parts import Part, part_bytes, read_part
 from .scoring.predictions import Reader, open_predictions, write_prediction
 from .scoring.roots import root_depths
 from .scoring.score import Noted, note_picture, score_pictures
-from .scoring.summary import Scores, confidence, joined, summarise, tabulate, to_npz
+from .scoring.summary import Scores, confidence_intervals, joined, summarise, tabulate, to_npz
 from .scoring.tables import PUBLISHED_DATA, group_table, table, to_latex, to_markdown
 from .scoring.truth import true_faces, true_hands
 from .shards import Shards
@@ -192,7 +192,7 @@ def _evaluate(
         "root_depth": {"source": root_depth, "hands_without": without_depth},
         "predictions": None if reader is None else reader.report(whole),
         **figures,
-        "confidence": confidence(scores),
+        "confidence": confidence_intervals(scores),
     }
     _write(folder, metrics, scores)
     _write_cases(folder, data, scores, joints2d)

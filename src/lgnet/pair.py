@@ -25,6 +25,7 @@ from .detect import Place
 from .geometry import box_of, iou
 from .hands import LEFT, RIGHT
 from .model.backbone import build_backbone
+from .model.layers import conv_block
 from .side import as_input
 
 AUGMENT = Augment(centre=0.2, scale=0.5, roll=0.0, colour=0.25)
@@ -60,8 +61,8 @@ class PairNet(nn.Module):
         )
         self.backbone = build_backbone(shape)
         width = 128
-        self.squeeze = _block(self.backbone.channels[-1], width, 1)
-        self.mix = _block(width + 2, width, 3)
+        self.squeeze = conv_block(self.backbone.channels[-1], width, 1)
+        self.mix = conv_block(width + 2, width, 3)
         self.votes = nn.Conv2d(width, 10, 1)
         self.judge = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(inplace=True), nn.Linear(width, 3))
         steps = (torch.arange(config.grid) + 0.5) * 2 / config.grid - 1
@@ -79,12 +80,6 @@ class PairNet(nn.Module):
         seen = torch.einsum("nhc,ndc->nhd", attention, x.float().flatten(2))
         judged = self.judge(torch.cat([seen, x.float().mean((2, 3))[:, None].expand(-1, 2, -1)], -1)).float()
         return PairOutput(judged[..., 0], boxes, judged[..., 1:])
-
-
-def _block(inputs: int, outputs: int, size: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
 
 
 def build_pair_net(config: PairConfig | None = None) -> PairNet:

@@ -56,13 +56,13 @@ def find_places(detector: Detector, image: np.ndarray, most: int = PLACES, tiles
             found += look_at_tiles(detector, image, side)
     strong = [p.box for p in found if p.score > STRONG]
     if strong:
-        found = found + _closer(detector, image, [np.stack(strong)], AROUND_ALL)
+        found = found + _look_closer(detector, image, [np.stack(strong)], AROUND_ALL)
         strong = [p.box for p in _apart(found, nested)[:most] if p.score > STRONG]
-        found = found + _closer(detector, image, [box[None] for box in strong], AROUND_ONE)
+        found = found + _look_closer(detector, image, [box[None] for box in strong], AROUND_ONE)
     return _apart(found, nested)[:most]
 
 
-def _closer(detector: Detector, image: np.ndarray, groups: Sequence[np.ndarray], grow: float) -> list[Place]:
+def _look_closer(detector: Detector, image: np.ndarray, groups: Sequence[np.ndarray], grow: float) -> list[Place]:
     """What is found where the boxes of each group (N, 4) are, and a little around them."""
     parts = [_surroundings(image, boxes, grow) for boxes in groups]
     looks = _look(detector, [part for part, _ in parts])

@@ -34,6 +34,8 @@ from .tta import mean_of_rolls, rolls
 LEAST_PRESENCE = 0.05
 """A found hand is dropped where the hand network's own presence of that side is below this: small, because side and hand have
 been decided with its word already, and where its side is in doubt a hand is still one (docs/trials.md)."""
+LARGEST_BOX = 10
+"""Times the picture: a hand of which so little is seen is none that anything can be said of."""
 PERSON_SCORE = 0.3
 """Where all people are asked for, those are left out none of whose hands scores so much, but for the surest."""
 
@@ -238,7 +240,7 @@ class Model:
         def numpy(tensor: torch.Tensor) -> np.ndarray:
             return tensor[row].cpu().double().numpy()
 
-        presence = 1 / (1 + np.exp(-numpy(output.joint.presence_logit)))
+        presence = numpy(output.joint.presence_logit.sigmoid())
         there = view.given & ((presence > LEAST_PRESENCE) if drop else True)
         joints2d, joints3d = numpy(output.joint.joints25d)[..., :2], numpy(output.refine.joints)
         relative = numpy(output.mesh.relative) if there.all() else None
@@ -323,6 +325,11 @@ def _check_inside(boxes: np.ndarray, there: np.ndarray, image: np.ndarray) -> No
             raise ValueError(
                 f"the {SIDES[side]} hand's box {[x, y, w, h]} lies outside the picture of {width} x {height} pixels; "
                 f"boxes are x, y, width, height in pixels of the upright picture"
+            )
+        if there[side] and max(w, h) > LARGEST_BOX * max(width, height):
+            raise ValueError(
+                f"the {SIDES[side]} hand's box {[x, y, w, h]} is more than {LARGEST_BOX} times the picture of {width} x {height} "
+                f"pixels; boxes are x, y, width, height in pixels of the upright picture"
             )
 
 

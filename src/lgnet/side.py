@@ -24,6 +24,7 @@ from .data.sample import FACE, Sample, require_side
 from .geometry import iou
 from .hands import LEFT, MIDDLE_MCP, RIGHT, WRIST
 from .model.backbone import build_backbone
+from .model.layers import conv_block
 
 NO_HAND = 2
 """Beside `hands.RIGHT` and `hands.LEFT`."""
@@ -58,9 +59,7 @@ class SideNet(nn.Module):
             backbone="mobile", mobile_depths=config.depths, crop_size=config.crop_size, grid=config.grid
         )
         self.backbone = build_backbone(shape)
-        self.squeeze = nn.Sequential(
-            nn.Conv2d(self.backbone.channels[-1], 64, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True)
-        )
+        self.squeeze = conv_block(self.backbone.channels[-1], 64, size=1)
         self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(64 * config.grid**2, 256), nn.ReLU(), nn.Dropout(0.2))
         self.side, self.axes = nn.Linear(256, 3), nn.Linear(256, 9)
 
@@ -126,10 +125,10 @@ class SideBatch(NamedTuple):
 
 
 def side_batch(samples: Sequence[Sample], config: SideConfig, rng: np.random.Generator | None) -> SideBatch:
-    """Crops of all hands in the samples, of some places without and of some about parts of hands, called none as well.
+    """Crops of all hands in the samples, and of some places that are none: without a hand, about parts of hands, faces.
 
     With a generator crops are jittered, rolled and coloured (not mirrored: the network does that); without, every sample
-    gives one place of either kind, always the same.
+    gives one place of each kind, always the same.
     """
     crops, labels, axes, rows = [], [], [], []
     for row, sample in enumerate(samples):
@@ -216,7 +215,7 @@ def _square(centre: np.ndarray, size: float) -> np.ndarray:
 
 
 def _inside(box: np.ndarray, other: np.ndarray) -> bool:
-    """Whether the middle of either box lies in the other's inner half."""
+    """Whether the middle of either box lies in the inner two thirds of the other."""
     a, b = box[:2] + box[2:] / 2, other[:2] + other[2:] / 2
     far = np.abs(a - b)
     return bool((far < box[2:] / 3).all() or (far < other[2:] / 3).all())

@@ -1,4 +1,4 @@
-"""What is trained: the hand network, the detector and the side network, each as the few functions the one training loop needs."""
+"""What is trained: the hand network and the three that find hands, each as the few functions the one training loop needs."""
 
 from __future__ import annotations
 

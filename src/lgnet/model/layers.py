@@ -10,6 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def conv_block(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution that keeps the map's size (over `stride`), BatchNorm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
 class PerHand(nn.Module):
     """One module for both hands (`shared`: mirrored crops look alike), or one each; works on (B, 2, ...)."""
 
@@ -100,12 +109,16 @@ def sample_map(features: Float[Tensor, "n c h w"], points: Float[Tensor, "n p 2"
     """Bilinear features at points in normalised coordinates: -1 and 1 are the map's outer edges; clamped beyond.
 
     In float32: half precision would misplace points by a quarter of a cell. In training a point that is no number is taken
-    for the middle: on a CPU its gradient would be written outside the map.
+    for the middle: on a CPU its gradient would be written outside the map. Points are clamped to the outermost cells' centres
+    here, not by grid_sample's "border", which Apple's MPS lacks before torch 2.11.
     """
     grid = points[:, None].float()
     if torch.is_grad_enabled():
         grid = grid.nan_to_num()
-    sampled = F.grid_sample(features.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    h, w = features.shape[-2:]
+    inner = grid.new_tensor([1 - 1 / w, 1 - 1 / h])
+    grid = grid.clamp(-inner, inner)
+    sampled = F.grid_sample(features.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return sampled[:, :, 0].transpose(1, 2)
 
 

@@ -313,7 +313,7 @@ def resampled(columns: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) ->
     return np.concatenate(out)
 
 
-def confidence(scores: Scores, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+def confidence_intervals(scores: Scores, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
     """`LEVEL` intervals of every figure, by the percentiles of a bootstrap over pictures (not hands: they go together).
 
     None where fewer than two pictures have the figure.

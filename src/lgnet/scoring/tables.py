@@ -252,7 +252,12 @@ def to_latex(metrics: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+_LATEX = {character: "\\" + character for character in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+}
+
+
 def _escaped(text: str) -> str:
-    for character in "&%$#_{}":
-        text = text.replace(character, "\\" + character)
-    return text
+    return text.translate({ord(character): command for character, command in _LATEX.items()})

@@ -143,7 +143,7 @@ def forearm(
     Args:
         rng: draws sleeve, taper and colours.
         loop: (L, 3) vertices round the wrist, camera frame, in order.
-        outward: (3,) unit, from the hand towards the elbow.
+        outward: (3,) of a length about 1, from the hand towards the elbow.
         length: metres.
         skin: of the hand.
         clothes: of the person; None: a sleeve is drawn, or none.

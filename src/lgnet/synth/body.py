@@ -269,7 +269,7 @@ def _both(x: float, y: float, wide: float, high: float, strong: float) -> tuple[
 
 
 @numba.njit(cache=True, nogil=True)
-def spots(x, y, front, table):
+def _sum_of_spots(x, y, front, table):
     """(M,) float64: the sum of smooth spots `table` (S, 5), each a `Spot`, at x, y (N,) of the vertices `front` (M,)."""
     out = np.zeros(len(front))
     for m in range(len(front)):
@@ -297,7 +297,7 @@ def paint(
 @numba.njit(cache=True, nogil=True)
 def _paint(albedo, x, y, front, table, starts, colours):
     for layer in range(len(colours)):
-        share = spots(x, y, front, table[starts[layer] : starts[layer + 1]])
+        share = _sum_of_spots(x, y, front, table[starts[layer] : starts[layer + 1]])
         for m in range(len(front)):
             if share[m] > 0:
                 part = min(share[m], 1.0)
@@ -333,7 +333,7 @@ def head(
     hairy = np.where(z > 0.1, y > wavy - 0.35 * np.clip(np.abs(x) - 0.75, 0, 1), y > (-0.45, -0.4, -0.9, 2)[style])
     shell = np.where(hairy, rng.uniform(0.004, 0.022), 0.0)
     points = np.stack([x * narrow, y, z], -1) * (radius + shell[:, None])
-    points[front, 2] += spots(x, y, front, np.array(bumps))
+    points[front, 2] += _sum_of_spots(x, y, front, np.array(bumps))
 
     albedo = np.empty((len(x), 3))
     albedo[:] = skin.back

@@ -55,11 +55,11 @@ def _lights(travel, key, fill_to, fill, sky, ground: float, soft: float) -> Ligh
     return Lights(travel, key, fill_to, fill, sky, sky * ground, soft)
 
 
-Place = Callable[[np.random.Generator, int, int], np.ndarray]
+Painter = Callable[[np.random.Generator, int, int], np.ndarray]
 
 
 def sample_backdrop(
-    rng: np.random.Generator, height: int, width: int, style: str, place: Place | None = None
+    rng: np.random.Generator, height: int, width: int, style: str, place: Painter | None = None
 ) -> np.ndarray:
     """(height, width, 3) float32 linear RGB that goes with the lights' style: of `place`, else shapes and gradients."""
     scale = height / 256

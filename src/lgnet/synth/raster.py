@@ -43,7 +43,7 @@ def shadow_map(vertices, faces, basis, size):
     for i in range(n):
         p[i] = (p[i] - low_p) * cells
         q[i] = (q[i] - low_q) * cells
-        d[i] = far - d[i]  # larger is nearer to the light, as _triangle wants
+        d[i] = far - d[i]  # larger is nearer to the light, as draw_triangle wants
     ids = np.full((size, size), -1, np.int32)
     near = np.zeros((size, size), np.float32)
     for f in range(faces.shape[0]):

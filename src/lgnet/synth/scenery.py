@@ -226,14 +226,14 @@ def street(rng: np.random.Generator, picture: np.ndarray) -> None:
     _box(picture, 0, ground, w, h, _colour(rng, 0.2, 0.5, 0.1))
 
 
-PLACES = (room, desk, page, screen, foliage, street)
+PAINTERS = (room, desk, page, screen, foliage, street)
 SHARES = (0.38, 0.2, 0.08, 0.12, 0.12, 0.10)
 
 
 def sample_place(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     """(height, width, 3) float32 linear RGB: one of the places, light falling off across it, mostly out of focus."""
     drawn = np.empty((height, width, 3), np.uint8)
-    PLACES[rng.choice(len(PLACES), p=SHARES)](rng, drawn)
+    PAINTERS[rng.choice(len(PAINTERS), p=SHARES)](rng, drawn)
     picture = drawn.astype(np.float32) / 255
     low, high = np.sort(rng.uniform(0.55, 1.2, 2))
     angle = rng.uniform(0, 2 * np.pi)
