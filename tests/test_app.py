@@ -206,6 +206,12 @@ def test_too_large_is_refused_before_it_is_read(server, monkeypatch):
     assert chunked[0] == 411
 
 
+@pytest.mark.parametrize("method", ["PUT", "OPTIONS", "DELETE"])
+def test_what_is_not_understood_is_answered_in_json(server, method):
+    status, found = answer(server, method, "/")
+    assert status == 501 and method in found["error"]
+
+
 def test_other_web_pages_may_not_use_it(server, done):
     here = f"127.0.0.1:{server.server_port}"
     for headers in (

@@ -236,7 +236,7 @@ def test_boxes(photo, tmp_path, fake):
         ('{"photo.jpg": [1, 2, 3, 4]}', "has to say of 'photo.jpg'"),
         ('{"photo.jpg": {"Right": [1, 2, 3, 4]}}', "has to say of 'photo.jpg'"),
         ('{"photo.jpg": {"right": [1, 2, 3]}}', "photo.jpg, right: a box is [x, y, width, height]"),
-        ('{"photo.jpg": {"right": [1, 2, 0, 4]}}', "a size above zero"),
+        ('{"photo.jpg": {"right": [1, 2, 0, 4]}}', "a pixel wide and high at least"),
         ('{"photo.jpg": {"left": [1, 2, "3", 4]}}', "photo.jpg, left"),
         ('{"photo.jpg": {"left": [1, 2, NaN, 4]}}', "photo.jpg, left"),
         ('{"else.jpg": {"left": [1, 2, 3, 4]}}', "names none of the inputs"),

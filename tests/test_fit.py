@@ -167,7 +167,10 @@ def test_command(tmp_path, capsys):
             {"hands": [{"side": "left", "joints2d": pixels}], "camera": camera | {"fx": 0}},
             "focal lengths of at least 1",
         ),
-        ({"hands": [{"side": "left", "joints2d": pixels}], "camera": camera | {"fy": float("nan")}}, "finite"),
+        (
+            {"hands": [{"side": "left", "joints2d": pixels}], "camera": camera | {"fy": float("nan")}},
+            "of at least 1, not",
+        ),
         ({"hands": [{"side": "left", "joints2d": [[5, 5]] * 21}], "camera": camera}, "all lie in one place"),
         (
             {"hands": [{"side": "left", "joints3d": [[1e30, 0, 0]] * 21}]},

@@ -73,8 +73,14 @@ def test_key_points_of_another_picture_are_refused(tmp_path):
 
     rows = [[10 + i, 20 + 2 * i, 1] for i in range(21)]
     assert len(look(rows)) == 1
-    for wrong in ([[x * 50, y * 50, 1] for x, y, _ in rows], [[1e300, 1e300, 1]] * 21, [[5, 5, 1]] * 21):
-        with pytest.raises(ValueError, match="no point lies in the picture of 200 x 100 pixels"):
+    for wrong, said in (
+        ([[x * 50, y * 50, 1] for x, y, _ in rows], "no point lies in the picture of 200 x 100 pixels"),
+        ([[1e300, 1e300, 1]] * 21, r"the right hand: a point lies at 1e\+300"),
+        ([*rows[:20], [1e10, 1, 1]], r"a point lies at 1e\+10"),
+        ([[50, 50, 1]] * 21, "its points lie within a pixel of each other"),
+        ([[50 + x * 1e-6, 50, 1] for x, _, _ in rows], "its points lie within a pixel of each other"),
+    ):
+        with pytest.raises(ValueError, match=said):
             look(wrong)
     path.write_text('{"photo.jpg": {"right": [[' + HUGE + ", 1, 1]]}}")
     with pytest.raises(ValueError, match=r"points\.json"):

@@ -232,12 +232,24 @@ def test_single_inputs(tmp_path):
         expand_inputs(["camera:front"])
 
 
+def test_files_that_differ_in_their_suffixes_give_results_by_their_whole_names(tmp_path):
+    touch(tmp_path / "in" / "a.jpg", tmp_path / "in" / "a.png", tmp_path / "in" / "b.jpg", tmp_path / "in" / "a.mp4")
+    items = expand_inputs([str(tmp_path)])
+    assert {item.stem: item.key for item in items} == {
+        "in/a.jpg": "in/a.jpg",
+        "in/a.png": "in/a.png",
+        "in/b": "in/b.jpg",
+        "in/a": "in/a.mp4",
+    }
+    touch(tmp_path / "in" / "a.jpg.webp")
+    with pytest.raises(ValueError, match=r"would both be written to in/a\.jpg\.\*"):
+        expand_inputs([str(tmp_path)])
+
+
 def test_a_clash_of_stems_is_an_error(tmp_path):
     touch(tmp_path / "one" / "a.jpg", tmp_path / "two" / "a.jpg", tmp_path / "two" / "a.png")
     with pytest.raises(ValueError, match=r"a\.jpg and .*a\.jpg would both be written to a\.\*"):
         expand_inputs([str(tmp_path / "one" / "a.jpg"), str(tmp_path / "two" / "a.jpg")])
-    with pytest.raises(ValueError, match="would both be written"):
-        expand_inputs([str(tmp_path / "two")])
     (tmp_path / "two" / "a.png").rename(tmp_path / "two" / "a.mov")  # a phone's picture and its short film
     assert len(expand_inputs([str(tmp_path)])) == 3
 

@@ -139,7 +139,7 @@ def test_heavy_and_optional_packages_stay_where_they_belong():
             assert name == "publish"
             assert "websockets" not in {i.split(".")[0] for i in imports(name, whole=False)}
         if "yourdfpy" in packages:
-            assert name == "robot"
+            assert name == "urdf"
             assert "yourdfpy" not in imports(name, whole=False)
         assert "numba" not in packages or name.startswith("synth") or name in ("penetration", "zbuffer"), name
         assert not packages & {"pickle", "torchvision"} or name == "safe_pickle", name

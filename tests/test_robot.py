@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import math
+import re
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ if importlib.util.find_spec("yourdfpy") is None:
     pytest.skip("the extra `robot` is not installed", allow_module_level=True)
 
 from lgnet import robot
+from lgnet import urdf as urdf_file
 from lgnet.commands_robot import parse_axes, read_results
 
 FINGERS = {
@@ -66,12 +68,12 @@ def hand_file(tmp_path):
     return path
 
 
-def angles_within(hand: robot.RobotHand, rng: np.random.Generator) -> np.ndarray:
+def angles_within(hand: urdf_file.RobotHand, rng: np.random.Generator) -> np.ndarray:
     return hand.low + (hand.high - hand.low) * rng.uniform(0.15, 0.85, len(hand.low))
 
 
 def test_forward_kinematics_worked_by_hand(hand_file):
-    hand = robot.load_robot(hand_file)
+    hand = urdf_file.load_robot(hand_file)
     assert len(hand.joints) == 15  # the last joints follow
     assert (hand.wrist, hand.side, hand.fingers) == ("palm", "right", (0, 1, 2, 3, 4))
     assert hand.links == tuple(f"{finger}_tip" for finger in FINGERS)
@@ -83,7 +85,7 @@ def test_forward_kinematics_worked_by_hand(hand_file):
 
 
 def test_slopes_are_those_of_small_steps(hand_file):
-    hand = robot.load_robot(hand_file)
+    hand = urdf_file.load_robot(hand_file)
     q = angles_within(hand, np.random.default_rng(0))
     _, slopes = hand.tips(q)
     for i in range(len(q)):
@@ -93,7 +95,7 @@ def test_slopes_are_those_of_small_steps(hand_file):
 
 def test_its_own_poses_are_found_again(hand_file):
     """In one go without a frame before, and along a path, each frame from the one before."""
-    hand = robot.load_robot(hand_file)
+    hand = urdf_file.load_robot(hand_file)
     rng = np.random.default_rng(1)
     for _ in range(10):
         q = angles_within(hand, rng)
@@ -109,7 +111,7 @@ def test_its_own_poses_are_found_again(hand_file):
 
 
 def test_limits_hold_and_what_cannot_be_reached_is_near(hand_file):
-    hand = robot.load_robot(hand_file)
+    hand = urdf_file.load_robot(hand_file)
     far = hand.tips(hand.open())[0] * 1.5
     found, error = robot.solve(hand, far)
     assert (found >= hand.low).all()
@@ -117,7 +119,7 @@ def test_limits_hold_and_what_cannot_be_reached_is_near(hand_file):
     assert 0.03 < error < 0.12
 
 
-def result_of(hand: robot.RobotHand, q: np.ndarray, fit: robot.Fit, rotation: np.ndarray) -> dict:
+def result_of(hand: urdf_file.RobotHand, q: np.ndarray, fit: robot.Fit, rotation: np.ndarray) -> dict:
     """A result whose hand has its fingertips where those of the robot in this pose are, laid on as `fit` says."""
     person = posed_hand(np.zeros((15, 3)), "right", rotation, at=(0.0, 0.1, 0.6))
     flat = np.linalg.norm((person.joints3d - person.joints3d[0])[robot.TIPS], axis=1).mean()
@@ -132,7 +134,7 @@ def result_of(hand: robot.RobotHand, q: np.ndarray, fit: robot.Fit, rotation: np
 def test_command_retrieves_the_robots_own_motion(tmp_path, scale, capsys):
     path = tmp_path / "hand.urdf"
     path.write_text(urdf(scale=scale))
-    hand = robot.load_robot(path)
+    hand = urdf_file.load_robot(path)
     fit = robot.fit_frames(hand, "right", parse_axes("+y,+z"))
     rng = np.random.default_rng(2)
     a, b = angles_within(hand, rng), angles_within(hand, rng)
@@ -163,7 +165,7 @@ def test_a_person_bends_the_robots_fingers(tmp_path, side, scale):
     """Frames are found by themselves: the finger that is bent bends, the straight ones stay, on both sides and any base."""
     path = tmp_path / "hand.urdf"
     path.write_text(urdf(side, scale))
-    hand = robot.load_robot(path)
+    hand = urdf_file.load_robot(path)
     assert hand.side == side
     fit = robot.fit_frames(hand, side)
     flat = np.eye(3)
@@ -189,7 +191,7 @@ def test_a_person_bends_the_robots_fingers(tmp_path, side, scale):
     ],
 )
 def test_names_of_links_tell_the_finger_by_whole_words(name, finger):
-    assert robot._finger(name) == finger
+    assert urdf_file._finger(name) == finger
 
 
 def test_names_are_guessed_or_asked_for(tmp_path, capsys):
@@ -197,7 +199,7 @@ def test_names_are_guessed_or_asked_for(tmp_path, capsys):
     path.write_text(
         urdf(name="{finger}{link}").replace("thumb", "th_").replace("index", "ff_").replace("little", "lf_")
     )
-    assert robot.load_robot(path).links == ("th_tip", "ff_tip", "middletip", "ringtip", "lf_tip")
+    assert urdf_file.load_robot(path).links == ("th_tip", "ff_tip", "middletip", "ringtip", "lf_tip")
     numbers = urdf()
     for n, finger in enumerate(FINGERS):
         numbers = numbers.replace(finger, f"chain{n}")
@@ -219,7 +221,10 @@ def test_wrong_calls_get_one_sentence(tmp_path, hand_file, capsys):
     (tmp_path / "c.urdf").write_text("no")
     limit = '<limit lower="-0.4" upper="0.4" effort="1" velocity="1"/>'
     ring = '<joint name="back" type="fixed"><parent link="index_tip"/><child link="palm"/></joint></robot>'
+    (tmp_path / "empty.urdf").write_text('<robot name="x"></robot>')
+    (tmp_path / "still.urdf").write_text(re.sub(r'lower="[-0-9.]+" upper="[-0-9.]+"', 'lower="0" upper="0"', urdf()))
     for name, old, new in (
+        ("aimless", '<axis xyz="0 0 1"/>', '<axis xyz="0 0 0"/>'),
         ("ring", "</robot>", ring),
         ("two", "</robot>", ring.replace("palm", "thumb_tip")),
         ("nan", limit, limit.replace("-0.4", "nan")),
@@ -227,7 +232,13 @@ def test_wrong_calls_get_one_sentence(tmp_path, hand_file, capsys):
         ("free", limit, ""),
     ):
         (tmp_path / f"{name}.urdf").write_text(urdf().replace(old, new, 1))
+    (tmp_path / "millimetres.urdf").write_text(urdf(scale=1000))
     cases = [
+        (str(good), tmp_path / "empty.urdf", (), "describes no link"),
+        (str(good), tmp_path / "still.urdf", (), "no joint can move between palm and the fingertips"),
+        (str(good), tmp_path / "aimless.urdf", (), "the joint thumb_spread has the axis [0.0, 0.0, 0.0]"),
+        (str(good), tmp_path / "millimetres.urdf", (), "from its link; metres are wanted"),
+        (str(good), tmp_path, (), "is a folder"),
         (str(good), tmp_path / "ring.urdf", (), "are a ring"),
         (str(good), tmp_path / "two.urdf", (), "the link thumb_tip hangs on two joints, thumb_end and back"),
         (str(good), tmp_path / "nan.urdf", (), "the limits of the joint thumb_spread are nan to 0.4"),
@@ -259,6 +270,32 @@ def test_wrong_calls_get_one_sentence(tmp_path, hand_file, capsys):
     assert [entry[0] for entry in read_results(good)] == [0]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"side":', '"scale": null, "side":', "is no result"),
+        ('"side":', '"scale": 0, "side":', "a hand is incomplete"),
+        ('"schema"', '"frame": Infinity, "schema"', "is no result"),
+        ('"schema"', '"time": NaN, "schema"', "its time is nan"),
+    ],
+)
+def test_numbers_that_are_none_are_no_result(old, new, said, tmp_path):
+    line = json.dumps(scene(posed_hand(np.zeros((15, 3)))).to_dict())
+    assert old in line
+    (tmp_path / "a.json").write_text(line.replace(old, new))
+    with pytest.raises(ValueError, match=said):
+        list(read_results(tmp_path / "a.json"))
+
+
+def test_a_result_may_be_laid_out_anew_and_an_empty_one_is_told(tmp_path):
+    content = scene(posed_hand(np.zeros((15, 3)))).to_dict()
+    (tmp_path / "a.json").write_text(json.dumps(content, indent=2), encoding="utf-8-sig")
+    assert [entry[3] for entry in read_results(tmp_path / "a.json")] == [content["hands"]]
+    (tmp_path / "a.jsonl").write_text("\n")
+    with pytest.raises(ValueError, match=r"a\.jsonl is empty"):
+        list(read_results(tmp_path / "a.jsonl"))
+
+
 def test_a_last_line_that_is_cut_off_is_left_out(tmp_path, capsys):
     line = json.dumps(scene(posed_hand(np.zeros((15, 3)))).to_dict())
     (tmp_path / "a.jsonl").write_text(f"{line}\n{line}\n{line[:200]}")
@@ -273,11 +310,11 @@ def test_joints_that_follow_keep_within_their_own_limits(tmp_path):
     path = tmp_path / "hand.urdf"
     follower, leader = '<limit lower="0" upper="0.85"', "index_middle"
     path.write_text(urdf())
-    before = robot.load_robot(path)
+    before = urdf_file.load_robot(path)
     path.write_text(urdf().replace(follower, '<limit lower="0" upper="0.5"'))  # multiplier 0.5: 1.0 of the leader
-    narrowed = robot.load_robot(path)
+    narrowed = urdf_file.load_robot(path)
     path.write_text(urdf().replace(follower, '<limit lower="0" upper="0"'))  # not in earnest
-    unsaid = robot.load_robot(path)
+    unsaid = urdf_file.load_robot(path)
     at = narrowed.joints.index(leader)
     assert [hand.high[at] for hand in (before, narrowed, unsaid)] == pytest.approx([1.7, 1.0, 1.7])
     angles, _ = robot.solve(narrowed, before.tips(before.high)[0])

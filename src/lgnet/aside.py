@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -10,9 +13,52 @@ def aside(path: Path, mark: str = "") -> Path:
     return path.with_name(f"{path.name}{mark}.part")
 
 
+def real(path: str | Path) -> Path:
+    """The file or folder that a path stands for, links followed; of a ring of links (where `Path.resolve` raises) the path."""
+    return Path(os.path.realpath(path))
+
+
 def aside_moving(path: Path) -> Path:
     """The same for a video's files and folders, which keep their suffix, as writers go by it."""
     return path.with_name(f"{path.stem}.part{path.suffix}")
+
+
+def write_together(contents: Mapping[Path, bytes | None]) -> list[Path]:
+    """Write files that belong together: all beside their places, then renamed. Of None an earlier run's file goes.
+
+    Returns:
+        What was written.
+
+    Raises:
+        OSError: one cannot be written; nothing has changed then.
+    """
+    begun: list[Path] = []
+    try:
+        for path, content in contents.items():
+            if content is not None:
+                begun.append(path)
+                with _naming(path):
+                    aside(path).write_bytes(content)
+    except OSError:
+        for path in begun:
+            aside(path).unlink(missing_ok=True)
+        raise
+    for path, content in contents.items():
+        if content is None:
+            path.unlink(missing_ok=True)
+        else:
+            with _naming(path):
+                aside(path).replace(path)
+    return begun
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What fails is told by the name of the file that was asked for."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_aside(path: Path, content: bytes, mark: str = "") -> None:
@@ -28,8 +74,9 @@ def write_aside(path: Path, content: bytes, mark: str = "") -> None:
     """
     beside = aside(path, mark)
     try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    except OSError as error:
+        with _naming(path):
+            beside.write_bytes(content)
+            beside.replace(path)
+    except OSError:
         beside.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(path)) from error  # the file that was asked for
+        raise

@@ -17,6 +17,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional, arg
 
+from . import __version__
 from .commands import PROGRAM, UsageError, bench, complain, demo, interrupted, reconstruct
 from .commands_app import app
 from .commands_data import data, fit, synth
@@ -102,6 +103,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # before cv2 is imported: what is wrong with a video
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # is said in our own sentence
     warnings.filterwarnings("ignore", module="PIL")  # and so it is with a picture's tags
+    if arguments == ["--version"]:
+        print(f"{PROGRAM} {__version__}")
+        return 0
     named = arguments[1] if arguments[:1] == ["train"] and len(arguments) > 1 else BUNDLED
     preset = named if named in PRESETS else BUNDLED
     try:

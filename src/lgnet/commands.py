@@ -41,8 +41,11 @@ def demo(
         weights: bundled weights by name, or a checkpoint by path.
         device: where to compute.
     """
+    from .image_io import expand_inputs
     from .outputs import DEMO_KINDS
 
+    if any(item.moving for item in expand_inputs(images)):
+        raise UsageError("lgnet demo is for pictures; lgnet reconstruct INPUT --out DIR takes videos and cameras")
     chosen = list(images) or _examples()
     return _reconstruct(chosen, DEMO_OUT, weights, device, DEMO_KINDS, say=True)
 
@@ -253,6 +256,7 @@ def bench(
     """
     if threads < 0 or repeats < 1:
         raise UsageError(f"--threads is at least 0 and --repeats at least 1, not {threads} and {repeats}")
+    check_file(out)
     path = image or _examples()[0]
     from . import bench as work
     from . import predict
@@ -270,6 +274,20 @@ def check_film(frames: int | None, hand_length: float | None) -> None:
         raise UsageError(f"--frames is at least 1, not {frames}")
     if hand_length is not None and not 20 <= hand_length <= 500:
         raise UsageError(f"--hand-length is in millimetres, 20 to 500, not {hand_length:g}")
+
+
+def check_file(out: str | None) -> None:
+    """Look before the work whether a file of this name can be written; else a `UsageError`."""
+    import os
+    from pathlib import Path
+
+    if out is None:
+        return
+    if Path(out).is_dir():
+        raise UsageError(f"--out {out} is a folder; name a file")
+    there = next(folder for folder in Path(out).absolute().parents if os.path.lexists(folder))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {out} cannot be written; choose another name")
 
 
 def complain(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -43,16 +44,18 @@ def retarget(
         scale: size of the robot's hand over a mean person's; without it by the distances from wrist to fingertips.
     """
     from . import robot as work
-    from .aside import write_aside
+    from .aside import real, write_aside
+    from .hands import FINGERS
+    from .urdf import load_robot
 
     if Path(out).suffix not in (".csv", ".json"):
         raise UsageError(f"--out ends in .csv or .json, not {Path(out).name}")
-    if Path(out).resolve() in (Path(result).resolve(), Path(urdf).resolve()):
+    if real(out) in (real(result), real(urdf)):
         raise UsageError(f"--out {out} would replace what is read; give another name")
     if scale is not None and not 0.05 <= scale <= 20:
         raise UsageError(f"--scale is from 0.05 to 20, not {scale:g}")
     looks = None if axes is None else parse_axes(axes)
-    hand = work.load_robot(urdf, dict(_pair(text) for text in links))
+    hand = load_robot(urdf, dict(_pair(text) for text in links))
     chosen = (hand.side or "right") if side == "auto" else side
     fit, frames, last = None, [], None
     for index, time, model, entries in read_results(result):
@@ -70,12 +73,15 @@ def retarget(
         "robot": hand.name,
         "side": chosen,
         "wrist": hand.wrist,
-        "fingertips": {work.FINGERS[f]: link for f, link in zip(hand.fingers, hand.links)},
+        "fingertips": {FINGERS[f]: link for f, link in zip(hand.fingers, hand.links)},
         "rotation": fit.rotation.tolist(),
         "size_m": fit.size,
         "joints": list(hand.joints),
     }
-    content = _csv(hand.joints, frames) if out.endswith(".csv") else json.dumps({**about, "frames": frames}) + "\n"
+    if out.endswith(".csv"):
+        content = _csv(hand.joints, frames)
+    else:
+        content = json.dumps({**about, "frames": frames}, allow_nan=False) + "\n"
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     write_aside(Path(out), content.encode())
     mean = sum(frame["error_mm"] for frame in frames) / len(frames)
@@ -132,8 +138,9 @@ def read_results(path: str | Path) -> Iterator[tuple[int, float, str, list[dict[
     from .hands import SCHEMA, SIDES
 
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            for number, line in enumerate(file):
+        with Path(path).open(encoding="utf-8-sig") as file:
+            lines, empty = [file.read()] if Path(path).suffix == ".json" else file, True
+            for number, line in enumerate(lines):
                 if not line.strip():
                     continue
                 try:
@@ -150,16 +157,22 @@ def read_results(path: str | Path) -> Iterator[tuple[int, float, str, list[dict[
                                 (hand["shape"], (10,)),
                             )
                         )
-                        if hand["side"] not in SIDES or not whole:
+                        scale = float(hand.get("scale", 1.0))
+                        if hand["side"] not in SIDES or not whole or not 0 < scale < math.inf:
                             raise ValueError("a hand is incomplete")
                     moment = int(content.get("frame", number)), float(content.get("time", 0.0))
-                except (ValueError, KeyError, TypeError, RecursionError) as error:
+                    if not math.isfinite(moment[1]):
+                        raise ValueError(f"its time is {moment[1]}")
+                except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
                     if isinstance(error, json.JSONDecodeError) and number and not line.endswith("\n"):
                         complain(f"{path}: its last line is cut off and left out")
                         return
                     raise ValueError(
                         f"{path}, line {number + 1}, is no result of lgnet reconstruct ({error}); give its .json or .jsonl"
                     ) from error
+                empty = False
                 yield *moment, found[1], found[0]
+            if empty:
+                raise ValueError(f"{path} is empty; give a .json or .jsonl of lgnet reconstruct")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from error

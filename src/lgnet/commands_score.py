@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from . import __version__
-from .commands import Device, UsageError, Weights, Whole, complain
+from .commands import Device, UsageError, Weights, Whole, check_file, complain
 from .config import BUNDLED
 
 
@@ -113,11 +113,13 @@ def compare(
     """
     from rich.console import Console
 
+    from .aside import real
     from .scoring import compare as work
 
     read = [Path(folder, name) for folder in (first, second) for name in ("metrics.json", "scores.npz")]
-    if out is not None and Path(out).resolve() in [path.resolve() for path in read]:
+    if out is not None and real(out) in [real(path) for path in read]:
         raise UsageError(f"--out {out} would replace what is read; give another name")
+    check_file(out)
     result = work.compare_runs(first, second)
     Console().print(work.compare_table(result))
     for line in work.sentences(result):

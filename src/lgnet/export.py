@@ -171,7 +171,9 @@ def _load(weights: str) -> tuple[HandNetwork | OfImages, Callable[..., tuple[Ten
         config: Any = wrapped.network.config
         size = config.size if isinstance(config, DetectorConfig) else config.crop_size
         return wrapped.eval(), lambda n, rng: (torch.rand(n, 3, size, size, generator=rng),), to_dict(config)
-    path = weights if weights.endswith(".safetensors") or "/" in weights else bundled(weights)
+    path = (
+        weights if "/" in weights or Path(weights).is_file() or weights.endswith(".safetensors") else bundled(weights)
+    )
     network, config, _ = load_network(path)
     crops, size = (2 if config.separation == "crops" else 1), config.crop_size
 

@@ -39,6 +39,10 @@ ASSUMED_FIELD_OF_VIEW = 60.0
 """Degrees."""
 
 
+MOST_FOCAL = 1e9
+"""Pixels; no lens and sensor have as many."""
+
+
 @dataclass(frozen=True)
 class Camera:
     """Pinhole intrinsics in pixels of the whole image; `assumed` where nothing but a guess was to be had."""
@@ -50,8 +54,10 @@ class Camera:
     assumed: bool = False
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.K).all() or min(self.fx, self.fy) <= 0:
-            raise ValueError(f"a camera has finite numbers and focal lengths above zero, not {self.K.tolist()}")
+        if not np.abs(self.K).max() <= MOST_FOCAL or min(self.fx, self.fy) <= 0:
+            raise ValueError(
+                f"a camera has focal lengths above zero and nothing over {MOST_FOCAL:g} pixels, not {self.K.tolist()}"
+            )
 
     @property
     def K(self) -> np.ndarray:

@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from .aside import real
 from .hands import Camera
 
 MAX_PIXELS = 250_000_000
@@ -47,6 +48,7 @@ VIDEO_SUFFIXES = frozenset(
         ".3gp",
         ".flv",
         ".ogv",
+        ".vob",
     )
 )
 STREAMS = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://")
@@ -96,7 +98,9 @@ def read_image(source: str | Path | bytes, most: int = MAX_PIXELS) -> Picture:
     try:
         image = _open(content)
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not a picture of a kind lgnet can read; give it as JPEG or PNG") from error
+        raise ImageError(
+            f"{name} is not a picture of a kind lgnet can read; give it as JPEG or PNG (a video with a usual ending, as .mp4)"
+        ) from error
     except Exception as error:  # Pillow's readers raise anything at all on damaged files
         raise ImageError(f"{name} is damaged ({_brief(error)}); give an intact copy") from error
     with image:
@@ -150,6 +154,7 @@ class Item:
     path: str  # as it was named, or found; "-" is standard input, "camera:N" a camera, "rtsp://..." a stream
     stem: str  # of the results, relative to the folder of results, with "/" between folders
     kind: Literal["image", "video", "camera", "frames"]  # "frames": a folder whose pictures are one video
+    whole: bool = False  # the stem is the whole file name, as another file differs in its suffix alone
 
     @property
     def shown(self) -> str:
@@ -157,6 +162,11 @@ class Item:
         if not self.path.startswith(STREAMS):
             return self.path
         return f"{self.path.partition('://')[0]}://{_address(self.path)}"
+
+    @property
+    def key(self) -> str:
+        """What files about the inputs may call it: its path below the folder that was named."""
+        return self.stem if self.whole else self.stem + Path(self.path).suffix
 
     @property
     def moving(self) -> bool:
@@ -198,14 +208,14 @@ def expand_inputs(inputs: Sequence[str], out: str | Path | None = None, sequence
         elif name.startswith(STREAMS):
             items.append(Item(name, re.sub(r"[^A-Za-z0-9.-]+", "_", _address(name)).strip("_.") or "stream", "camera"))
         elif sequence and is_folder(name):
-            items.append(Item(name, Path(name).resolve().name or "frames", "frames"))
+            items.append(Item(name, real(name).name or "frames", "frames"))
         elif is_folder(name):
             items.extend(_walk(Path(name), out))
         else:
             path = Path(name)
             items.append(Item(name, path.stem or "input", _kind(path)))
     taken: dict[tuple[str, bool], Item] = {}
-    for item in items:
+    for item in _told_apart(items):
         first = taken.setdefault((item.stem, item.moving), item)
         if not _same(first.path, item.path):
             raise ValueError(
@@ -213,6 +223,17 @@ def expand_inputs(inputs: Sequence[str], out: str | Path | None = None, sequence
                 f"folders' common parent, or run lgnet once for each"
             )
     return list(taken.values())
+
+
+def _told_apart(items: Sequence[Item]) -> list[Item]:
+    """Files of one folder that differ in their suffixes alone (`a.jpg`, `a.png`) give results by their whole names."""
+    whole: dict[tuple[str, bool], set[str]] = {}
+    for item in items:
+        if item.kind in ("image", "video") and item.path != "-":
+            whole.setdefault((item.stem, item.moving), set()).add(item.path)
+    alike = {key for key, paths in whole.items() if len(paths) > 1 and len({Path(p).parent for p in paths}) == 1}
+    alike = {key for key in alike if len({Path(p).suffix.lower() for p in whole[key]}) == len(whole[key])}
+    return [replace(item, stem=item.key, whole=True) if (item.stem, item.moving) in alike else item for item in items]
 
 
 def _address(stream: str) -> str:
@@ -224,7 +245,7 @@ def _walk(folder: Path, out: str | Path | None) -> list[Item]:
     """The pictures and videos under a folder, by their suffixes; hidden files and the folder of results left out. Links to
     folders are followed, to each folder once.
     """
-    been = {folder.resolve(), *([Path(out).resolve()] if out is not None else [])}
+    been = {real(folder), *([real(out)] if out is not None else [])}
     found: list[Item] = []
 
     def unread(error: OSError) -> None:  # it fails when read, by a sentence
@@ -233,7 +254,7 @@ def _walk(folder: Path, out: str | Path | None) -> list[Item]:
             found.append(Item(str(below), below.relative_to(folder).as_posix(), "image"))
 
     def new(below: Path) -> bool:
-        where = below.resolve()
+        where = real(below)
         if below.name.startswith(".") or where in been:
             return False
         been.add(where)
@@ -246,7 +267,7 @@ def _walk(folder: Path, out: str | Path | None) -> list[Item]:
             if not file.startswith(".") and path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
                 stem = path.relative_to(folder).with_name(path.stem).as_posix()
                 found.append(Item(str(path), stem, _kind(path)))
-    return found or [Item(str(folder), folder.resolve().name or "input", "image")]  # fails when read, by a sentence
+    return found or [Item(str(folder), real(folder).name or "input", "image")]  # fails when read, by a sentence
 
 
 def _kind(path: Path) -> Literal["image", "video"]:

@@ -24,6 +24,8 @@ WHOLE_BODY_HANDS = {"left": slice(91, 112), "right": slice(112, 133)}
 """Of COCO-WholeBody's points; each hand's are in lgnet's order."""
 WIDEST_CANVAS = 1_000_000
 """Pixels, of the canvas that OpenPose's files may name: a mistake beyond."""
+FARTHEST = 1e6
+"""Pixels from the picture's corner that a point may lie."""
 MOST_SHARE = 2.0
 """Points no further out than this are shares of the picture: no hand is so small in pixels."""
 SIDE_SCORE = 0.9
@@ -61,11 +63,14 @@ def read_key_points(path: str | Path, items: Sequence[Item]) -> Callable[[np.nda
             content = _frame(content, frame)
         try:
             hands = parse_hands(content, image.shape[1], image.shape[0])
-            seen = [hand for hand in hands if _within(hand, image.shape[1], image.shape[0])]
+            wide = [hand for hand in hands if _wide(hand)]
+            seen = [hand for hand in wide if _within(hand, image.shape[1], image.shape[0])]
             if hands and not seen and not item.moving:
                 raise ValueError(
                     f"no point lies in the picture of {image.shape[1]} x {image.shape[0]} pixels; points are pixels of the "
                     "upright picture"
+                    if wide
+                    else "its points lie within a pixel of each other; points are pixels of the upright picture"
                 )
             return seen
         except (ValueError, OverflowError) as error:
@@ -115,7 +120,7 @@ def _of_item(path: Path, content: Any, item: Item, items: Sequence[Item], alone:
                 return {int(number): file for number, file in zip(numbers, frames) if number.isdecimal()}
         return None
     if isinstance(content, dict) and not {"people", "instance_info", *SIDES} & set(content):
-        keys = [item.path, item.stem + Path(name).suffix, item.stem, *([name, stem] if item.path in alone else [])]
+        keys = [item.path, item.key, item.stem, *([name, stem] if item.path in alone else [])]
         return next((_frames_of(content[key], item) for key in keys if key in content), None)
     if isinstance(content, _Results):
         return content.of.get(_number(stem)) if item.path in alone else None
@@ -159,7 +164,7 @@ def _frame(content: Any, frame: int) -> Any:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ValueError(f"the key points {path} cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
@@ -284,13 +289,21 @@ def _hand(values: Any, side: str | None, where: str) -> KeyPoints:
         raise ValueError(f"{where}: a hand has {NUM_JOINTS} joints, not {len(rows)}")
     confidence = np.ones(NUM_JOINTS) if rows.shape[1] == 2 else np.clip(rows[:, 2], 0, 1)
     known = np.asarray(np.isfinite(rows).all(axis=1))
+    farthest = np.abs(rows[known, :2]).max(initial=0)
+    if farthest > FARTHEST:
+        raise ValueError(f"{where}: a point lies at {farthest:g}; points are pixels of the upright picture")
     return KeyPoints(np.where(known[:, None], rows[:, :2], np.nan), np.where(known, confidence, 0), side, SIDE_SCORE)
 
 
+def _wide(hand: KeyPoints) -> bool:
+    """Whether its sure points are not all within a pixel."""
+    return bool(np.ptp(hand.points[hand.sure], axis=0).max() >= 1)
+
+
 def _within(hand: KeyPoints, width: int, height: int) -> bool:
-    """Whether there is a hand to look for: a sure point in the picture, and not all of them at one place."""
+    """Whether a sure point is in the picture."""
     points = hand.points[hand.sure]
-    return bool(((points >= 0) & (points < [width, height])).all(1).any() and np.ptp(points, axis=0).max() > 0)
+    return bool(((points >= 0) & (points < [width, height])).all(1).any())
 
 
 def _known(hands: Sequence[KeyPoints]) -> list[KeyPoints]:

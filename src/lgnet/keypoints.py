@@ -12,6 +12,7 @@ with both is fitted to `joints3d`. The result has the same keys, with pose, shap
 from __future__ import annotations
 
 import json
+from glob import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ import cv2
 import numpy as np
 import torch
 
-from .aside import write_aside
+from .aside import real, write_aside
 from .fit import Fit, fit_joints, fit_pixels
 from .geometry import matrix_to_rotvec, project
 from .hand_model import HandModel, load_hand_model, pose_hand
@@ -29,6 +30,8 @@ SCHEMA = "lgnet-fit/1"
 Side = Literal["right", "left"]
 FARTHEST = {"joints3d": 100.0, "joints2d": 1e6}
 """Metres and pixels from the origin; what is farther is of another unit."""
+MESH_HEAD = "# lgnet, "
+"""How a mesh's file begins."""
 LARGEST = 1.0
 """Metres, of a hand along any axis: one of 18 centimetres given as 18 is larger."""
 
@@ -45,7 +48,9 @@ def fit_file(
         ValueError: the file is not laid out as it should be, or a hand has too few joints.
     """
     path, out = Path(path), Path(out)
-    if out.resolve() == path.resolve():
+    if out.suffix != ".json":
+        raise ValueError(f"--out ends in .json, not {out.name}; the meshes are written beside it")
+    if real(out) == real(path):
         raise ValueError(f"{out} would replace the key points it is made of; choose another --out")
     hands, K = _read(path)
     results, lines, meshes = [], [], {}
@@ -72,17 +77,25 @@ def fit_file(
     content = {"schema": SCHEMA, "hand_model": hand_model, "camera": camera, "hands": results}
     out.parent.mkdir(parents=True, exist_ok=True)
     write_aside(out, (json.dumps(content) + "\n").encode())
+    for old in (file for side in SIDES for file in out.parent.glob(f"{escape(out.stem)}_{side}*.obj")):
+        if old.name not in meshes and _is_ours(old):  # of an earlier run with more hands
+            old.unlink()
     if mesh:
         for name, text in meshes.items():
             write_aside(out.with_name(name), text.encode())
     return lines
 
 
+def _is_ours(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(MESH_HEAD)) == MESH_HEAD.encode()
+
+
 def _read(path: Path) -> tuple[list[tuple[Side, str, torch.Tensor]], torch.Tensor | None]:
     if not path.is_file():
         raise ValueError(f"there is no file {path} of key points")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as JSON: {error}") from error
     hands = content.get("hands") if isinstance(content, dict) else None
@@ -90,12 +103,7 @@ def _read(path: Path) -> tuple[list[tuple[Side, str, torch.Tensor]], torch.Tenso
         raise ValueError(f"{path} has no list of hands: it holds {{'hands': [{{'side': ..., 'joints3d': ...}}]}}")
     K = None
     if content.get("camera") is not None:
-        try:
-            K = torch.tensor([float(content["camera"][key]) for key in ("fx", "fy", "cx", "cy")])
-            if not K.isfinite().all() or K[:2].min() < 1:
-                raise ValueError("finite, focal lengths of at least 1")
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: the camera is not fx, fy, cx, cy in pixels ({error!r})") from error
+        K = _camera(path, content["camera"])
     found = []
     for number, hand in enumerate(hands, 1):
         side = hand.get("side")
@@ -110,12 +118,22 @@ def _read(path: Path) -> tuple[list[tuple[Side, str, torch.Tensor]], torch.Tenso
     return found, K
 
 
+def _camera(path: Path, given: Any) -> torch.Tensor:
+    """(4,) fx, fy, cx, cy."""
+    values: list[Any] = [given.get(key) for key in ("fx", "fy", "cx", "cy")] if isinstance(given, dict) else [None]
+    if all(type(v) in (int, float) and abs(v) <= 1e6 for v in values) and min(values[:2]) >= 1:
+        return torch.tensor([float(v) for v in values])
+    raise ValueError(
+        f"{path}: the camera is {{'fx': .., 'fy': .., 'cx': .., 'cy': ..}} in pixels, focal lengths of at least 1, not {given!r}"
+    )
+
+
 def _points(path: Path, number: int, name: str, values: Any) -> torch.Tensor:
     """(21, 3) or (21, 2); NaN where a joint is null."""
     size = 3 if name == "joints3d" else 2
     try:
         rows = [[np.nan] * size if row is None else row for row in values]
-        points = np.array(rows, np.float32)
+        points = np.array(rows, np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: hand {number}: {name} is not 21 x {size} numbers ({error})") from error
     if points.shape != (NUM_JOINTS, size):
@@ -128,7 +146,7 @@ def _points(path: Path, number: int, name: str, values: Any) -> torch.Tensor:
         raise ValueError(f"{path}: hand {number} would be {np.ptp(known, 0).max():.3g} m large; metres are wanted")
     if len(known) and np.ptp(known, 0).max() < 1e-6:
         raise ValueError(f"{path}: hand {number}: the {name} all lie in one place")
-    return torch.from_numpy(points)
+    return torch.from_numpy(points.astype(np.float32))
 
 
 def _record(fit: Fit, side: str, K: torch.Tensor | None, unit: str) -> dict[str, Any]:
@@ -148,7 +166,7 @@ def _record(fit: Fit, side: str, K: torch.Tensor | None, unit: str) -> dict[str,
 def _obj(model: HandModel, fit: Fit) -> str:
     """The mesh in metres, camera frame."""
     vertices = (pose_hand(model, fit.rotations, fit.betas).vertices + fit.translation[:, None])[0]
-    lines = [f"# lgnet, {model.side} hand of {model.name}, metres, camera frame"]
+    lines = [f"{MESH_HEAD}{model.side} hand of {model.name}, metres, camera frame"]
     lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in vertices.tolist()]
     lines += [f"f {a + 1} {b + 1} {c + 1}" for a, b, c in model.faces.tolist()]
     return "\n".join(lines) + "\n"

@@ -23,8 +23,8 @@ from .evidence import Source, guide
 from .follow import Following, follow_some, led
 from .gestures import Gesture
 from .hands import Camera
-from .image_io import Item
-from .moving_files import MovingFiles
+from .image_io import ImageError, Item
+from .moving_files import MovingFiles, alone
 from .predict import Model
 from .reconstruct import MOVING_KINDS, Predictor
 from .smooth import How, Moment, smooth
@@ -49,18 +49,19 @@ def reconstruct_moving(
     """The hands of every frame, of a camera until it ends or Ctrl-C is pressed; what was written.
 
     Raises:
-        ValueError: it cannot be read, or nothing that is made of a video is to be saved.
+        ValueError: it cannot be read, or nothing that is made of a video is to be saved; or another process writes files of
+            the same names. Where a later picture of a folder of frames cannot be read, the frames before it are written.
         KeyboardInterrupt: Ctrl-C was pressed in what is not a camera; the frames done until then are written.
     """
     kinds = [kind for kind in kinds if kind in MOVING_KINDS]
     if not kinds:
         raise ValueError(f"of a video only {', '.join(MOVING_KINDS)} can be saved; name one of them in --save")
     camera = camera or film_camera(item)
-    with stop_asked() as asked, open_film(item, most) as film:
-        stem.parent.mkdir(parents=True, exist_ok=True)
+    with stop_asked() as asked, open_film(item, most) as film, alone(stem):
         files = MovingFiles(stem, kinds, film.rate, gestures, item.kind == "camera")
         bar = progress.add_task(item.stem, total=film.total or most, speed="")
         done = interrupted = False
+        broken: ImageError | None = None
         try:
             frames = _steps(model, item, film, camera, asked, evidence)
             count, last = _write(
@@ -72,6 +73,10 @@ def reconstruct_moving(
                 print(f"lgnet: {item.shown}: {short}", file=sys.stderr)
         except KeyboardInterrupt:
             interrupted = done = True
+        except ImageError as error:  # a picture of a folder of frames
+            broken, done = error, files.count > 0
+            if not done:
+                raise
         finally:
             progress.remove_task(bar)
             if not done:
@@ -79,6 +84,8 @@ def reconstruct_moving(
         interrupted = interrupted or asked.is_set()
         with unbroken():
             written = files.keep()
+    if broken is not None:
+        raise ImageError(f"{broken}; the frames before it are written") from broken
     if interrupted and item.kind != "camera":
         for path in written:
             print(f"lgnet: stopped; {path} holds the frames done so far", file=sys.stderr)
@@ -101,8 +108,14 @@ def _steps(
     state, waiting, together = Following(), deque[Frame](), 1
     once = replace(model, tta=1) if isinstance(model, Model) else model  # hands that are followed get one crop
     alone = item.kind == "camera" or evidence is not None
+    broken: ImageError | None = None
     while True:
-        waiting.extend(islice(film.frames, max(together - len(waiting), 0)))
+        try:
+            waiting.extend(islice(film.frames, max(together - len(waiting), 0)))
+        except ImageError as error:  # told when the frames before it are done
+            broken = error
+        if not waiting and broken is not None:
+            raise broken
         if not waiting:
             return
         images = [frame.image for frame in islice(waiting, together)]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from . import maps, visualize
 from .animation import write_glb
@@ -32,6 +33,25 @@ WAITING = 4
 """Most frames that wait to be drawn."""
 
 
+@contextmanager
+def alone(stem: Path) -> Iterator[None]:
+    """While these files are written, by this process alone; their folder is made if missing.
+
+    Raises:
+        ValueError: another process is at it.
+    """
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    path = stem.with_name(f"{stem.name}.part.lock")
+    try:
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    except Timeout as error:
+        raise ValueError(f"another lgnet is writing {stem}.*; wait for it, or choose another --out") from error
+
+
 class MovingFiles:
     """The files of one video that are being written. `close` completes them, `keep` gives them their names.
 
@@ -44,6 +64,7 @@ class MovingFiles:
         self.ends = moving_names(stem, kinds)
         self._late = (*self.ends.get("glb", ()), *self.ends.get("bvh", ()))  # made of the whole video
         self.rate, self.gestures, self.kinds = rate, gestures, set(kinds)
+        self.stem, self.count = stem, 0
         self._seen: State = {}
         self._line: dict[str, Any] | None = None  # the last one, which waits: at the end its gestures end
         self._stack = ExitStack()
@@ -76,6 +97,19 @@ class MovingFiles:
 
     def add(self, index: int, moment: Moment) -> None:
         """Write the next frame."""
+        with self._named():
+            self._add(index, moment)
+        self.count += 1
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """A full disk is told without a file's name."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, error.filename or f"{self.stem}.*") from error
+
+    def _add(self, index: int, moment: Moment) -> None:
         hands = moment.hands
         if self._lines is not None:
             line = {"frame": index, "time": moment.time, **hands.to_dict()}
@@ -116,22 +150,27 @@ class MovingFiles:
     def close(self) -> None:
         """End the files, so that they can be read up to the last frame; whatever happened before."""
         try:
-            line, self._line = self._line, None
-            if line is not None:
-                line["events"] += [asdict(event) for event in end_all(self._seen)]
-            self._write(line)
-            self._show_last(self._shown + 1)
-            if self._recorder is not None and self._recorder.count:
-                if "glb" in self.ends:
-                    write_glb(aside_moving(self.ends["glb"][0]), self._recorder)
-                for side, (rest, end) in enumerate(zip(self._recorder.rests, self.ends.get("bvh", ()))):
-                    if rest is not None:
-                        with aside_moving(end).open("w", encoding="utf-8") as file:
-                            write_bvh(file, self._recorder, side, self.rate)
+            with self._named():
+                self._end()
             self._ended = True
         finally:
             self._recorder = None
-            self._stack.close()
+            with self._named():
+                self._stack.close()
+
+    def _end(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line["events"] += [asdict(event) for event in end_all(self._seen)]
+        self._write(line)
+        self._show_last(self._shown + 1)
+        if self._recorder is not None and self._recorder.count:
+            if "glb" in self.ends:
+                write_glb(aside_moving(self.ends["glb"][0]), self._recorder)
+            for side, (rest, end) in enumerate(zip(self._recorder.rests, self.ends.get("bvh", ()))):
+                if rest is not None:
+                    with aside_moving(end).open("w", encoding="utf-8") as file:
+                        write_bvh(file, self._recorder, side, self.rate)
 
     def keep(self) -> list[Path]:
         """Give what there is its name; an earlier run's file goes. What was written.

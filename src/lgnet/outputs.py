@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from . import maps, visualize
-from .aside import write_aside
+from .aside import write_together
 from .hands import SIDES, Hand, TwoHands
 
 KINDS = ("json", "npz", "glb", "obj", "overlay", *maps.MAPS, "bvh", "csv")
@@ -74,18 +74,13 @@ def save(hands: TwoHands, image: np.ndarray, stem: str | Path, kinds: Sequence[s
     stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
     pictures = maps.all_maps(hands, set(kinds))
-    written = []
+    contents: dict[Path, bytes | None] = {}
     for kind in kinds:
         for name in ENDINGS[kind]:
-            path = stem.with_name(stem.name + name)
             picture = pictures.get(name.removesuffix(".png"))
             content = _content(kind, name, hands, image) if picture is None else to_map(name, picture)
-            if content is None:
-                path.unlink(missing_ok=True)
-            else:
-                write_aside(path, content)
-                written.append(path)
-    return written
+            contents[stem.with_name(stem.name + name)] = content
+    return write_together(contents)
 
 
 def _content(kind: str, ending: str, hands: TwoHands, image: np.ndarray) -> bytes | None:

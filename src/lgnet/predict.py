@@ -308,7 +308,9 @@ def load(weights: str | Path = BUNDLED, device: str = "auto", tta: int = 1) -> M
     rolls(tta)  # says what is wrong with it before the work
     place = _device(device)
     weights = str(weights)
-    path = weights if weights.endswith(".safetensors") or "/" in weights else bundled(weights)
+    path = (
+        weights if "/" in weights or Path(weights).is_file() or weights.endswith(".safetensors") else bundled(weights)
+    )
     network, config, meta = load_network(path, place)
     models = tuple(load_hand_model(config.hand_model, side) for side in ("right", "left"))
     name = str(meta.get("name", Path(path).stem))
@@ -320,16 +322,14 @@ def load(weights: str | Path = BUNDLED, device: str = "auto", tta: int = 1) -> M
 
 def _check_inside(boxes: np.ndarray, there: np.ndarray, image: np.ndarray) -> None:
     height, width = image.shape[:2]
-    for side, (x, y, w, h) in enumerate(boxes.tolist()):
-        if there[side] and (x >= width or y >= height or x + w <= 0 or y + h <= 0):
+    for side in np.flatnonzero(there):
+        x, y, w, h = box = boxes[side].tolist()
+        outside = x >= width or y >= height or x + w <= 0 or y + h <= 0
+        if outside or max(w, h) > LARGEST_BOX * max(width, height):
+            how = "lies outside" if outside else f"is more than {LARGEST_BOX} times"
             raise ValueError(
-                f"the {SIDES[side]} hand's box {[x, y, w, h]} lies outside the picture of {width} x {height} pixels; "
-                f"boxes are x, y, width, height in pixels of the upright picture"
-            )
-        if there[side] and max(w, h) > LARGEST_BOX * max(width, height):
-            raise ValueError(
-                f"the {SIDES[side]} hand's box {[x, y, w, h]} is more than {LARGEST_BOX} times the picture of {width} x {height} "
-                f"pixels; boxes are x, y, width, height in pixels of the upright picture"
+                f"the {SIDES[side]} hand's box {box} {how} the picture of {width} x {height} pixels; boxes are x, y, width, "
+                "height in pixels of the upright picture"
             )
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from . import maps, outputs
-from .aside import aside, aside_moving
+from .aside import aside, aside_moving, real
 from .hands import SIDES, Camera, TwoHands
 from .image_io import ImageError, Item, camera_from_exif, is_folder, only_ones, read_image
 
@@ -99,12 +99,19 @@ def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str] |
     """
     if not str(out):
         raise ValueError("--out has no name (an empty variable of the shell?); name a folder")
-    if Path(out).exists() and not Path(out).is_dir():
-        raise ValueError(f"--out {out} is a file; give a folder")
+    if os.path.lexists(out) and not is_folder(out):
+        what = (
+            "a file"
+            if Path(out).is_file()
+            else "a link to nothing, or to itself"
+            if Path(out).is_symlink()
+            else "no folder"
+        )
+        raise ValueError(f"--out {out} is {what}; give a folder")
     there = next(folder for folder in (Path(out).absolute(), *Path(out).absolute().parents) if folder.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(f"--out {out} cannot be made or written to; choose another folder")
-    inputs = {Path(item.path).resolve() for item in items}
+    inputs = {real(item.path) for item in items}
     whose: dict[Path, Item] = {}
     for item in items:
         stem = Path(out) / item.stem
@@ -114,7 +121,7 @@ def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str] |
         for path, folder in (moving if item.moving else pictures).items():
             part = aside_moving(path) if item.moving else aside(path)
             for written in (path, part):
-                if written.resolve() in inputs:
+                if real(written) in inputs:
                     raise ValueError(
                         f"the results of {item.shown} would replace the input {written}; choose another --out"
                     )
@@ -238,7 +245,7 @@ def _reconstruct_picture(
     given: BoxesBySide | None,
     evidence: Source | None,
 ) -> list[Path]:
-    picture = read_image(sys.stdin.buffer.read() if item.path == "-" else item.path)
+    picture = read_image(_standard_input() if item.path == "-" else item.path)
     hands = model.predict(
         picture.pixels,
         camera=camera or camera_from_exif(picture),
@@ -253,9 +260,15 @@ def _reconstruct_picture(
     return outputs.save(hands, picture.pixels, stem, kinds)
 
 
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise ImageError("standard input is closed; give a picture on it, or name a file")
+    return sys.stdin.buffer.read()
+
+
 def _boxes_of(item: Item, boxes: Mapping[str, BoxesBySide], alone: Collection[str]) -> BoxesBySide | None:
     """By its bare name a picture is known only where no other input has it, by `alone`."""
-    keys = [item.path, item.stem + Path(item.path).suffix, *([Path(item.path).name] if item.path in alone else [])]
+    keys = [item.path, item.key, *([Path(item.path).name] if item.path in alone else [])]
     return next((boxes[key] for key in keys if key in boxes), None)
 
 
@@ -270,7 +283,7 @@ def read_boxes(path: str | Path, items: Sequence[Item] | None = None) -> dict[st
             video is.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ValueError(f"the boxes file {path} cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
@@ -279,6 +292,8 @@ def read_boxes(path: str | Path, items: Sequence[Item] | None = None) -> dict[st
         raise ValueError(f'the boxes file {path} has to hold {{"<file name>": {{"right": [x, y, w, h], "left": ...}}}}')
     out = {}
     for name, entry in content.items():
+        if entry is None:  # as if it were not in the file
+            continue
         if not isinstance(entry, dict) or set(entry) - set(SIDES):
             raise ValueError(
                 f"the boxes file {path} has to say of {name!r} its 'right' and 'left' box and nothing else"
@@ -303,8 +318,10 @@ def read_boxes(path: str | Path, items: Sequence[Item] | None = None) -> dict[st
 
 def _box(value: Any, where: str) -> list[float]:
     numbers = isinstance(value, list) and len(value) == 4 and all(type(v) in (int, float) for v in value)
-    if not numbers or not all(abs(v) < 1e6 for v in value) or min(value[2:]) <= 0:
-        raise ValueError(f"{where}: a box is [x, y, width, height] in pixels with a size above zero, not {value!r}")
+    if not numbers or not all(abs(v) < 1e6 for v in value) or min(value[2:]) < 1:
+        raise ValueError(
+            f"{where}: a box is [x, y, width, height] in pixels, a pixel wide and high at least, not {value!r}"
+        )
     return [float(v) for v in value]
 
 

@@ -266,6 +266,11 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # what was not read of its body is not taken for another request
         self._json({"error": text}, status)
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the base class refuses (other methods, lines that are no HTTP), in JSON as all answers."""
+        self.close_connection = True
+        self._json({"error": message or explain or self.responses.get(code, ("",))[0]}, code)
+
     def _send(self, content: bytes, kind: str, more: dict[str, str] | None = None, status: int = 200) -> None:
         try:
             self._head(status, kind, len(content), more or {})
