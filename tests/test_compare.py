@@ -11,7 +11,8 @@ from lgnet import cli
 from lgnet.data.registry import MANO_UNUSED, DataSet
 from lgnet.evaluate import evaluate
 from lgnet.hands import TwoHands
-from lgnet.scoring.compare import compare_runs, sentence, sentences
+from lgnet.scoring.compare import _better, _pair, compare_runs, sentence, sentences
+from lgnet.scoring.summary import Scores, read_scores, totals
 from lgnet.scoring.tables import to_latex, to_markdown
 
 pytestmark = pytest.mark.usefixtures("no_plots")
@@ -47,6 +48,40 @@ def test_difference_by_hand(tmp_path, monkeypatch):
     assert back["better"] == "second"
     assert sentence("MPJPE", back).endswith("the second run is better.")
     assert "no difference can be told" in sentence("presence", result["figures"]["presence_accuracy"])
+
+
+LARGER = {"presence_accuracy", "handedness_accuracy", "hands_found", "auc_0_50", "auc_20_50", "pck2d", "f_5", "f_15",
+          "mask_iou", "contact_accuracy"}  # fmt: skip
+SMALLER = {"mpjpe", "mpvpe", "mpvpe_rough", "pa_mpjpe", "pa_mpvpe", "mrrpe", "absolute_mpjpe", "error2d_px",
+           "acceleration_error", "depth", "volume"}  # fmt: skip
+
+
+def test_of_every_figure_it_is_known_who_is_better(tmp_path):
+    evaluate(Knowing(), DATA, tmp_path / "a", quiet=True)
+    paths = list(totals(read_scores(tmp_path / "a" / "scores.npz")))
+    assert len(paths) > 20
+    for path in paths:
+        if path[-1] in ("contact", "true_contact"):
+            assert _better(path, 0.1, 0.2) is None
+            continue
+        larger = bool(LARGER & set(path))
+        assert larger != (path[-1] in SMALLER), path
+        assert _better(path, 0.1, 0.2) == ("second" if larger else "first")
+        assert _better(path, -0.2, -0.1) == ("first" if larger else "second")
+        assert _better(path, -0.1, 0.1) is None
+
+
+def test_what_one_run_lacks_of_a_picture_is_not_compared(tmp_path):
+    evaluate(Knowing(), DATA, tmp_path / "a", quiet=True)
+    scores = read_scores(tmp_path / "a" / "scores.npz")
+    full, lacking = (dict(scores.pictures) for _ in range(2))
+    for number, key in enumerate(("mrrpe", "depth", "volume", "touching")):
+        full[key] = np.arange(len(scores), dtype=float)
+        lacking[key] = np.where(np.arange(len(scores)) == number, np.nan, 1.0)
+    one, other = _pair(Scores(full, dict(scores.hands)), Scores(lacking, dict(scores.hands)))
+    for number, key in enumerate(("mrrpe", "depth", "volume", "touching")):
+        for own in (one, other):
+            assert np.flatnonzero(np.isnan(own.pictures[key])).tolist() == [number]
 
 
 def test_four_pictures_are_too_few_to_tell_who_is_better(tmp_path):

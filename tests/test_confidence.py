@@ -67,6 +67,42 @@ def test_features_of_every_kind_of_network(config):
     assert torch.equal(told[..., -21:], torch.eye(21).expand(3, 2, 21, 21))
 
 
+def test_features_are_what_the_calibration_was_fitted_to():
+    """By hand, of one joint: the units and the order of what the bundled numbers multiply."""
+    network, inputs = build_network(CROPS).eval(), make_inputs(CROPS, 1)
+    with torch.inference_mode():
+        output = network(inputs)
+    told = features(inputs, output)[0, 1, 8].double()
+    joint, mesh, refine = output.joint, output.mesh, output.refine
+    seen, final, rough = (
+        joint.joints25d[0, 1, 8].double(),
+        refine.joints[0, 1, 8].double(),
+        mesh.joints[0, 1, 8].double(),
+    )
+    scale, middle = mesh.camera[0, 1, 0].double(), mesh.camera[0, 1, 1:].double()
+    flat = scale * final[:2] + middle
+    doubts = [
+        *joint.spread[0, 1, 8].double().clamp_min(1e-4).log(),
+        ((flat - seen[:2]).norm() + 0.01).log(),
+        ((final[2] - seen[2]).abs() + 0.002).log(),
+        ((final - rough).norm() + 0.0005).log(),
+    ]
+    own = [*doubts, *seen[:2].abs(), 10 * final.norm(), 10 * final[2]]
+    torch.testing.assert_close(told[: len(own)], torch.stack(own), atol=1e-4, rtol=1e-3)
+    geometry = inputs.geometry[0, 1].double()
+    whole = [
+        joint.presence_logit[0, 1].double().clamp(-8, 8),
+        scale.log(),
+        *mesh.rotations[0, 1, 0, 2].double(),
+        0.3 * mesh.betas[0, 1].double().norm(),
+        geometry[:2].norm(),
+        *geometry[2:4],
+    ]
+    start = len(own) + len(doubts)  # the doubts' means over the joints come before
+    torch.testing.assert_close(told[start : start + len(whole)], torch.stack(whole), atol=1e-4, rtol=1e-3)
+    assert told[start + len(whole) :].argmax() == 8 and len(told) == start + len(whole) + 21
+
+
 def test_weights_carry_their_calibration_and_results_its_errors(tmp_path):
     from lgnet.outputs import to_npz
     from lgnet.predict import load

@@ -16,6 +16,7 @@ from lgnet.follow import (
     _votes,
     follow,
     follow_some,
+    led,
     mesh_box,
     next_box,
 )
@@ -222,6 +223,38 @@ def test_a_weak_second_hand_is_not_taken_while_one_is_followed():
     assert all(s.hands.left is None and s.hands.right is not None for s in world.run(2 * WAIT_FOR_OTHER + 2))
     world.score = 0.4
     assert world.run(WAIT_FOR_OTHER + 1)[-1].hands.left is not None
+
+
+def test_a_surer_hand_takes_the_place_of_a_followed_one_that_the_look_does_not_see():
+    """The network believes in a place that the detector, which sees a hand elsewhere, says nothing of."""
+    for followed, there in ((0.8, True), (0.95, False)):
+        world = World()
+        world.places[1] = None
+        world.run(3)
+
+        def predict(image, camera=None, boxes=None, given=None, file=None, sure=followed, world=world):
+            if boxes is None:
+                world.looks.append(world.frame)
+                return TwoHands(at(0, NEAR, 0.9), None, 200, 150, CAMERA, file)
+            return TwoHands(at(0, FAR, sure), None, 200, 150, CAMERA, file)
+
+        world.predict = predict
+        steps = [world.step()]
+        while not steps[-1].looked:
+            steps.append(world.step())
+        assert (middle(steps[-1].hands.right) == NEAR) == there
+        assert steps[-1].fresh == (there, False)
+
+
+def test_a_hand_that_evidence_takes_away_is_not_fresh():
+    world = World()
+    step = world.step()
+    assert step.fresh == (True, True)
+    taken = led(step, replace(step.hands, left=None))
+    assert taken.fresh == (True, False) and taken.state.tracks[1] is None
+    moved = led(step, replace(step.hands, right=at(0, (100.0, 30.0))))
+    assert moved.fresh == (True, True) and middle(moved.hands.right) == (100.0, 30.0)
+    np.testing.assert_allclose(moved.state.tracks[0].box, next_box(moved.hands.right, CAMERA))
 
 
 def test_with_no_hand_the_detector_looks_at_every_frame():

@@ -119,6 +119,48 @@ def test_what_is_wrong_costs(sample):
     assert pair_loss(none, truth)[1]["presence"] > right["presence"] + 5
 
 
+def test_every_term_is_minimised(sample):
+    truth = pair_batch([sample], CONFIG, None)
+    output = answers(truth, [0, 1])
+    total = float(pair_loss(output, truth)[0])
+    moved = output._replace(boxes=output.boxes + 0.3)
+    exchanged = output._replace(sides=output.sides[:, [1, 0]])
+    none = output._replace(logits=-output.logits)
+    for worse in (moved, exchanged, none):
+        assert float(pair_loss(worse, truth)[0]) > total + 0.1
+
+
+def test_of_two_answers_on_a_hand_the_surer_is_meant(sample):
+    """One hand, two answers equally far from it."""
+    alone = replace(sample, present=np.array([True, False]))
+    truth = pair_batch([alone], CONFIG, None)
+    both = answers(truth, [0, 1])._replace(boxes=truth.boxes[:, [0, 0]] + torch.tensor([[[0.05], [0.05]]]))
+    for logits, meant in (([3.0, -3.0], [True, False]), ([-3.0, 3.0], [False, True])):
+        assert match(both._replace(logits=torch.tensor([logits])), truth)[0].tolist() == [meant]
+
+
+def test_a_box_is_read_where_the_attention_is():
+    """Each answer looks at one cell and says: the middle is a quarter of a crop to the right of the cell, and below."""
+    net = build_pair_net(CONFIG).eval()
+    cells = {0: (2, 0), 1: (1, 3)}  # row, column of a grid of 4
+    votes = torch.zeros(1, 10, 4, 4)
+    for hand, (row, column) in cells.items():
+        votes[0, 5 * hand, row, column] = 50
+        votes[0, 5 * hand + 1 : 5 * hand + 5, row, column] = torch.tensor([0.25, 0.1, 0.2, -0.3])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(net.votes, "forward", lambda x: votes)
+        boxes = net(torch.rand(1, 3, 64, 64)).boxes[0]
+    for hand, (row, column) in cells.items():
+        x, y = (2 * column + 1) / 4 - 1, (2 * row + 1) / 4 - 1
+        torch.testing.assert_close(boxes[hand], torch.tensor([x + 0.25, y + 0.1, -0.3, -0.8]))
+
+
+def test_a_box_that_is_said_to_be_endless_is_not(sample):
+    crop = pair_crop(sample.box, K, CONFIG)
+    assert np.isfinite(box_in_picture(np.array([0.0, 0, 90, -90]), crop)).all()
+    assert box_in_picture(np.array([0.0, 0, 90, 90]), crop)[2:].max() < 2000
+
+
 def test_overlap_of_boxes():
     boxes = torch.tensor([[[0.0, 0, 0, 0], [0.0, 0, 0, 0]]])
     others = torch.tensor([[[0.5, 0, 0, 0], [2.0, 0, 0, 0]]])

@@ -85,6 +85,31 @@ def test_far_hands_are_two_people():
     assert found([place(0), place(100), place(190)], [R, L, L]) == {(0, 1), (None, 2)}
 
 
+def test_what_is_nearly_as_large_is_not_others():
+    """A second pair at 0.6 of the nearest one's size may be at the same distance; a single large hand tells of nobody."""
+    near = [place(0, 120, score=0.5), place(300, 120, score=0.5)]
+    small, tiny = ([place(x, size, score=0.95) for x in (600, 680)] for size in (72, 50))
+    for others, chosen in ((small, [72, 72]), (tiny, [120, 120])):
+        assert [d.box[2] for d in nearest_pair([*others, *near], np.array([R, L, R, L]))] == chosen
+    alone = [place(0, 120, score=0.5), *tiny]
+    assert [d.box[2] for d in nearest_pair(alone, np.array([R, R, L]))] == [50, 50]
+
+
+def test_hands_of_one_size_go_together():
+    """A small left hand is nearer to the right one, also in hand sizes, than one of the right one's own size."""
+    places = [place(200, 100), place(350, 40, y=130), place(450, 100)]
+    assert found(places, [R, L, L]) == {(0, 2), (None, 1)}
+
+
+def test_of_a_hand_found_twice_the_pair_stays():
+    """The left hand of a pair is seen once more, surer, as a single one's."""
+    meant = np.stack([[0.0, 0, 1, 1], [120.0, 100, 50, 50]])
+    twice = Place(0.99, np.array([2000.0, 100, 50, 50]), closer=meant)
+    places = [place(0, score=0.6), place(120, score=0.6), twice]
+    people = group(places, np.array([R, L, L]))
+    assert [tuple(h and h.score > 0.7 for h in person) for person in people] == [(False, False)]
+
+
 def test_more_hands_than_are_grouped_take_no_time():
     places = [place(80.0 * i) for i in range(40)]
     people = group(places, np.array([(R, L)[i % 2] for i in range(40)]))
@@ -141,6 +166,18 @@ def test_small_hands_are_found_in_tiles():
         assert np.abs(middle - [1340, 940]).max() < 40
         assert len(places) == 1  # of all tiles that see it
     assert find_places(SeesWhite(), image[:400, :600], tiles="all") == []  # too small for tiles
+
+
+def test_of_tiles_of_several_sizes_what_lies_in_a_place_is_the_same(monkeypatch):
+    """The palm alone, seen in a smaller tile, is no second hand; in one look's places it may be another one's."""
+    hand, palm, beside = place(400, 200, y=400, score=0.9), place(450, 100, y=450), place(560, 100, y=450)
+    monkeypatch.setattr(places, "_look", lambda net, parts: [[hand, palm, beside] for _ in parts])
+    monkeypatch.setattr(places, "_shifted", lambda some, corner: some)
+    image = np.zeros((1000, 1000, 3), np.uint8)
+    net = SeesWhite()
+    assert [p.box[2] for p in find_places(net, image, tiles="all")] == [200, 100]
+    assert [p.box[0] for p in find_places(net, image, tiles="all")] == [400, 560]
+    assert len(find_places(net, image, tiles="off")) == 3
 
 
 def test_tiles_cover_the_picture_and_overlap(monkeypatch):

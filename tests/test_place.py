@@ -67,6 +67,40 @@ def test_never_behind_the_camera():
         assert wrist[2] > NEAREST
 
 
+def test_what_the_rays_cannot_place_is_placed_by_its_size():
+    """A hand turned upside down in the crop: as far as its size says, in the direction where it is seen."""
+    for axis in ((320.0, 240.0), (100.0, 80.0)):
+        box = np.array([axis[0] - 60, axis[1] - 60, 120, 120])
+        crops = hand_crops(np.stack([box, box]), np.array([True, False]), K, 128, 1.25, "crops")
+        points = np.random.default_rng(1).normal(0, [0.05, 0.05, 0.001], (21, 3))
+        points -= points.mean(0)
+        seen = -points[:, :2] / 0.8 / crops.hands[0].tan_half  # as of a hand 0.8 m away
+        (wrist, _) = place_hands([seen, None], [points - points[0], None], crops, None)
+        middle = wrist - crops.hands[0].to_camera(points[0])
+        assert np.linalg.norm(middle) == pytest.approx(0.8, rel=0.02)
+        np.testing.assert_allclose(middle[:2] / middle[2] * K[:2] + K[2:], axis, atol=2)
+
+
+def test_rays_count_by_their_angle():
+    """Of two hands held together by their relative place, one far and one near, equally noisy rays fix the near one better:
+    the answer is that of weights by the true depths, not of the same weights for both.
+    """
+    rng = np.random.default_rng(3)
+    wrists = np.array([[-0.1, 0.0, 0.35], [0.15, 0.0, 1.2]])
+    points = rng.normal(0, 0.05, (2, 21, 3))
+    points[:, 0] = 0
+    world = points + wrists[:, None]
+    uv = world[..., :2] / world[..., 2:] * K[:2] + K[2:]
+    low, high = uv.min(1), uv.max(1)
+    crops = hand_crops(np.concatenate([low, high - low], 1), np.ones(2, bool), K, 128, 1.25, "crops")
+    joints3d = [crop.to_crop(points[side]) for side, crop in enumerate(crops.hands)]
+    relative = crops.pair.to_crop(wrists[1] - wrists[0] + [0, 0, 0.05])  # they contradict each other by 5 cm
+    joints2d = [crop.image_to_crop(uv[side]) for side, crop in enumerate(crops.hands)]
+    right, left = place_hands(joints2d, joints3d, crops, relative)
+    off = abs(right[2] - 0.35), abs(left[2] - 1.2)
+    assert off[0] < 0.5 * off[1]  # with the same weights for both, as far
+
+
 def test_no_hand_has_no_place():
     crops = hand_crops(np.array([[10.0, 10, 50, 50]] * 2), np.ones(2, bool), K, 128, 1.25, "crops")
     assert place_hands([None, None], [None, None], crops, None) == [None, None]

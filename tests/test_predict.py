@@ -9,9 +9,11 @@ import pytest
 import torch
 from PIL import Image
 from test_image_io import exif_block
+from test_outputs import hand as hand_of
 
 import lgnet
 from lgnet.checkpoint import save_weights
+from lgnet.confidence import Calibration, features
 from lgnet.config import MODELS
 from lgnet.detect import build_detector
 from lgnet.finder import Finder, bundled
@@ -20,7 +22,7 @@ from lgnet.hands import Camera, TwoHands, assumed_camera
 from lgnet.model.network import build_network
 from lgnet.pair import build_pair_net
 from lgnet.place import place_hands
-from lgnet.predict import Model, fingerprint, load
+from lgnet.predict import Model, View, fingerprint, load
 from lgnet.side import build_side_net
 
 
@@ -223,6 +225,79 @@ def test_doubtful_boxes_leave_out_what_the_network_does_not_see(model, picture):
         patch.setattr("lgnet.predict.LEAST_PRESENCE", between)
         (doubted,) = model.predict_same([picture], None, BOXES, np.ones(2, bool))
     assert [hand.score for hand in doubted.hands] == [score for score in presence if score > between]
+
+
+CAMERA = Camera(300, 300, 159.5, 119.5)
+
+
+def told_by_joint(model):
+    """A calibration that expects (0.01 + 0.001 j) m and (0.1 + 0.01 j) half crops of joint j, whatever is seen; and these."""
+    view = View(np.zeros((240, 320, 3), np.uint8), CAMERA, BOXES, np.ones(2, bool), np.ones(2))
+    inputs, _ = model._inputs([view], [0.0])
+    count = features(inputs, model._forward(inputs)).shape[-1]
+    hidden = torch.zeros(21, count)
+    hidden[:, -21:] = 10 * torch.eye(21)  # each unit sees whether it is its joint: 0 or 1
+    wanted = torch.stack([0.01 + 0.001 * torch.arange(21), 0.1 + 0.01 * torch.arange(21)])
+    nothing = torch.zeros(count), torch.ones(count)
+    return Calibration(*nothing, hidden, torch.zeros(21), wanted.log(), torch.zeros(2)), wanted.numpy()
+
+
+@pytest.mark.parametrize("tta", [1, 3])
+def test_expected_errors_go_where_they_belong(model, picture, monkeypatch, tta):
+    """Metres to the results, half crops to the placing, by joint, and each picture's own."""
+    calibration, wanted = told_by_joint(model)
+    told = replace(model, calibration=calibration, tta=tta)
+    given = []
+
+    def place(joints2d, joints3d, crops, relative, errors=None):
+        given.append(errors)
+        return place_hands(joints2d, joints3d, crops, relative, errors)
+
+    monkeypatch.setattr("lgnet.predict.place_hands", place)
+    hands = told.predict(picture, None, BOXES)
+    np.testing.assert_allclose(given[0], np.stack([wanted[1]] * 2), rtol=1e-3)
+    expected = wanted[0].copy()
+    expected[0] = 0  # the wrist is what errors are relative to
+    for hand in hands.hands:
+        np.testing.assert_allclose(hand.joint_errors, expected, rtol=1e-3)
+    # errors of several pictures: each has the mean of its own crops
+    views = [View(picture, CAMERA, BOXES, np.ones(2, bool), np.ones(2)) for _ in range(2)]
+    count = iter(range(99))
+
+    def errors(inputs, output):
+        rows = len(inputs.images)
+        return np.repeat(np.arange(rows, dtype=float)[:, None] + next(count), 2 * 21 * 2, 1).reshape(rows, 2, 21, 2) + 1
+
+    monkeypatch.setattr(Model, "_errors", lambda self, inputs, output: errors(inputs, output))
+    given.clear()
+    told._run(views, False, tta)
+    assert [float(e[0, 0]) for e in given] == [np.mean(np.arange(tta)) + 1, np.mean(np.arange(tta)) + tta + 1]
+
+
+def test_everyone_is_found_the_nearest_first(model, picture, monkeypatch):
+    """People by how far away their nearest hand is; without those none of whose hands is sure, but for the surest."""
+
+    def person(*hands: tuple[str, float, float]) -> TwoHands:
+        sides = {side: replace(hand_of(side), score=score, translation=np.array([0, 0, z])) for side, score, z in hands}
+        return TwoHands(sides.get("right"), sides.get("left"), 320, 240, CAMERA)
+
+    pair, single = person(("right", 0.4, 0.9), ("left", 0.1, 0.6)), person(("left", 0.9, 0.7))
+    unsure, unseen = person(("right", 0.2, 0.3)), person()
+    asked = []
+    monkeypatch.setattr(Finder, "everyone", lambda self, image, K: asked.append(K) or [[]] * len(seen))
+    monkeypatch.setattr(Model, "_run", lambda self, views, drop, tta: seen)
+    everyone = replace(model, everyone=True)
+    seen = [single, unsure, unseen, pair]
+    found = everyone.predict(picture, CAMERA, file="crowd")
+    assert found.people == (pair, single) and found.file == "crowd"
+    assert (found.right, found.left) == (pair.right, pair.left)
+    np.testing.assert_array_equal(asked[0], CAMERA.K)
+    seen = [unsure, person(("left", 0.1, 0.2))]
+    assert everyone.predict(picture, CAMERA).people == (unsure,)  # nobody is sure: the surest
+    seen = [unseen]
+    assert everyone.predict(picture, CAMERA).people == everyone.predict(picture, CAMERA).hands == ()
+    with pytest.raises(ValueError, match="lgnet's own finder only"):
+        replace(everyone, finder=None).predict(picture, CAMERA)
 
 
 def test_the_fingerprint_tells_another_calibration():
