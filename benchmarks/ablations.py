@@ -33,8 +33,9 @@ from safetensors.torch import save
 
 from lgnet import train as trainer
 from lgnet.aside import write_aside
-from lgnet.config import MODELS, PRESETS, RESUMABLE, TrainConfig, read_run
+from lgnet.config import RESUMABLE, TrainConfig, read_run
 from lgnet.finder import bundled
+from lgnet.presets import MODELS, PRESETS
 from lgnet.synth.generate import bench_sample
 
 WHOLE = "LGNet, whole"

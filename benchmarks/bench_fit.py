@@ -57,7 +57,7 @@ def main() -> None:
         own = [hand for hand in hands if hand[0] == side]
         if not own:
             continue
-        model = load_hand_model("lgnet", name)  # type: ignore[arg-type]
+        model = load_hand_model("lgnet", name)
         joints = np.stack([hand[1] for hand in own])
         joints = joints + rng.normal(0, options.noise / 1000, joints.shape)
         start, used = time.monotonic(), time.process_time()

@@ -26,7 +26,8 @@ import cv2
 import numpy as np
 import torch
 
-from lgnet.config import PRESETS, SynthConfig
+from lgnet.config import SynthConfig
+from lgnet.presets import PRESETS
 from lgnet.rasterize import rasterize
 from lgnet.synth import generate, raster, render
 from lgnet.synth.generate import make_sample, training_rng

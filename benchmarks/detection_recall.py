@@ -25,13 +25,13 @@ from rich.progress import track
 from rich.table import Table
 
 import lgnet
-from lgnet.config import PRESETS
 from lgnet.data.sample import Sample
 from lgnet.detect import Detector
 from lgnet.finder import Finder, find_sides
 from lgnet.geometry import iou
 from lgnet.people import nearest_pair
 from lgnet.places import STRONG, find_places
+from lgnet.presets import PRESETS
 from lgnet.synth.generate import make_sample, training_rng
 
 SEED = 4747

@@ -25,10 +25,10 @@ from rich.progress import track
 
 import lgnet
 from lgnet.align import KeyPoints
-from lgnet.data.registry import open_data, spread
+from lgnet.data.registry import open_data
 from lgnet.data.sample import Sample
 from lgnet.evidence import guide
-from lgnet.hands import SIDES, Camera, Hand, TwoHands, assumed_camera
+from lgnet.hands import SIDES, Hand, TwoHands, assumed_camera, camera_of
 from lgnet.image_io import Item
 from lgnet.keypoint_files import read_key_points
 from lgnet.mediapipe_hands import MediaPipeHands
@@ -86,10 +86,7 @@ def answers(
     rng: np.random.Generator,
 ) -> dict[str, TwoHands]:
     """One picture's prediction of each row."""
-    camera = assumed_camera(sample.image.shape[1], sample.image.shape[0])
-    if sample.K is not None:
-        fx, fy, cx, cy = map(float, sample.K)
-        camera = Camera(fx, fy, cx, cy)
+    camera = assumed_camera(*sample.image.shape[1::-1]) if sample.K is None else camera_of(sample.K)
     told = options.boxes == "truth"
     boxes = (sample.box.astype(float), sample.present) if told else (None, None)
     network = model.predict(sample.image, camera, *boxes)
@@ -134,9 +131,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--out", default=None)
     options = parser.parse_args()
-    data = open_data(options.data)
-    if options.limit is not None and options.limit < len(data):
-        data = spread(data, options.limit)
+    data = open_data(options.data, options.limit)
     mediapipe = MediaPipeHands() if options.evidence == "mediapipe" else None
     model = lgnet.load(options.weights)
     rng = np.random.default_rng(options.seed)

@@ -96,7 +96,7 @@ def _sequence(seed: int, frames: int, kind: str) -> list[Sample] | None:
             rotations = turned(a[0], b[0], share)
             at = a[1] + share * (b[1] - a[1])
             posed = pose_hand(
-                load_hand_model("lgnet", SIDES[side]),  # type: ignore[arg-type]
+                load_hand_model("lgnet", SIDES[side]),
                 torch.from_numpy(rotations).float(),
                 torch.from_numpy(own.betas).float(),
             )

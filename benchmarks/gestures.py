@@ -23,7 +23,7 @@ from lgnet.anatomy import rotations_from_angles
 from lgnet.config import SynthConfig
 from lgnet.gestures import PAPER, Pose, pose_of
 from lgnet.hand_model import load_hand_model, pose_hand
-from lgnet.hands import SIDES, Camera, Hand
+from lgnet.hands import SIDES, Camera, Hand, camera_of
 from lgnet.synth.generate import draw
 from lgnet.synth.poses import LIBRARY
 from lgnet.synth.rotations import random_turn
@@ -43,7 +43,7 @@ def picture(rng: np.random.Generator, name: str, side: int) -> tuple[np.ndarray,
     old = scene.hands[side]
     if old is None:
         return None
-    model = load_hand_model("lgnet", SIDES[side])  # type: ignore[arg-type]
+    model = load_hand_model("lgnet", SIDES[side])
     angles = LIBRARY[name] + np.deg2rad(rng.normal(0, SPREAD.get(name, 4), (15, 3))) * [1, 0.3, 0.2]
     whole = random_turn(rng, 12) @ PALM_TO_CAMERA
     fingers = rotations_from_angles(model, torch.from_numpy(angles)).float()
@@ -67,8 +67,7 @@ def picture(rng: np.random.Generator, name: str, side: int) -> tuple[np.ndarray,
         SIDES[side], 1.0, np.zeros(4), nothing, new.joints, nothing, nothing, nothing, numbers, old.betas, new.joints[0]
     )
     assert drawn.sample.K is not None
-    fx, fy, cx, cy = map(float, drawn.sample.K)
-    return drawn.sample.image, Camera(fx, fy, cx, cy), pose_of(hand)
+    return drawn.sample.image, camera_of(drawn.sample.K), pose_of(hand)
 
 
 def on(pose: Pose | None) -> set[str]:

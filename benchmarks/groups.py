@@ -18,7 +18,8 @@ from ablations import trained
 from rich.console import Console
 from rich.table import Table
 
-from lgnet.config import PRESETS, SynthConfig
+from lgnet.config import SynthConfig
+from lgnet.presets import PRESETS
 
 PLAIN = SynthConfig()
 GROUPS: dict[str, tuple[str, ...]] = {

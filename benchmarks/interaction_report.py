@@ -18,10 +18,10 @@ from rich.progress import track
 from rich.table import Table
 
 from lgnet.anatomy import LIMITS
-from lgnet.config import PRESETS
 from lgnet.hand_model import load_hand_model
 from lgnet.hands import SIDES
 from lgnet.penetration import measure_contact
+from lgnet.presets import PRESETS
 from lgnet.synth.generate import training_rng
 from lgnet.synth.poses import LIBRARY
 from lgnet.synth.scene import sample_gesture, sample_scene
@@ -35,7 +35,7 @@ JOINTS = ("thumb CMC", "thumb MCP", "thumb IP") + tuple(
 def contacts(count: int, seed: int, bank: float) -> Table:
     """Distances, depths and volumes over `count` scenes, and how far the relative pose spreads."""
     config = replace(PRESETS["lgnet-mobile"].synth, bank=bank)
-    faces = [load_hand_model("lgnet", side).faces.numpy() for side in SIDES]  # type: ignore[arg-type]
+    faces = [load_hand_model("lgnet", side).faces.numpy() for side in SIDES]
     found, turns, shifts = [], [], []
     for index in track(range(count), "measuring", console=Console(stderr=True), transient=True):
         scene = sample_scene(training_rng(seed, 0, index), config, "interacting")

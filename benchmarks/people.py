@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.progress import track
 
 import lgnet
-from lgnet.config import PRESETS
 from lgnet.detect import Place
 from lgnet.finder import Finder, find_sides
 from lgnet.geometry import iou
 from lgnet.hands import assumed_camera
 from lgnet.people import MOST, Person, group
+from lgnet.presets import PRESETS
 from lgnet.synth.generate import make_sample, training_rng
 
 SEED, SIZE, FRAMES = 4848, 640, 3

@@ -23,11 +23,11 @@ from calibrate import SEED
 from lgnet import place
 from lgnet.checkpoint import load_network, load_weights
 from lgnet.confidence import features, from_meta
-from lgnet.config import PRESETS
 from lgnet.crop import HandCrops, hand_crops
 from lgnet.data.batch import make_batch, sample_camera
 from lgnet.data.sample import Sample
 from lgnet.finder import bundled
+from lgnet.presets import PRESETS
 from lgnet.synth.generate import BENCH_CONFIG, bench_sample, make_sample
 
 SIGMAS = (0.03, 0.02, 0.015, 0.01, 0.005)

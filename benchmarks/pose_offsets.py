@@ -21,7 +21,7 @@ from lgnet.robot import TIPS
 
 def offsets(hand: Hand) -> tuple[np.ndarray, np.ndarray]:
     """(21,) and (V,) millimetres between what pose and shape say and what is predicted, wrists together."""
-    model = load_hand_model("lgnet", hand.side)  # type: ignore[arg-type]
+    model = load_hand_model("lgnet", hand.side)
     rotations = rotvec_to_matrix(torch.tensor(hand.pose)).float()
     posed = pose_hand(model, rotations, torch.tensor(hand.shape).float())
     joints, vertices = posed.joints.double().numpy(), posed.vertices.double().numpy()

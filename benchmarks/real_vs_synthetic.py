@@ -20,10 +20,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lgnet.config import PRESETS, SynthConfig
+from lgnet.config import SynthConfig
 from lgnet.data.batch import make_batch
 from lgnet.data.registry import open_data
 from lgnet.data.sample import Sample
+from lgnet.presets import PRESETS
 from lgnet.synth.generate import make_sample, training_rng
 
 

@@ -17,7 +17,7 @@ import argparse
 import numpy as np
 
 import lgnet
-from lgnet.data.registry import open_data, spread
+from lgnet.data.registry import open_data
 from lgnet.evaluate import predict_sample
 from lgnet.hands import WRIST
 from lgnet.metrics import MM
@@ -88,9 +88,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--out", default=None, help="a PNG: the reliability plot")
     options = parser.parse_args()
-    data = open_data(options.data)
-    if options.limit is not None and options.limit < len(data):
-        data = spread(data, options.limit)
+    data = open_data(options.data, options.limit)
     found = gather(lgnet.load(options.weights, tta=options.tta), data, options.boxes)
     curves = {}
     for what in ("joint", "hand"):

@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lgnet.config import PRESETS
+from lgnet.presets import PRESETS
 from lgnet.synth.blender import Cycles, repainted
 from lgnet.synth.generate import (
     CYCLES_BENCH_CONFIG,

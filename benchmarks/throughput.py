@@ -21,7 +21,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from lgnet.config import PRESETS, TrainConfig
+from lgnet.config import TrainConfig
+from lgnet.presets import PRESETS
 from lgnet.synth.generate import make_sample, training_rng
 from lgnet.tasks import build_task
 from lgnet.train import _has_bf16_units, prepare

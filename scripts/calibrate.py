@@ -19,11 +19,12 @@ from safetensors import safe_open
 
 from lgnet.checkpoint import load_network, load_weights, save_weights
 from lgnet.confidence import META, Calibration, features, fit, to_meta
-from lgnet.config import PRESETS, ModelConfig, SynthConfig
+from lgnet.config import ModelConfig, SynthConfig
 from lgnet.data.batch import NO_AUGMENT, Augment, make_batch
 from lgnet.data.sample import Sample
 from lgnet.finder import bundled
 from lgnet.model.network import LGNet
+from lgnet.presets import PRESETS
 from lgnet.synth.generate import BENCH_CONFIG, make_sample
 
 SEED = 0x2CA11B

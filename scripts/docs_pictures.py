@@ -11,9 +11,9 @@ import cv2
 
 import lgnet
 from lgnet.commands import TTA
-from lgnet.config import PRESETS
 from lgnet.image_io import read_image
 from lgnet.plots import plot_learning_curves
+from lgnet.presets import PRESETS
 from lgnet.synth.generate import make_sample, training_rng
 from lgnet.visualize import contact_sheet, overlay
 
@@ -35,18 +35,15 @@ def curves() -> None:
     """MPJPE of the hand networks on every fifth picture of synth-bench, true boxes."""
     runs = {path.stem: path for path in sorted((ROOT / "docs" / "curves").glob("*.jsonl"))}
     hands = {name: path for name, path in runs.items() if name in ("hands", "lgnet-mobile")}
-    plot_learning_curves(
-        hands, ROOT / "docs" / "curve.png", ("bench/mpjpe",), ylabel="MPJPE, protocol C, mm", log=False
-    )
+    plot_learning_curves(hands, ROOT / "docs" / "curve.png", "bench/mpjpe", ylabel="MPJPE, protocol C, mm")
     if {"mobile-heads", "mobile-crops"} <= runs.keys():
         both = {"heads (the paper's way)": runs["mobile-heads"], "crops": runs["mobile-crops"]}
         plot_learning_curves(
             both,
             ROOT / "docs" / "heads-crops.png",
-            ("bench/mpjpe",),
+            "bench/mpjpe",
             x="seconds",
             ylabel="MPJPE, protocol C, mm",
-            log=False,
         )
 
 

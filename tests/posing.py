@@ -28,7 +28,7 @@ def posed_hand(
     hand_model: str = "lgnet",
 ) -> Hand:
     """A hand of mean shape; angles (15, 3) radians as in anatomy.py, rotation (3, 3) of the whole hand, wrist `at`."""
-    model = load_hand_model(hand_model, side)  # type: ignore[arg-type]
+    model = load_hand_model(hand_model, side)
     if hand_model == "mano":  # rotation is of the package's canonical frame
         rotation = rotation @ to_package_frame(model)
     fingers = rotations_from_angles(model, torch.from_numpy(np.asarray(angles, np.float64)))
@@ -60,7 +60,7 @@ def to_package_frame(model: HandModel) -> np.ndarray:
 
 @functools.cache
 def _faces(side: str) -> np.ndarray:
-    return load_hand_model("lgnet", side).faces.numpy()  # type: ignore[arg-type]
+    return load_hand_model("lgnet", side).faces.numpy()
 
 
 def scene(right: Hand | None = None, left: Hand | None = None) -> TwoHands:

@@ -18,7 +18,7 @@ def posed(hand: HandModel, angles: torch.Tensor) -> torch.Tensor:
 
 def tip_motion(joint: int, kind: int, degrees: float = 25, side: str = "right") -> torch.Tensor:
     """(3,) how the fingertip moves from the flat hand, millimetres, in a right hand's canonical frame."""
-    hand = load_hand_model("lgnet", side)  # type: ignore[arg-type]
+    hand = load_hand_model("lgnet", side)
     angles = torch.zeros(15, 3)
     angles[joint, kind] = np.deg2rad(degrees)
     tip = 4 * (joint // 3) + 4
@@ -132,7 +132,7 @@ def test_gradient_and_dtype():
 
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_angles_come_back_from_rotations(side):
-    hand = load_hand_model("lgnet", side)  # type: ignore[arg-type]
+    hand = load_hand_model("lgnet", side)
     limits = torch.from_numpy(LIMITS)
     share = torch.rand(200, 15, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     angles = limits[..., 0] + share * (limits[..., 1] - limits[..., 0])
@@ -154,6 +154,6 @@ def test_angles_at_a_right_angle_are_finite():
 
 
 def test_the_palm_looks_the_same_way_on_both_sides():
-    right, left = (palm_axes(load_hand_model("lgnet", side)) for side in ("right", "left"))  # type: ignore[arg-type]
+    right, left = (palm_axes(load_hand_model("lgnet", side)) for side in ("right", "left"))
     torch.testing.assert_close(left, right * torch.tensor([-1.0, 1, 1]))
     assert right[0, 1] > 0.99 and right[1, 2] > 0.99

@@ -11,11 +11,11 @@ from torch import nn
 
 import lgnet
 from lgnet.attention import Attention, attend, draw, lay, to_maps
-from lgnet.config import MODELS
 from lgnet.crop import HandCrops, crop_for_box
 from lgnet.hands import assumed_camera
 from lgnet.image_io import read_image
 from lgnet.model.network import build_network
+from lgnet.presets import MODELS
 
 torch.set_num_threads(1)
 EXAMPLES = Path(lgnet.__file__).parent / "examples"

@@ -8,10 +8,11 @@ import torch
 
 pytest.importorskip("numba", reason="synthetic pictures need the extra lgnet[train]")
 
-from lgnet.config import MODELS, SynthConfig
+from lgnet.config import SynthConfig
 from lgnet.data.batch import NO_AUGMENT, TRAIN_AUGMENT, _negative, make_batch
 from lgnet.hand_model import load_hand_model, pose_hand
 from lgnet.losses import surface_truth
+from lgnet.presets import MODELS
 from lgnet.synth.generate import make_sample, training_rng
 
 CROPS, HEADS = MODELS["lgnet-mobile"], MODELS["lgnet-mobile-heads"]

@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 
 from lgnet import checkpoint
 from lgnet.checkpoint import init_from, load_network, load_weights, save_weights
-from lgnet.config import MODELS, to_dict
+from lgnet.config import to_dict
 from lgnet.model.network import build_network
+from lgnet.presets import MODELS
 
 TINY = dataclasses.replace(MODELS["lgnet-mobile"], channels=16, joint_channels=16, sjt_depth=1, refine_channels=8)
 

@@ -18,8 +18,9 @@ from test_outputs import hand
 
 import lgnet
 from lgnet import cli, predict
-from lgnet.config import PRESETS, RESUMABLE, to_dict
+from lgnet.config import RESUMABLE, to_dict
 from lgnet.hands import TwoHands, assumed_camera
+from lgnet.presets import PRESETS
 
 
 @dataclass
@@ -380,11 +381,11 @@ def test_data_check_counts_faults(monkeypatch, capsys):
 
 
 def test_bench_times_every_stage(photo, tmp_path, monkeypatch, capsys):
-    from lgnet.config import MODELS
     from lgnet.detect import build_detector
     from lgnet.hand_model import load_hand_model
     from lgnet.model.network import build_network
     from lgnet.pair import build_pair_net
+    from lgnet.presets import MODELS
     from lgnet.side import build_side_net
 
     config = MODELS["lgnet-mobile"]

@@ -8,7 +8,7 @@ import pytest
 from test_evaluate import DATA, Knowing, make
 
 from lgnet import cli
-from lgnet.data.registry import MANO_UNUSED, DataSet
+from lgnet.data.registry import MANO_UNUSED, DataSet, spread
 from lgnet.evaluate import evaluate
 from lgnet.hands import TwoHands
 from lgnet.scoring.compare import _better, _pair, compare_runs, sentence, sentences
@@ -106,7 +106,7 @@ def test_a_hand_that_one_run_missed_counts_in_pck_but_not_in_millimetres(tmp_pat
 
 def test_only_common_pictures_are_compared(tmp_path):
     evaluate(Knowing(), DATA, tmp_path / "a", quiet=True)
-    evaluate(Knowing(), DATA, tmp_path / "b", limit=3, boxes="truth", quiet=True)
+    evaluate(Knowing(), spread(DATA, 3), tmp_path / "b", boxes="truth", quiet=True)
     result = compare_runs(tmp_path / "a", tmp_path / "b")
     assert (result["pictures"], result["only_first"], result["only_second"]) == (3, 3, 0)
     assert sentences(result)[:2] == [

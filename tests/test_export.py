@@ -9,8 +9,8 @@ import torch
 
 from lgnet.checkpoint import save_weights
 from lgnet.cli import main
-from lgnet.config import MODELS
 from lgnet.model.network import build_network
+from lgnet.presets import MODELS
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -13,11 +13,12 @@ import pytest
 
 pytest.importorskip("numba", reason="training needs the extra lgnet[train]")
 
-from lgnet.config import PRESETS, SynthConfig
+from lgnet.config import SynthConfig
 from lgnet.data.feed import Feed, open_mix, real_before
 from lgnet.data.registry import DataSet
 from lgnet.data.ring import Ring, _draw_forever, _Share, _shared_memory, plan_ring, sample_dtype
 from lgnet.data.sample import empty_sample
+from lgnet.presets import PRESETS
 from lgnet.synth.generate import make_sample, training_rng
 from lgnet.synth.write import write_dataset
 

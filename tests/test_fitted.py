@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from lgnet.config import PRESETS
 from lgnet.data import refit
 from lgnet.data.feed import open_mix, with_labels
 from lgnet.data.interhand import Index
@@ -18,6 +17,7 @@ from lgnet.data.registry import DataSet
 from lgnet.data.sample import empty_sample
 from lgnet.geometry import rotvec_to_matrix
 from lgnet.hand_model import load_hand_model, pose_hand
+from lgnet.presets import PRESETS
 
 
 def turned(angle: float) -> np.ndarray:

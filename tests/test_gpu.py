@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import lgnet
-from lgnet.config import MODELS
 from lgnet.model.network import build_network
+from lgnet.presets import MODELS
 
 EXAMPLES = sorted((Path(lgnet.__file__).parent / "examples").glob("*.jpg"))
 DEVICE = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else None

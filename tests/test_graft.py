@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from lgnet.checkpoint import init_from, load_network, save_weights
-from lgnet.config import MODELS
 from lgnet.model.network import build_network
 from lgnet.model.records import Inputs
+from lgnet.presets import MODELS
 
 SMALL = {"crop_size": 64, "grid": 8, "channels": 32, "joint_channels": 32, "heatmap_size": 8}
 SAID = {

@@ -263,9 +263,9 @@ def test_names_and_cache():
     assert load_hand_model("lgnet", "right") is load_hand_model("lgnet", "right")
     assert load_hand_model("lgnet", "left").side == "left"
     with pytest.raises(ValueError, match="no hand model 'other'"):
-        load_hand_model("other")  # type: ignore[arg-type]
+        load_hand_model("other")
     with pytest.raises(ValueError, match="'right' or 'left'"):
-        load_hand_model("lgnet", "both")  # type: ignore[arg-type]
+        load_hand_model("lgnet", "both")
 
 
 def test_pyramid(hand):

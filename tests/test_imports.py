@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "lgnet"
 
 LAYERS = (
-    {"hands", "config"},
+    {"hands", "config", "presets"},
     {"aside", "geometry", "penetration", "zbuffer", "safe_pickle", "shards"},
     {"hand_model", "mano", "anatomy", "crop", "data.sample", "image_io"},
     {"model"},

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from lgnet.config import PRESETS, SynthConfig
+from lgnet.config import SynthConfig
 from lgnet.data.sample import distort, project
 from lgnet.hand_model import load_hand_model
 from lgnet.hands import TwoHands, assumed_camera
+from lgnet.presets import PRESETS
 from lgnet.rasterize import rasterize
 from lgnet.scoring.score import score_picture
 from lgnet.scoring.truth import true_faces, true_hands

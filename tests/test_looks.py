@@ -141,7 +141,7 @@ def test_more_melanin_is_darker_and_more_blood_is_redder():
 def posed(seed: int, side: str) -> tuple[np.ndarray, np.ndarray]:
     """Vertices and rotation centres of a hand in any pose within the joints' limits."""
     rng = np.random.default_rng(seed)
-    model = load_hand_model("lgnet", side)  # type: ignore[arg-type]
+    model = load_hand_model("lgnet", side)
     angles = LIMITS[..., 0] + rng.uniform(0.1, 0.9, (15, 3)) * np.ptp(LIMITS, axis=-1)
     rotations = torch.cat([torch.eye(3)[None], rotations_from_angles(model, torch.from_numpy(angles).float())])
     out = pose_hand(model, rotations, torch.from_numpy(rng.normal(size=10)).float())

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from lgnet.config import MODELS, LossConfig
+from lgnet.config import LossConfig
 from lgnet.losses import (
     edge_loss,
     joints25d_loss,
@@ -21,6 +21,7 @@ from lgnet.losses import (
 from lgnet.model.mesh_stage import project_weak
 from lgnet.model.network import build_network
 from lgnet.model.records import Inputs, JointOutput, MeshOutput, Output, RefineOutput, Targets
+from lgnet.presets import MODELS
 
 YES, NO = torch.tensor([True]), torch.tensor([False])
 TINY = dataclasses.replace(

@@ -4,7 +4,7 @@ import sys
 import pytest
 import torch
 
-from lgnet.config import MODELS, LossConfig, ModelConfig
+from lgnet.config import LossConfig, ModelConfig
 from lgnet.hand_model import load_hand_model, mesh_pyramid
 from lgnet.losses import total_loss
 from lgnet.model.backbone import build_backbone
@@ -12,6 +12,7 @@ from lgnet.model.mesh_stage import project_weak
 from lgnet.model.network import build_network
 from lgnet.model.records import Inputs, Targets
 from lgnet.model.refine_stage import OffsetNet
+from lgnet.presets import MODELS
 
 HEADS = dataclasses.replace(
     ModelConfig(), backbone="mobile", crop_size=128, channels=16, joint_channels=16, sjt_depth=1, refine_channels=8

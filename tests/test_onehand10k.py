@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from lgnet.config import MODELS
 from lgnet.data.batch import make_batch
 from lgnet.data.check import check_data
 from lgnet.data.registry import open_data
 from lgnet.evaluate import predict_sample
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
+from lgnet.presets import MODELS
 from lgnet.scoring.score import score_picture
 from lgnet.scoring.summary import summarise, tabulate
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from lgnet.config import MODELS, LossConfig, SynthConfig
+from lgnet.config import LossConfig, SynthConfig
 from lgnet.data.batch import make_batch
 from lgnet.losses import total_loss
 from lgnet.model.network import build_network
 from lgnet.model.records import to_device
+from lgnet.presets import MODELS
 from lgnet.synth.generate import make_sample
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

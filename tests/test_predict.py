@@ -14,7 +14,6 @@ from test_outputs import hand as hand_of
 import lgnet
 from lgnet.checkpoint import save_weights
 from lgnet.confidence import Calibration, features
-from lgnet.config import MODELS
 from lgnet.detect import build_detector
 from lgnet.finder import Finder, bundled
 from lgnet.hand_model import hand_length, load_hand_model
@@ -23,6 +22,7 @@ from lgnet.model.network import build_network
 from lgnet.pair import build_pair_net
 from lgnet.place import place_hands
 from lgnet.predict import Model, View, fingerprint, load
+from lgnet.presets import MODELS
 from lgnet.side import build_side_net
 
 

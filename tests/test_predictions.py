@@ -10,7 +10,7 @@ import pytest
 from test_evaluate import DATA, Knowing, make
 
 from lgnet import cli
-from lgnet.data.registry import OPENERS, DataSet
+from lgnet.data.registry import OPENERS, DataSet, spread
 from lgnet.evaluate import evaluate, evaluate_files
 from lgnet.scoring.predictions import prediction_stem, read_prediction
 
@@ -96,7 +96,7 @@ def test_missing_and_damaged_files_are_missed_hands(written, tmp_path):
     assert metrics["hands_scored_3d"] == 3
     assert metrics["by"]["interacting"]["auc_0_50"] == 0
     # with a part of the data set, files of the rest are not called unknown
-    assert evaluate_files(folder, DATA, tmp_path / "out", limit=3, quiet=True)["predictions"]["unknown"] is None
+    assert evaluate_files(folder, spread(DATA, 3), tmp_path / "out", quiet=True)["predictions"]["unknown"] is None
 
 
 def test_another_networks_files_need_joints_only(tmp_path):

@@ -47,7 +47,7 @@ def hands_of(samples: list[Sample]) -> list[tuple[Sample, int]]:
 
 def posed(sample: Sample, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (V, 3) and joints (21, 3) in the camera frame, from nothing but pose, shape and the wrist's place."""
-    model = load_hand_model("lgnet", SIDES[side])  # type: ignore[arg-type]
+    model = load_hand_model("lgnet", SIDES[side])
     rotations = rotvec_to_matrix(torch.from_numpy(sample.pose[side]).double()).float()
     out = pose_hand(model, rotations, torch.from_numpy(sample.shape[side]))
     wrist = sample.joints3d[side, 0]

@@ -8,7 +8,8 @@ pytest.importorskip("numba", reason="drawing scenes needs the extra lgnet[train]
 
 from dataclasses import replace
 
-from lgnet.config import PRESETS, DetectorConfig, PairConfig, SideConfig
+from lgnet.config import DetectorConfig, PairConfig, SideConfig
+from lgnet.presets import PRESETS
 from lgnet.synth.generate import SynthConfig, make_sample, training_rng
 from lgnet.tasks import build_task
 

@@ -10,13 +10,14 @@ from PIL import Image
 from test_model import CROPS, disturb, make_inputs, make_targets
 
 from lgnet.checkpoint import save_weights
-from lgnet.config import PRESETS, LossConfig, SynthConfig
+from lgnet.config import LossConfig, SynthConfig
 from lgnet.config_check import check_train
 from lgnet.data.batch import TRAIN_AUGMENT, make_batch
 from lgnet.data.registry import open_data
 from lgnet.data.unlabelled import OWN
 from lgnet.model.network import build_network
 from lgnet.outputs import ENDINGS
+from lgnet.presets import PRESETS
 from lgnet.teach import HALF, Teachers, agreement, lesson_loss, load_teachers, roughen, unlabelled
 
 SMALL = replace(CROPS, crop_size=64)

@@ -13,8 +13,9 @@ pytest.importorskip("lightning_fabric", reason="training needs the extra lgnet[t
 
 from lgnet import dry_run, train
 from lgnet.checkpoint import load_network
-from lgnet.config import MODELS, PRESETS, LossConfig, SynthConfig, to_dict, train_config
+from lgnet.config import LossConfig, SynthConfig, to_dict, train_config
 from lgnet.config_check import check_train
+from lgnet.presets import MODELS, PRESETS
 from lgnet.tasks import build_task
 from lgnet.train import main, rate
 from lgnet.train_state import Average, load_state, save_state

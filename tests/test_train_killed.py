@@ -18,7 +18,8 @@ pytest.importorskip("lightning_fabric", reason="training needs the extra lgnet[t
 
 from safetensors.torch import load_file
 
-from lgnet.config import MODELS, PRESETS, SynthConfig, to_dict
+from lgnet.config import SynthConfig, to_dict
+from lgnet.presets import MODELS, PRESETS
 
 pytestmark = pytest.mark.slow
 

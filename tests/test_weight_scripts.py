@@ -13,9 +13,9 @@ import average_weights
 import graft_block
 
 from lgnet.checkpoint import load_network, save_weights
-from lgnet.config import MODELS
 from lgnet.model.network import build_network
 from lgnet.model.records import Inputs
+from lgnet.presets import MODELS
 
 WHOLE = replace(MODELS["lgnet-mobile"], crop_size=64, grid=8, heatmap_size=8, channels=32, joint_channels=32)
 PART = replace(WHOLE, lgblock=False, refine_stage=False)

@@ -171,7 +171,7 @@ def align_hands(hands: TwoHands, given: Sequence[KeyPoints | None]) -> TwoHands:
     problems: dict[int, _Problem] = {}
     for side, (hand, points) in enumerate(zip(pair, given)):
         if hand is not None and points is not None and points.sure.sum() >= LEAST:
-            model = load_hand_model(name, SIDES[side])  # type: ignore[arg-type]
+            model = load_hand_model(name, SIDES[side])
             problems[side] = _Problem(hand, points, model, hands.camera.K)
     if not problems:
         return hands
@@ -302,7 +302,7 @@ def _to_hand(hand: Hand | None, problem: _Problem, state: _State, K: np.ndarray,
     assert hand is not None
     place, angles, betas = state.numbers[0].split([3, 45, NUM_BETAS])
     local = rotations_from_angles(problem.model, angles.unflatten(0, (15, 3)))
-    model = load_hand_model(name, hand.side)  # type: ignore[arg-type]
+    model = load_hand_model(name, hand.side)
     own = float(hand_length(model, betas.float()))
     length = own if problem.length is None else float(problem.length)
     x, y, z = place.tolist()

@@ -25,7 +25,8 @@ from .commands_export import export
 from .commands_robot import retarget
 from .commands_score import compare, evaluate
 from .commands_stream import stream
-from .config import BUNDLED, PRESETS, RESUMABLE, TrainConfig, read_run
+from .config import BUNDLED, RESUMABLE, TrainConfig, read_run
+from .presets import PRESETS
 
 DESCRIPTION = "Two 3D hand meshes from one ordinary picture. `lgnet COMMAND --help` says more of each command."
 

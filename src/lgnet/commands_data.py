@@ -33,7 +33,7 @@ def synth(
     threads: Whole = 0,
     config: Annotated[SynthConfig, arg(name="")] = SynthConfig(full_frame=True),
 ) -> int:
-    """Draw labelled synthetic pictures; the same seed gives the same pictures on every machine.
+    """Draw labelled synthetic pictures; the same seed gives the same pictures on every x86 machine with AVX2.
 
     A broken run goes on when called again with the same options.
 
@@ -84,7 +84,7 @@ def synth(
 
 def _preview(folder: Path, count: int, seed: int, config: SynthConfig, views: int, cycles: Cycles | None) -> int:
     from .aside import write_aside
-    from .outputs import to_jpeg
+    from .data.labels import jpeg
     from .synth.write import numbered
     from .visualize import COLOURS, contact_sheet, skeleton
 
@@ -101,7 +101,7 @@ def _preview(folder: Path, count: int, seed: int, config: SynthConfig, views: in
         captions.append(f"{index} {sample.kind}")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "preview.jpg"
-    write_aside(path, to_jpeg(contact_sheet(tiles, captions, columns=views if 1 < views < 13 else 8, tile=192)))
+    write_aside(path, jpeg(contact_sheet(tiles, captions, columns=views if 1 < views < 13 else 8, tile=192)))
     print(f"{count} pictures on {path}")
     return 0
 

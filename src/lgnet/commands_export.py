@@ -17,7 +17,7 @@ def export(out: Annotated[str, arg(metavar="FILE.onnx")], weights: Weights = BUN
 
     Args:
         out: the file to write.
-        weights: bundled weights by name, detector and sides too, or a checkpoint by path.
+        weights: the bundled lgnet-mobile, detector, pair or sides, or a hand network's checkpoint by path.
     """
     from . import export as work
 

@@ -1,4 +1,4 @@
-"""Every choice there is, as frozen dataclasses, and the presets. Imports no torch, so that the command line is quick.
+"""Every choice there is, as frozen dataclasses (those that have names are in presets.py). Imports no torch, so that the command line is quick.
 
 A preset is a plain value; `dataclasses.replace` makes variants; the command line's options are made from the fields.
 """
@@ -24,7 +24,9 @@ class ModelConfig:
     separation: Literal["heads", "crops"] = "heads"
     """"heads": one crop of both hands, two 1x1 heads (the paper). "crops": one crop a hand, the left one mirrored."""
     crop_size: int = 256
+    """Pixels."""
     crop_enlarge: float = 1.25
+    """How much wider than the hand's box a crop is."""
     channels: int = 512
     """c, the width of F_R and F_L; the paper's full model has C / 4 = 512, Light has C / 8 = 256."""
     grid: int = 8
@@ -32,18 +34,26 @@ class ModelConfig:
     heatmap_size: int = 8
     """Side of the joint heat maps; `grid` times a power of two, reached by transposed convolutions."""
     heatmap_depth: int = 8
+    """Cells of the heat maps in depth."""
     depth_range: float = 0.15
     """Metres: the heat map's z runs over +- this, relative to the wrist; centres of its cells, and so what it can say, over
     +- (1 - 1 / heatmap_depth) of it: 0.131 m, so fingertips farther before or behind the wrist are out of its reach."""
     joint_channels: int = 512
     """Width of a joint token."""
     lgfa_depth: int = 1
+    """Blocks of each LGFA, the attention between the two hands' cells."""
     lgfa_heads: int = 1
+    """Attention heads of each."""
     graph: Literal["gin", "cheb"] = "gin"
+    """The local unit's graph convolution: GIN, or Chebyshev's."""
     sjt_depth: int = 4
+    """Layers of the self-joint transformer, the mesh stage's."""
     sjt_heads: int = 4
+    """Attention heads of each."""
     refine_channels: int = 64
+    """Width of the refine stage's nodes."""
     hand_model: Literal["lgnet", "mano"] = "lgnet"
+    """Whose pose, shape and mesh are predicted; "mano" takes MANO's own files (MANO_DIR)."""
     joint_stage: bool = True
     """False: joints by fully-connected layers from the pooled features."""
     mesh_stage: bool = True
@@ -55,7 +65,9 @@ class ModelConfig:
     lgblock: bool = True
     """False: F*_R = F_R (widened by a 1x1 convolution)."""
     local_unit: bool = True
+    """False: the LGBlock without its local unit."""
     global_unit: bool = True
+    """False: the LGBlock without its global unit."""
     block: Literal["lgnet", "eanet"] = "lgnet"
     """"eanet": EANet's block in the LGBlock's place, to compare; it has four blocks of four heads (lgfa_depth, lgfa_heads)."""
     dense_head: bool = False
@@ -85,6 +97,7 @@ class SideConfig:
     """The network that tells right hands from left ones."""
 
     crop_size: int = 128
+    """Pixels."""
     crop_enlarge: float = 1.4
     """How much wider than the hand's box it looks."""
     grid: int = 4
@@ -98,6 +111,7 @@ class PairConfig:
     """The network that looks at both hands together."""
 
     crop_size: int = 160
+    """Pixels."""
     crop_enlarge: float = 1.5
     """How much wider than what was found it looks."""
     grid: int = 10
@@ -120,17 +134,22 @@ class LossConfig:
     shape: float = 0.5
     """Standard deviations. Much less, and an unsure network shrinks its hands: that lowers every error of place."""
     joints3d: float = 10.0
+    """Of the rough and the final mesh."""
     projected: float = 1.0
     """Half crops."""
     relative: float = 10.0
+    """Left wrist minus right wrist."""
     vertices_rough: float = 10.0
+    """Of the mesh stage."""
     vertices: float = 10.0
+    """Of the refine stage."""
     normal: float = 0.02
     """|cosine|."""
     edge: float = 2.0
     """With 100 here, 0.1 above and 100 below any offset costs more than it can gain: the refine stage then learns none at all
     (docs/trials.md)."""
     laplacian: float = 5.0
+    """A vertex from its neighbours' mean."""
     presence: float = 0.3
     """Nats."""
     parts: float = 0.2
@@ -144,6 +163,7 @@ class SynthConfig:
     """What synthetic pictures are drawn from."""
 
     size: int = 256
+    """Pixels."""
     kinds: tuple[float, float, float, float] = (0.5, 0.2, 0.25, 0.05)
     """Shares of interacting, separate, single, none."""
     everyday: float = 0.6
@@ -183,6 +203,7 @@ class TrainConfig:
     """One training run."""
 
     task: Literal["hands", "detector", "sides", "pair"] = "hands"
+    """Which network; leave it to the preset."""
     model: ModelConfig = field(default_factory=ModelConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     side: SideConfig = field(default_factory=SideConfig)
@@ -190,6 +211,7 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     synth: SynthConfig = field(default_factory=SynthConfig)
     out: str = "runs/lgnet"
+    """Folder of the run."""
     init: str | None = None
     """Weights to start from (what fits by name and shape is taken, the rest is reported)."""
     only: tuple[str, ...] = ()
@@ -209,6 +231,7 @@ class TrainConfig:
     jitter: float = 1.0
     """How far crops that hand networks train on are off, times what a detector is off; 0: as exact as in evaluation."""
     samples: int = 1_000_000
+    """How many to train on, over all processes."""
     batch_size: int = 32
     """Samples of a process that go through the network at once."""
     accumulate: int = 1
@@ -216,13 +239,17 @@ class TrainConfig:
     optimiser: Literal["adamw", "muon"] = "adamw"
     """"muon": orthogonal momentum for the matrices of hidden layers (muon.py), AdamW for the rest."""
     learning_rate: float = 1e-3
+    """After the warm-up."""
     weight_decay: float = 1e-4
+    """Of matrices only."""
     warmup: int = 10_000
     """Samples over which the rate rises."""
     decay: int = 0
     """Samples at the end over which the rate falls to zero; 0: constant to the end, so the run can go on."""
     ema: float = 0.999
+    """Decay a step of the averaged weights, which are what is evaluated and kept."""
     clip: float = 1.0
+    """Largest norm of a step's gradient."""
     renderers: int = 1
     """Processes that render pictures ahead."""
     ring: int = 2048
@@ -235,10 +262,13 @@ class TrainConfig:
     real_data: str | None = None
     """Root of real annotated pictures to watch (never to train on)."""
     evaluate_every: int = 50_000
+    """Samples."""
     checkpoint_every: int = 10_000
     """Samples."""
     seed: int = 0
+    """Of pictures, their order, augmentation and fresh weights."""
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """auto: bf16 where the machine has units for it."""
     devices: int = 1
     """Processes, each with its own GPU where there are GPUs; under torchrun, torchrun's number counts."""
     threads: int = 0
@@ -252,87 +282,6 @@ MOST_SEED = 65535
 
 BUNDLED = "lgnet-mobile"
 """The weights that come with the package, and the preset of their network."""
-
-_MOBILE = ModelConfig(
-    backbone="mobile",
-    mobile_depths=(2, 4, 10, 3),
-    separation="crops",
-    crop_size=160,
-    grid=10,
-    channels=128,
-    heatmap_size=40,
-    joint_channels=128,
-    sjt_depth=2,
-    sjt_heads=4,
-    refine_channels=32,
-)
-
-MODELS: dict[str, ModelConfig] = {
-    "lgnet": ModelConfig(),
-    "lgnet-light": ModelConfig(channels=256),
-    "lgnet-mobile": _MOBILE,
-    "lgnet-mobile-heads": replace(_MOBILE, separation="heads", crop_size=256, grid=8, heatmap_size=16),
-    "hands": replace(_MOBILE, lgblock=False, refine_stage=False, dense_head=True),
-}
-"""`hands` is what most of the training is done with: the crops network without its LGBlock and refine stage, which is
-faster, and with the dense head."""
-
-_PEOPLE = SynthConfig(
-    kinds=(0.4, 0.2, 0.37, 0.03),
-    everyday=0.8,
-    signs=0.4,
-    gestures=0.4,
-    wrist_bend=35.0,
-    bank=0.6,
-    people=0.5,
-    held=0.3,
-    places=0.5,
-    toned=0.8,
-    lens=0.2,
-    looks=0.8,
-    fill=(0.42, 0.9),
-)
-"""What the hand networks train on."""
-
-PRESETS: dict[str, TrainConfig] = {
-    "lgnet": TrainConfig(model=MODELS["lgnet"], out="runs/lgnet", learning_rate=1e-4, synth=_PEOPLE),
-    "lgnet-light": TrainConfig(model=MODELS["lgnet-light"], out="runs/lgnet-light", learning_rate=1e-4, synth=_PEOPLE),
-    "lgnet-mobile": TrainConfig(
-        model=MODELS["lgnet-mobile"], out="runs/lgnet-mobile", synth=_PEOPLE, optimiser="muon", learning_rate=7e-4
-    ),
-    "lgnet-mobile-heads": TrainConfig(model=MODELS["lgnet-mobile-heads"], out="runs/lgnet-mobile-heads", synth=_PEOPLE),
-    "hands": TrainConfig(model=MODELS["hands"], out="runs/hands", synth=_PEOPLE, optimiser="muon", learning_rate=7e-4),
-    "detector": TrainConfig(
-        task="detector",
-        out="runs/detector",
-        synth=SynthConfig(
-            size=224,
-            kinds=(0.42, 0.2, 0.28, 0.1),
-            fill=(0.08, 1.25),
-            gestures=0.4,
-            wrist_bend=35.0,
-            bank=0.5,
-            people=0.6,
-            held=0.3,
-            places=0.5,
-            toned=0.8,
-            lens=0.2,
-            looks=0.8,
-            full_frame=True,
-        ),
-    ),
-    "sides": TrainConfig(
-        task="sides",
-        side=SideConfig(crop_size=160, grid=10, depths=(2, 4, 10, 3)),
-        out="runs/sides",
-        synth=replace(_PEOPLE, kinds=(0.38, 0.2, 0.39, 0.03), signs=0.35, fill=(0.3, 0.95)),
-    ),
-    "pair": TrainConfig(
-        task="pair",
-        out="runs/pair",
-        synth=replace(_PEOPLE, kinds=(0.6, 0.2, 0.18, 0.02), signs=0.35, fill=(0.3, 0.95)),
-    ),
-}
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -14,9 +14,10 @@ import torch
 from torch import nn
 
 from .checkpoint import init_from
-from .config import PRESETS, TrainConfig, to_dict
+from .config import TrainConfig, to_dict
 from .data.feed import Mix
 from .data.ring import plan_ring, sample_dtype
+from .presets import PRESETS
 from .synth.generate import make_sample, training_rng
 from .tasks import build_task
 from .train import checked, prepare, start_fabric, train_mode

@@ -23,11 +23,11 @@ from rich.progress import Progress
 
 from . import plots
 from .aside import write_aside
-from .data.registry import DataSet, open_data, spread
+from .data.labels import jpeg, png
+from .data.registry import DataSet, open_data
 from .data.sample import Sample, require_side
-from .hands import Camera, TwoHands, assumed_camera
+from .hands import Camera, TwoHands, assumed_camera, camera_of
 from .metrics import PCK_PROTOCOL
-from .outputs import to_jpeg, to_png
 from .scoring.cases import sheet, tile, worst_and_median
 from .scoring.motion import with_acceleration
 from .scoring.parts import Part, part_bytes, read_part
@@ -64,7 +64,6 @@ def evaluate(
     data: DataSet,
     out: str | Path,
     boxes: Boxes = "own",
-    limit: int | None = None,
     quiet: bool = False,
     save_predictions: bool = False,
     root_depth: str = "predicted",
@@ -77,7 +76,6 @@ def evaluate(
         data: from `open_data`.
         out: folder to write into; made if missing.
         boxes: who finds the hands, see the module's head.
-        limit: at most this many pictures, spread evenly over the data set.
         quiet: no table (the progress bar shows on terminals only).
         save_predictions: also write `out`/predictions, which `evaluate_files` scores to the same figures.
         root_depth: how far away the wrists are taken to be: "predicted", "rootnet:FILE" or "truth"; see `scoring.roots`.
@@ -105,7 +103,7 @@ def evaluate(
         return hands
 
     told = {"tta": getattr(predictor, "tta", None)}
-    return _evaluate(answer, data, Path(out), boxes, limit, quiet, None, root_depth, 1, shards, told)
+    return _evaluate(answer, data, Path(out), boxes, quiet, None, root_depth, 1, shards, told)
 
 
 def evaluate_files(
@@ -113,7 +111,6 @@ def evaluate_files(
     data: DataSet,
     out: str | Path,
     boxes: Boxes = "own",
-    limit: int | None = None,
     quiet: bool = False,
     jobs: int = 1,
     root_depth: str = "predicted",
@@ -124,7 +121,7 @@ def evaluate_files(
     Args:
         predictions: the folder; docs/evaluation.md has the format.
         boxes: what whoever made the predictions was given; it is only told in the results.
-        data, out, limit, quiet: as for `evaluate`; pictures are looked at for the cases alone where the data set allows it.
+        data, out, quiet: as for `evaluate`; pictures are looked at for the cases alone where the data set allows it.
         jobs: processes that read and score; 1 for a data set that is not from `open_data`.
         root_depth, shards: as for `evaluate`.
 
@@ -136,7 +133,7 @@ def evaluate_files(
         ValueError: as `evaluate`; or there is no prediction of any sample, or two samples have one name.
     """
     reader = open_predictions(predictions)
-    return _evaluate(reader.read, data, Path(out), boxes, limit, quiet, reader, root_depth, jobs, shards, {"tta": None})
+    return _evaluate(reader.read, data, Path(out), boxes, quiet, reader, root_depth, jobs, shards, {"tta": None})
 
 
 def _evaluate(
@@ -144,7 +141,6 @@ def _evaluate(
     data: DataSet,
     folder: Path,
     boxes: str,
-    limit: int | None,
     quiet: bool,
     reader: Reader | None,
     root_depth: str,
@@ -158,9 +154,6 @@ def _evaluate(
         raise ValueError(f"at least one process scores, not {jobs}")
     root_depths(root_depth)  # says what is wrong with it before the work
     plots.require_matplotlib()
-    whole = data.whole and (limit is None or limit >= len(data))
-    if limit is not None and limit < len(data):
-        data = spread(data, limit)
     if not len(data):
         raise ValueError(f"{data.name} has no picture to evaluate")
     (folder / "worst").mkdir(parents=True, exist_ok=True)
@@ -190,7 +183,7 @@ def _evaluate(
         **told,
         "pictures_with_K": with_camera,
         "root_depth": {"source": root_depth, "hands_without": without_depth},
-        "predictions": None if reader is None else reader.report(whole),
+        "predictions": None if reader is None else reader.report(data.whole),
         **figures,
         "confidence": confidence_intervals(scores),
     }
@@ -334,18 +327,15 @@ def _write_cases(folder: Path, data: DataSet, scores: Scores, joints2d: np.ndarr
     """Samples are loaded again for their pictures: those of a whole data set would not fit into memory."""
     worst, median = worst_and_median(scores, WORST, CASES)
     tiles = {index: tile(data[index], scores, index, joints2d[index]) for index in {*worst, *median}}
-    write_aside(folder / "worst" / "worst.png", to_png(sheet([("", [tiles[i] for i in worst])])))
+    write_aside(folder / "worst" / "worst.png", png(sheet([("", [tiles[i] for i in worst])])))
     colours = "truth green, right hand red, left hand blue; 2D error as a share of the hand's box, MPJPE of protocol C"
     both = [(f"worst: {colours}", [tiles[i] for i in worst[:CASES]]), ("median", [tiles[i] for i in median])]
-    write_aside(folder / "cases.jpg", to_jpeg(sheet([group for group in both if group[1]])))
+    write_aside(folder / "cases.jpg", jpeg(sheet([group for group in both if group[1]])))
 
 
 def predict_sample(predictor: Predictor, sample: Sample, boxes: str) -> TwoHands:
     """Run the predictor on one sample; nothing of the truth reaches it but what `boxes` says."""
-    camera = None
-    if sample.K is not None:
-        fx, fy, cx, cy = map(float, sample.K)
-        camera = Camera(fx, fy, cx, cy)
+    camera = None if sample.K is None else camera_of(sample.K)
     if boxes == "own":
         return predictor.predict(sample.image, camera=camera, boxes=None, given=None)
     require_side(sample)

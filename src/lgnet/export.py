@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from .checkpoint import load_network
 from .config import DetectorConfig, to_dict
-from .finder import FINDERS, bundled, load_finder
+from .finder import FINDERS, load_finder, weights_file
 from .model.network import LGNet
 from .model.records import Inputs
 from .pair import PairOutput
@@ -171,9 +171,7 @@ def _load(weights: str) -> tuple[HandNetwork | OfImages, Callable[..., tuple[Ten
         config: Any = wrapped.network.config
         size = config.size if isinstance(config, DetectorConfig) else config.crop_size
         return wrapped.eval(), lambda n, rng: (torch.rand(n, 3, size, size, generator=rng),), to_dict(config)
-    path = (
-        weights if "/" in weights or Path(weights).is_file() or weights.endswith(".safetensors") else bundled(weights)
-    )
+    path = weights_file(weights)
     network, config, _ = load_network(path)
     crops, size = (2 if config.separation == "crops" else 1), config.crop_size
 

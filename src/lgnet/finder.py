@@ -97,6 +97,16 @@ def load_finder(device: torch.device, **files: str | Path | None) -> Finder | No
     return Finder(detector.to(device), side_net.to(device), pair_net.to(device))
 
 
+def weights_file(weights: str) -> str:
+    """The path of a checkpoint, or of weights that come with the package by their name.
+
+    Raises:
+        ValueError: there are none of this name.
+    """
+    a_path = "/" in weights or Path(weights).is_file() or weights.endswith(".safetensors")
+    return weights if a_path else bundled(weights)
+
+
 def bundled(name: str) -> str:
     """The path of weights that come with the package.
 

@@ -172,7 +172,7 @@ def end_all(state: State) -> list[Event]:
 
 @functools.lru_cache(maxsize=4)
 def _model(name: str, side: str) -> tuple[HandModel, np.ndarray]:
-    model = load_hand_model(name, side)  # type: ignore[arg-type]
+    model = load_hand_model(name, side)
     return model, palm_axes(model).double().numpy()
 
 

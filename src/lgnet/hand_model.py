@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, fields, replace
 from importlib import resources
-from typing import Literal
 
 import numpy as np
 import torch
@@ -64,9 +63,7 @@ class PosedHand:
     centres: Float[Tensor, "*batch 16 3"]
 
 
-def load_hand_model(
-    name: Literal["lgnet", "mano"] = "lgnet", side: Literal["right", "left"] = "right", mano_dir: str | None = None
-) -> HandModel:
+def load_hand_model(name: str = "lgnet", side: str = "right", mano_dir: str | None = None) -> HandModel:
     """The hand model of one side, on the CPU, float32; cached.
 
     Raises:

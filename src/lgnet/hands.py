@@ -65,6 +65,12 @@ class Camera:
         return np.array([self.fx, self.fy, self.cx, self.cy], dtype=np.float64)
 
 
+def camera_of(K: np.ndarray) -> Camera:
+    """The camera of (4,) fx, fy, cx, cy."""
+    fx, fy, cx, cy = map(float, K)
+    return Camera(fx, fy, cx, cy)
+
+
 def assumed_camera(width: int, height: int) -> Camera:
     """The camera of a picture nothing is known of: 60 degrees along the longer side, looking at the middle."""
     focal = max(width, height) / 2 / np.tan(np.deg2rad(ASSUMED_FIELD_OF_VIEW / 2))

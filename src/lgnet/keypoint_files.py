@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from glob import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,7 +115,7 @@ def _of_item(path: Path, content: Any, item: Item, items: Sequence[Item], alone:
             for file in (place / f"{stem}.json", place / f"{stem}_keypoints.json"):
                 if file.is_file():
                     return _frames_of(_read(file), item)
-            frames = sorted(place.glob(f"{_escaped(stem)}_*_keypoints.json")) if item.moving else []
+            frames = sorted(place.glob(f"{escape(stem)}_*_keypoints.json")) if item.moving else []
             if frames:
                 numbers = [file.name.removeprefix(f"{stem}_").removesuffix("_keypoints.json") for file in frames]
                 return {int(number): file for number, file in zip(numbers, frames) if number.isdecimal()}
@@ -125,10 +126,6 @@ def _of_item(path: Path, content: Any, item: Item, items: Sequence[Item], alone:
     if isinstance(content, _Results):
         return content.of.get(_number(stem)) if item.path in alone else None
     return _frames_of(content, item) if len(items) == 1 or path.stem in (stem, f"{stem}_keypoints") else None
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"[{c}]" if c in "[*?" else c for c in text)
 
 
 def _frames_of(content: Any, item: Item) -> Any:

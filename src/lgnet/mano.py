@@ -21,7 +21,6 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -51,7 +50,7 @@ _SHAPES = {
 }
 
 
-def load_mano(side: Literal["right", "left"], mano_dir: str | Path | None = None) -> HandModel:
+def load_mano(side: str, mano_dir: str | Path | None = None) -> HandModel:
     """MANO's hand of one side, on the CPU, float32; cached.
 
     Args:
@@ -69,7 +68,7 @@ def load_mano(side: Literal["right", "left"], mano_dir: str | Path | None = None
     return _load(side, str(Path(folder).expanduser().resolve()))
 
 
-def load_hands_mean(side: Literal["right", "left"], mano_dir: str | Path | None = None) -> np.ndarray:
+def load_hands_mean(side: str, mano_dir: str | Path | None = None) -> np.ndarray:
     """(15, 3) axis-angle in MANO's own order of joints: the mean pose that many data sets' poses are told relative to.
 
     Added to such a pose (smplx's `flat_hand_mean=False`) it gives the pose relative to the flat hand; see `mano_pose`.
@@ -102,7 +101,7 @@ def mano_pose(pose: np.ndarray, R_camera_world: np.ndarray, mean: np.ndarray | N
     return rotvecs[_FROM_MANO]
 
 
-def mano_wrist(side: Literal["right", "left"], shape: np.ndarray, translation: np.ndarray) -> np.ndarray:
+def mano_wrist(side: str, shape: np.ndarray, translation: np.ndarray) -> np.ndarray:
     """(3,) where MANO's wrist is, in the frame of `translation`, which moves the origin of its template.
 
     The wrist is not at that origin and its place there depends on the shape (10,): a turn of the world turns about it.
@@ -111,7 +110,7 @@ def mano_wrist(side: Literal["right", "left"], shape: np.ndarray, translation: n
     return hand.centres[0].numpy() + hand.centres_basis[0].numpy() @ np.asarray(shape) + np.asarray(translation)
 
 
-def mano_joints(side: Literal["right", "left"], vertices: np.ndarray) -> np.ndarray:
+def mano_joints(side: str, vertices: np.ndarray) -> np.ndarray:
     """(21, 3) joints of a posed mesh (778, 3), in its frame and unit: MANO's regressor, and the fingertips' vertices.
 
     Raises:

@@ -159,7 +159,7 @@ def _models(hands: TwoHands):
     for label, side in enumerate(SIDES, 1):
         own = [hand for hand in hands.everyone if hand.side == side]
         if own:
-            model = load_hand_model(hands.model["hand_model"], side)  # type: ignore[arg-type]
+            model = load_hand_model(hands.model["hand_model"], side)
             if any(len(hand.faces) != len(model.faces) for hand in own):
                 raise ValueError(f"the {side} hand's mesh is not that of the hand model {model.name}")
             yield label, model

@@ -81,7 +81,7 @@ class Recorder:
                 continue
             rest = self.rests[side]
             if rest is None:
-                model = load_hand_model(hands.model["hand_model"], SIDES[side])  # type: ignore[arg-type]
+                model = load_hand_model(hands.model["hand_model"], SIDES[side])
                 if len(hand.vertices) != len(model.template):
                     raise ValueError(f"the {hand.side} hand's mesh is not that of the hand model {model.name}")
                 size = len(model.template)
@@ -171,7 +171,7 @@ def csv_rows(frame: int, time: float, hands: TwoHands) -> str:
     """The lines of one frame, one for each hand there is, right first; columns as `COLUMNS`."""
     lines = []
     for hand in hands.hands:
-        model = load_hand_model(hands.model["hand_model"], hand.side)  # type: ignore[arg-type]
+        model = load_hand_model(hands.model["hand_model"], hand.side)
         local = rotvec_to_matrix(torch.from_numpy(np.asarray(hand.pose, np.float64)))
         angles = np.degrees(angles_from_rotations(model, local[1:]).numpy())
         values = [

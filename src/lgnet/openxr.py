@@ -114,7 +114,7 @@ class _Geometry:
 
 @functools.lru_cache(maxsize=4)
 def _geometry(name: str, side: str) -> _Geometry:
-    model = load_hand_model(name, side)  # type: ignore[arg-type]
+    model = load_hand_model(name, side)
     dorsal = _dorsal(model)
     points, basis = model.points.double().numpy(), model.points_basis.double().numpy()
     where = places(points)

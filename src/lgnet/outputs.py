@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from . import maps, visualize
 from .aside import write_together
+from .data.labels import png
 from .hands import SIDES, Hand, TwoHands
 
 KINDS = ("json", "npz", "glb", "obj", "overlay", *maps.MAPS, "bvh", "csv")
@@ -94,7 +94,7 @@ def _content(kind: str, ending: str, hands: TwoHands, image: np.ndarray) -> byte
         hand = hands.right if ending == "_right.obj" else hands.left
         return None if hand is None else to_obj(hand)
     if kind == "overlay":
-        return to_png(visualize.overlay(image, hands))
+        return png(visualize.overlay(image, hands))
     if kind in ("bvh", "csv"):
         from .motion import of_one_picture  # with torch
 
@@ -207,18 +207,10 @@ def glb_material(side: str) -> dict[str, Any]:
     return {"name": side, "pbrMetallicRoughness": surface, "doubleSided": True}  # the mesh is open at the wrist
 
 
-def to_png(picture: np.ndarray) -> bytes:
-    """A picture (H, W, 3) uint8 RGB, or (H, W) uint8 or uint16, as PNG."""
-    ok, coded = cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)
-    if not ok:
-        raise ValueError("the picture could not be coded as PNG")
-    return coded.tobytes()
-
-
 def to_map(ending: str, picture: np.ndarray) -> bytes:
     """One of `maps.all_maps` as PNG. Parts have a palette: readers of indices get the parts, all others their colours."""
     if not ending.startswith("_part"):
-        return to_png(picture)
+        return png(picture)
     from PIL import Image
 
     indexed = Image.fromarray(picture, "P")
@@ -226,14 +218,6 @@ def to_map(ending: str, picture: np.ndarray) -> bytes:
     file = io.BytesIO()
     indexed.save(file, "PNG")
     return file.getvalue()
-
-
-def to_jpeg(picture: np.ndarray) -> bytes:
-    """A picture (H, W, 3) uint8 RGB as JPEG of quality 90."""
-    ok, coded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-    if not ok:
-        raise ValueError("the picture could not be coded as JPEG")
-    return coded.tobytes()
 
 
 def names(stem: str | Path, kinds: Sequence[str]) -> list[Path]:

@@ -5,7 +5,6 @@ matplotlib comes with the extra `train` and is imported only here.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -179,20 +178,18 @@ def _finish(pyplot: Any, figure: Any, axes: Any, drawn: bool, out: str | Path, t
 def plot_learning_curves(
     runs: Mapping[str, str | Path],
     out: str | Path,
-    figure_names: tuple[str, ...] = ("mpjpe",),
+    name: str,
     x: str = "samples",
     ylabel: str = "mm",
-    log: bool = True,
 ) -> Path:
-    """Figures over samples seen (or seconds), one line a run and figure.
+    """A figure over samples seen (or seconds), one line a run.
 
     Args:
-        runs: label -> `metrics.jsonl` of a training run, or a .csv with a header.
+        runs: label -> `metrics.jsonl` of a training run.
         out: the PNG to write.
-        figure_names: the columns to draw, such as "bench/mpjpe"; rows that lack one are passed over.
+        name: the figure to draw, such as "bench/mpjpe"; rows that lack it are passed over.
         x: the column along x: "samples" or "seconds".
-        ylabel: unit of the figures.
-        log: logarithmic axes.
+        ylabel: what it is, and its unit.
 
     Raises:
         ValueError: a file is missing or has no row with a wanted column.
@@ -201,17 +198,10 @@ def plot_learning_curves(
     figure, axes = pyplot.subplots(figsize=(6, 4), constrained_layout=True)
     for label, path in runs.items():
         rows = read_curve(path)
-        for name in figure_names:
-            points = [(float(r[x]), float(r[name])) for r in rows if _number(r.get(x)) and _number(r.get(name))]
-            if not points:
-                raise ValueError(f"{path} has no row with both {x} and {name}")
-            text = label if len(figure_names) == 1 else f"{label}, {name}"
-            axes.plot(*zip(*points), marker=".", label=text)
-    if log:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("{x:g}")
+        points = [(float(r[x]), float(r[name])) for r in rows if _number(r.get(x)) and _number(r.get(name))]
+        if not points:
+            raise ValueError(f"{path} has no row with both {x} and {name}")
+        axes.plot(*zip(*points), marker=".", label=label)
     axes.set_xlabel(x)
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.3, which="both")
@@ -220,7 +210,7 @@ def plot_learning_curves(
 
 
 def read_curve(path: str | Path) -> list[dict[str, Any]]:
-    """Rows of a .csv with a header, or of a file with one JSON object a line.
+    """Rows of a file with one JSON object a line.
 
     Raises:
         ValueError: the file is missing or cannot be read.
@@ -229,8 +219,6 @@ def read_curve(path: str | Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise ValueError(f"there is no learning curve {path}")
     text = path.read_text(encoding="utf-8")
-    if path.suffix == ".csv":
-        return list(csv.DictReader(text.splitlines()))
     try:
         return [json.loads(line) for line in text.splitlines() if line.strip()]
     except ValueError as error:

@@ -20,10 +20,10 @@ from .config import BUNDLED, ModelConfig
 from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
 from .data.sample import project
 from .detect import Detection
-from .finder import Finder, FindsHands, bundled, load_finder
+from .finder import Finder, FindsHands, load_finder, weights_file
 from .geometry import box_of
 from .hand_model import HandModel, length_of, load_hand_model
-from .hands import SIDES, WRIST, Camera, Hand, TwoHands, assumed_camera
+from .hands import SIDES, WRIST, Camera, Hand, TwoHands, assumed_camera, camera_of
 from .model.mesh_stage import project_weak
 from .model.network import LGNet
 from .model.records import Inputs, Output
@@ -189,9 +189,7 @@ class Model:
 
     def either_side(self, image: np.ndarray, boxes: Sequence[np.ndarray], K: np.ndarray) -> Opinion:
         """What the network makes of boxes as right and as left hands, see `opinion.Seen`."""
-        fx, fy, cx, cy = (float(k) for k in K)
-        camera = Camera(fx, fy, cx, cy)
-        views = [View(image, camera, np.stack([box, box]), np.ones(2, bool), np.ones(2)) for box in boxes]
+        views = [View(image, camera_of(K), np.stack([box, box]), np.ones(2, bool), np.ones(2)) for box in boxes]
         inputs, crops = self._inputs(views, [0.0])
         output = self._forward(inputs)
         errors = self._errors(inputs, output)
@@ -308,9 +306,7 @@ def load(weights: str | Path = BUNDLED, device: str = "auto", tta: int = 1) -> M
     rolls(tta)  # says what is wrong with it before the work
     place = _device(device)
     weights = str(weights)
-    path = (
-        weights if "/" in weights or Path(weights).is_file() or weights.endswith(".safetensors") else bundled(weights)
-    )
+    path = weights_file(weights)
     network, config, meta = load_network(path, place)
     models = tuple(load_hand_model(config.hand_model, side) for side in ("right", "left"))
     name = str(meta.get("name", Path(path).stem))

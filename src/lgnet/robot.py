@@ -50,7 +50,7 @@ def fit_frames(
         scale: the robot's size over the person's mean hand; None: by the mean length of those vectors.
         hand_model: which hand model the results have.
     """
-    model = load_hand_model(hand_model, side)  # type: ignore[arg-type]
+    model = load_hand_model(hand_model, side)
     fingers, tips = list(robot.fingers), robot.tips(robot.open())[0]
     own = _model_tips(model, np.zeros(10))[fingers]
     size = float(np.linalg.norm(tips, axis=1).mean())

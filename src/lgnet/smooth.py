@@ -82,7 +82,7 @@ def smooth(moments: Iterable[Moment], how: How) -> Iterator[Moment]:
 
 
 def _model_of(hands: TwoHands, side: int) -> HandModel:
-    return load_hand_model(hands.model["hand_model"], SIDES[side])  # type: ignore[arg-type]
+    return load_hand_model(hands.model["hand_model"], SIDES[side])
 
 
 def to_numbers(hand: Hand, model: HandModel) -> Numbers:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import outputs, visualize
+from .. import visualize
+from ..data.labels import jpeg
 from ..follow import Following, follow
 from ..image_io import Item
 from ..smooth import How, Moment, smooth
@@ -141,7 +142,7 @@ def _work(desk: Desk, job: Job) -> None:
             for side, hand in enumerate((moment.hands.right, moment.hands.left)):
                 job.hands[side] += hand is not None
             if time.monotonic() - shown > PREVIEW_EVERY:
-                job.preview, shown = outputs.to_jpeg(pictures[0]), time.monotonic()
+                job.preview, shown = jpeg(pictures[0]), time.monotonic()
         if job.frames and not job.cut and not job.asked.is_set():
             job.note = film.shortfall(job.frames, moment.time) or ""
     job.kept.files.update({names[kind]: None for kind in ("webm", "mp4", "jsonl") if (folder / names[kind]).exists()})

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import __version__, attention, maps, outputs, visualize
 from ..aside import write_aside
+from ..data.labels import jpeg, png
 from ..gestures import pose_of
 from ..hands import SIDES, Camera, TwoHands
 from ..image_io import ImageError, Picture, camera_from_exif, read_image
@@ -74,7 +75,7 @@ def _reconstruct(desk: Desk, kept: Kept, content: bytes, name: str) -> dict[str,
     kept.files[f"{stem}.zip"] = partial(_make_zip, kept)
     downloads = list(kept.files)
     for view, image in views.items():
-        (kept.folder / f"view_{view}.jpg").write_bytes(outputs.to_jpeg(image))
+        (kept.folder / f"view_{view}.jpg").write_bytes(jpeg(image))
         kept.files[f"view_{view}.jpg"] = None
     return {
         "id": kept.id,
@@ -152,7 +153,7 @@ def _make(upload: Path, hands: TwoHands, kind: str, path: Path) -> None:
 
 
 def _make_attention(upload: Path, attended: attention.Attention, unit: str, path: Path) -> None:
-    write_aside(path, outputs.to_png(attention.draw(read_image(upload).pixels, attended, unit)))
+    write_aside(path, png(attention.draw(read_image(upload).pixels, attended, unit)))
 
 
 def _make_zip(kept: Kept, path: Path) -> None:

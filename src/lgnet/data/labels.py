@@ -91,7 +91,7 @@ def png(pixels: np.ndarray) -> bytes:
     return _coded(".png", pixels, [])
 
 
-def jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
+def jpeg(pixels: np.ndarray, quality: int = 90) -> bytes:
     """(H, W, 3) uint8 RGB as JPEG."""
     return _coded(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
 

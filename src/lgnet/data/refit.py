@@ -50,7 +50,7 @@ class Fits:
     off: np.ndarray  # (N, 2) metres, mean over the joints; NaN: not fitted
 
 
-def fit_samples(samples: Sequence[Sample], hand_model: HandModelName = "lgnet", batch: int = 500) -> Fits:
+def fit_samples(samples: Sequence[Sample], hand_model: HandModelName = "lgnet") -> Fits:
     """Fit `hand_model` to every hand that is `lacking` it, all in batches; wrists turned in the camera frame.
 
     Raises:
@@ -61,17 +61,17 @@ def fit_samples(samples: Sequence[Sample], hand_model: HandModelName = "lgnet", 
     shape, off = np.zeros((count, 2, NUM_BETAS), np.float32), np.full((count, 2), np.nan, np.float32)
     wanted = np.array([lacking(s, hand_model) for s in samples]).reshape(-1, 2)
     for side, name in enumerate(SIDES):
-        rows = np.flatnonzero(wanted[:, side])
-        for start in range(0, len(rows), batch):
-            some = rows[start : start + batch]
-            fit = fit_joints(
-                load_hand_model(hand_model, name),
-                torch.from_numpy(np.stack([samples[i].joints3d[side] for i in some])),
-                torch.from_numpy(np.stack([samples[i].joints3d_valid[side] for i in some])),
-            )
-            pose[some, side] = matrix_to_rotvec(fit.rotations).numpy()
-            shape[some, side] = fit.betas.numpy()
-            off[some, side] = fit.residual.nanmean(1).numpy()
+        rows = np.flatnonzero(wanted[:, side]).tolist()
+        if not rows:
+            continue
+        fit = fit_joints(
+            load_hand_model(hand_model, name),
+            torch.from_numpy(np.stack([samples[i].joints3d[side] for i in rows])),
+            torch.from_numpy(np.stack([samples[i].joints3d_valid[side] for i in rows])),
+        )
+        pose[rows, side] = matrix_to_rotvec(fit.rotations).numpy()
+        shape[rows, side] = fit.betas.numpy()
+        off[rows, side] = fit.residual.nanmean(1).numpy()
     return Fits(pose, shape, off)
 
 
@@ -100,7 +100,7 @@ def with_fit(sample: Sample, hand_model: str, pose: np.ndarray, shape: np.ndarra
     )
 
 
-def refit(samples: Sequence[Sample], hand_model: HandModelName = "lgnet", batch: int = 500) -> list[Sample]:
+def refit(samples: Sequence[Sample], hand_model: HandModelName = "lgnet") -> list[Sample]:
     """The same samples with pose and shape in terms of `hand_model`, fitted to their 3D joints, all in batches.
 
     Hands that are in its terms already stay as they are. Of the others those with 15 or more known 3D joints, the wrist
@@ -109,7 +109,7 @@ def refit(samples: Sequence[Sample], hand_model: HandModelName = "lgnet", batch:
     Raises:
         ValueError: MANO is wanted and its files are not there.
     """
-    fits = fit_samples(samples, hand_model, batch)
+    fits = fit_samples(samples, hand_model)
     return [
         with_fit(s, hand_model, fits.pose[i], fits.shape[i], fits.off[i] < WORST)
         if s.hand_model != hand_model or not np.isnan(fits.off[i]).all()

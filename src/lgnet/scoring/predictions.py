@@ -19,7 +19,19 @@ import numpy as np
 
 from .. import outputs
 from ..data.sample import Sample
-from ..hands import NUM_BETAS, NUM_JOINTS, NUM_ROTATIONS, SCHEMA, SIDES, WRIST, Camera, Hand, TwoHands, assumed_camera
+from ..hands import (
+    NUM_BETAS,
+    NUM_JOINTS,
+    NUM_ROTATIONS,
+    SCHEMA,
+    SIDES,
+    WRIST,
+    Camera,
+    Hand,
+    TwoHands,
+    assumed_camera,
+    camera_of,
+)
 from ..image_io import IMAGE_SUFFIXES
 
 LARGEST = 1e7
@@ -204,10 +216,7 @@ def _camera(content: Any, sample: Sample, path: str | None = None) -> Camera:
     """The file's camera, else the sample's, else a guess, which only meshes drawn into the picture depend on."""
     if content is None:
         height, width = sample.image.shape[:2]
-        if sample.K is None:
-            return assumed_camera(width, height)
-        fx, fy, cx, cy = map(float, sample.K)
-        return Camera(fx, fy, cx, cy)
+        return assumed_camera(width, height) if sample.K is None else camera_of(sample.K)
     try:
         fx, fy, cx, cy = (float(content[key]) for key in ("fx", "fy", "cx", "cy"))
         if not (np.abs([fx, fy, cx, cy]) < LARGEST).all():

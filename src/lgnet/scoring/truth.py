@@ -27,12 +27,12 @@ def true_hands(sample: Sample) -> tuple[OfBoth, OfBoth]:
     wrist = sample.joints3d[:, 0] if sample.wrist is None else sample.wrist
     placed = sample.joints3d_valid[:, 0] if sample.wrist is None else True
     for side in np.flatnonzero(sample.present & sample.has_params & placed):
-        model = load_hand_model(sample.hand_model, SIDES[side])  # type: ignore[arg-type]
+        model = load_hand_model(sample.hand_model, SIDES[side])
         rotations = rotvec_to_matrix(torch.from_numpy(sample.pose[side]).float())
         posed = pose_hand(model, rotations, torch.from_numpy(sample.shape[side]).float())
         mesh = posed.vertices.numpy().astype(np.float64)
         of_mano = sample.hand_model == "mano"
-        own = mano_joints(SIDES[side], mesh) if of_mano else posed.joints.numpy().astype(np.float64)  # type: ignore[arg-type]
+        own = mano_joints(SIDES[side], mesh) if of_mano else posed.joints.numpy().astype(np.float64)
         vertices[side], joints[side] = mesh + wrist[side], own + wrist[side]
     return (vertices[0], vertices[1]), (joints[0], joints[1])
 
@@ -43,7 +43,7 @@ def true_faces(sample: Sample) -> tuple[np.ndarray | None, np.ndarray | None]:
         return None, None
     known = sample.present & sample.has_params
     right, left = (
-        load_hand_model(sample.hand_model, side).faces.numpy() if known[index] else None  # type: ignore[arg-type]
+        load_hand_model(sample.hand_model, side).faces.numpy() if known[index] else None
         for index, side in enumerate(SIDES)
     )
     return right, left

@@ -95,7 +95,7 @@ class Furnished:
 @functools.lru_cache(maxsize=2)
 def _arrays(side: int) -> dict[str, np.ndarray]:
     """What drawing needs of the hand model, in NumPy."""
-    model = load_hand_model("lgnet", SIDES[side])  # type: ignore[arg-type]
+    model = load_hand_model("lgnet", SIDES[side])
     weights = model.weights.numpy()
     entropy = -(weights * np.log(weights + 1e-9)).sum(1) / np.log(2)
     return {

@@ -83,7 +83,7 @@ def _towards_camera(normals: np.ndarray, points: np.ndarray) -> np.ndarray:
 @functools.lru_cache(maxsize=2)
 def _texture(side: int) -> tuple[np.ndarray, np.ndarray]:
     """UVs (T, 2) and the UV corners (F2, 3) of the hand's first F2 faces; the rest close the wrist."""
-    model = load_hand_model("lgnet", SIDES[side])  # type: ignore[arg-type]
+    model = load_hand_model("lgnet", SIDES[side])
     return model.uvs.numpy(), model.uv_faces.numpy()
 
 
@@ -195,7 +195,7 @@ def _contact(drawn: Drawn) -> dict:
             continue
         own, other = drawn.meshes[mesh].vertices[:count], drawn.hands[1 - side]
         if other is not None:
-            hand = drawn.meshes[other].vertices[:count], load_hand_model("lgnet", SIDES[1 - side]).faces.numpy()  # type: ignore[arg-type]
+            hand = drawn.meshes[other].vertices[:count], load_hand_model("lgnet", SIDES[1 - side]).faces.numpy()
             near["hand_distance"][side] = _distance(own, *hand, closed=True)
         for thing in drawn.objects:
             solid = drawn.meshes[thing]

@@ -31,7 +31,7 @@ class _Fixed:
 
 @functools.lru_cache(maxsize=2)
 def _fixed(side: int) -> _Fixed:
-    model: HandModel = load_hand_model("lgnet", SIDES[side])  # type: ignore[arg-type]
+    model: HandModel = load_hand_model("lgnet", SIDES[side])
     if model.pose_basis is not None or bool((model.points_vertex >= 0).any()):
         raise ValueError("posing.py knows no pose correctives and no joints on vertices")
     right = load_hand_model("lgnet", "right")
