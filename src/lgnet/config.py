@@ -1,4 +1,4 @@
-"""Every choice there is, as frozen dataclasses (those that have names are in presets.py). Imports no torch, so that the command line is quick.
+"""Every choice there is, as frozen dataclasses; presets.py has those with names. No torch: the command line is to be quick.
 
 A preset is a plain value; `dataclasses.replace` makes variants; the command line's options are made from the fields.
 """
