@@ -17,7 +17,7 @@ import lgnet
 from lgnet import cli, moving, predict
 from lgnet import reconstruct as work
 from lgnet.align import KeyPoints
-from lgnet.evidence import choose_sides, guide, match_places
+from lgnet.evidence import choose_points, guide, match_places
 from lgnet.follow import Following, Step, Track, led, next_box
 from lgnet.geometry import project
 from lgnet.hands import TwoHands
@@ -87,7 +87,7 @@ def test_places_match_whatever_the_names():
 def test_sides_by_the_sum_of_log_odds(names, scores, network, right_first):
     pair = replace(RIGHT, score=network[0]), replace(LEFT, score=network[1])
     points = [KeyPoints(h.joints2d, np.ones(21), n, s) for h, n, s in zip((RIGHT, LEFT), names, scores)]
-    chosen = choose_sides(points, [0, 1], pair)
+    chosen = choose_points(points, [0, 1], pair)
     assert [choice.points is points[0] for choice in chosen] == [right_first, not right_first]
     assert [choice.match for choice in chosen] == ([0, 1] if right_first else [1, 0])
 
@@ -95,18 +95,18 @@ def test_sides_by_the_sum_of_log_odds(names, scores, network, right_first):
 def test_of_many_people_those_that_the_network_sees_and_the_largest():
     small = KeyPoints(RIGHT.joints2d * 0.2, np.ones(21), "left")
     large = KeyPoints(RIGHT.joints2d * 1.5, np.ones(21), "left")
-    assert choose_sides([small, large, given(RIGHT)], [None, None, 0], (RIGHT, None))[1].points is large
-    assert choose_sides([], [], (None, None)) == (None, None)
+    assert choose_points([small, large, given(RIGHT)], [None, None, 0], (RIGHT, None))[1].points is large
+    assert choose_points([], [], (None, None)) == (None, None)
 
 
 def test_a_hand_that_only_the_network_sees_makes_room():
     pair = replace(RIGHT, score=0.7), replace(LEFT, score=0.5)
     sure = given(RIGHT, "left", 0.97)  # what the network calls the right hand is the left one: log odds 3.5
-    right, left = choose_sides([sure], [0], pair)
+    right, left = choose_points([sure], [0], pair)
     assert left.points is sure and (right.points, right.match) == (None, 1)  # against 2.4 * 1.2 = 2.9
-    right, left = choose_sides([given(RIGHT, "left", 0.9)], [0], pair)  # log(9) = 2.2: not enough
+    right, left = choose_points([given(RIGHT, "left", 0.9)], [0], pair)  # log(9) = 2.2: not enough
     assert right.match == 0 and (left.points, left.match) == (None, 1)
-    right, left = choose_sides([given(RIGHT, "left", 0.9)], [None], pair)  # elsewhere: it takes its side
+    right, left = choose_points([given(RIGHT, "left", 0.9)], [None], pair)  # elsewhere: it takes its side
     assert (right.points, right.match) == (None, 0) and left.match is None
 
 

@@ -15,7 +15,7 @@ from lgnet import cli, moving_files, predict
 from lgnet.aside import write_together
 from lgnet.hands import TwoHands, assumed_camera
 from lgnet.image_io import expand_inputs
-from lgnet.moving_files import alone
+from lgnet.moving_files import one_writer
 from lgnet.reconstruct import check_outputs, read_boxes
 
 EXAMPLE = Path(lgnet.__file__).parent / "examples" / "single.jpg"
@@ -104,7 +104,7 @@ def frames(folder: Path, count: int) -> Path:
 def test_two_runs_do_not_write_one_film(tmp_path, loads, capsys):
     folder, out = frames(tmp_path / "film", 2), tmp_path / "out"
     words = ["reconstruct", str(folder), "--sequence", "--out", str(out), "--save", "json"]
-    with alone(out / "film"):
+    with one_writer(out / "film"):
         assert cli.main(words) == 1
     assert "another lgnet is writing" in capsys.readouterr().err
     assert not any(out.iterdir())

@@ -18,7 +18,7 @@ from lgnet.config_check import check_train
 from lgnet.presets import MODELS, PRESETS
 from lgnet.tasks import build_task
 from lgnet.train import main, rate
-from lgnet.train_state import Average, load_state, save_state
+from lgnet.train_state import Average, restore_state, save_state
 
 NO_LOSS = LossConfig(**dict.fromkeys(vars(LossConfig()), 0.0))
 
@@ -55,7 +55,7 @@ def test_state_goes_round(tmp_path):
     average.update(net, 1)
     save_state(tmp_path / "state.safetensors", net, average, optimiser, {"samples": 5, "best": float("inf")})
     other, other_average, other_optimiser = build()
-    state = load_state(tmp_path / "state.safetensors", other, other_average, other_optimiser)
+    state = restore_state(tmp_path / "state.safetensors", other, other_average, other_optimiser)
     assert state["samples"] == 5
     assert not list(tmp_path.glob("*.part"))
     for a, b in ((net, other),):
@@ -73,7 +73,7 @@ def test_damaged_state_is_one_sentence(tmp_path):
     (tmp_path / "state.safetensors").write_bytes(b"nonsense")
     net = torch.nn.Linear(1, 1)
     with pytest.raises(ValueError, match="does not hold a run"):
-        load_state(tmp_path / "state.safetensors", net, Average(net, 0.9), torch.optim.AdamW(net.parameters()))
+        restore_state(tmp_path / "state.safetensors", net, Average(net, 0.9), torch.optim.AdamW(net.parameters()))
 
 
 TINY = replace(

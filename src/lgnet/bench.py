@@ -27,7 +27,7 @@ from .aside import write_aside
 from .crop import crop_geometry, cut_crops, hand_crops
 from .hands import assumed_camera
 from .image_io import camera_from_exif, read_image
-from .model.records import Inputs
+from .model.records import Inputs, as_input
 from .place import place_hands
 from .predict import Model
 from .visualize import overlay
@@ -93,10 +93,10 @@ def measure(model: Model, path: str | Path, repeats: int = 20) -> Figures:
 
         def crop() -> tuple[Any, Inputs]:
             crops = hand_crops(boxes, given, camera.K, config.crop_size, config.crop_enlarge, config.separation)
-            images = torch.from_numpy(cut_crops(image, crops, config.separation)[None]).to(device)
+            images = as_input(cut_crops(image, crops, config.separation)[None], device)
             geometry = torch.from_numpy(crop_geometry(crops, config.separation)[None]).to(device)
             there = torch.from_numpy(given[None]).to(device)
-            return crops, Inputs(images.permute(0, 1, 4, 2, 3).float() / 255, there, geometry)
+            return crops, Inputs(images, there, geometry)
 
         crops, inputs = timed("crop", crop)
         output = timed("network", lambda: network(inputs))

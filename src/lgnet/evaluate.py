@@ -49,7 +49,7 @@ there are this many parts, where there are pictures enough."""
 Boxes = Literal["own", "truth"]
 
 
-class Predictor(Protocol):
+class Predicts(Protocol):
     """What is evaluated: `lgnet.load(...)`, or anything like it."""
 
     def predict(
@@ -60,7 +60,7 @@ class Predictor(Protocol):
 
 
 def evaluate(
-    predictor: Predictor,
+    predictor: Predicts,
     data: DataSet,
     out: str | Path,
     boxes: Boxes = "own",
@@ -333,7 +333,7 @@ def _write_cases(folder: Path, data: DataSet, scores: Scores, joints2d: np.ndarr
     write_aside(folder / "cases.jpg", jpeg(sheet([group for group in both if group[1]])))
 
 
-def predict_sample(predictor: Predictor, sample: Sample, boxes: str) -> TwoHands:
+def predict_sample(predictor: Predicts, sample: Sample, boxes: str) -> TwoHands:
     """Run the predictor on one sample; nothing of the truth reaches it but what `boxes` says."""
     camera = None if sample.K is None else camera_of(sample.K)
     if boxes == "own":

@@ -66,7 +66,7 @@ def guide(
     matches = match_places(useful, pair)
     if told:
         return align_hands(hands, _by_box(useful, matches, pair))
-    chosen = choose_sides(useful, matches, pair)
+    chosen = choose_points(useful, matches, pair)
     if not any(choice is not None and choice.points is not None for choice in chosen):
         return hands
     start = _look_again(model, hands, image, chosen)
@@ -114,7 +114,7 @@ def _pairings(options: list[tuple[float, int, int]]) -> list[tuple[tuple[float, 
     return [(), *((option,) for option in near), *pairs]
 
 
-def choose_sides(
+def choose_points(
     given: Sequence[KeyPoints], matches: Sequence[int | None], pair: Sequence[Hand | None]
 ) -> tuple[Choice | None, Choice | None]:
     """What is taken for the right and the left hand: the greatest sum of log odds of the sides.

@@ -28,7 +28,7 @@ import torch
 
 from .hand_model import HandModel, influence, vertex_normals
 from .hands import SIDES
-from .safe_pickle import RefusedError, Unpickler, dense
+from .safe_pickle import Unpickler, UnsafePickleError, dense
 
 MANO_URL = "https://mano.is.tue.mpg.de"
 MANO_ENV = "MANO_DIR"
@@ -230,7 +230,7 @@ def _read(side: str, folder: str, shapes: dict[str, tuple[int, ...]] | None = No
     try:
         with path.open("rb") as file:
             content = Unpickler(file).load()
-    except RefusedError as error:
+    except UnsafePickleError as error:
         raise ValueError(f"{path} asks for {error}, which a file of MANO's does not need; it was not read") from None
     except Exception as error:  # a broken pickle may raise anything at all
         raise ValueError(f"{path} is cut short or not one of MANO's files ({error}); {_where(side)}") from error

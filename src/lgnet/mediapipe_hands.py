@@ -17,7 +17,7 @@ import numpy as np
 from .align import KeyPoints
 from .data.sample import grown
 from .detect import Detection
-from .evidence import choose_sides
+from .evidence import choose_points
 from .hands import NUM_JOINTS
 from .image_io import Item
 
@@ -75,7 +75,7 @@ class MediaPipeHands:
     def detections(self, image: np.ndarray, K: np.ndarray) -> list[Detection]:
         """As `finder.Finder` has it: at most one right and one left hand, in boxes of whole hands."""
         found = self.see(image)
-        pair = choose_sides(found, [None] * len(found), (None, None))
+        pair = choose_points(found, [None] * len(found), (None, None))
         hands = [(side, choice.points) for side, choice in enumerate(pair) if choice is not None]
         return [Detection(side, hand.score, grown(hand.box)) for side, hand in hands if hand is not None]
 

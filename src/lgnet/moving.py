@@ -24,7 +24,7 @@ from .follow import Following, follow_some, led
 from .gestures import Gesture
 from .hands import Camera
 from .image_io import ImageError, Item
-from .moving_files import MovingFiles, alone
+from .moving_files import MovingFiles, one_writer
 from .predict import Model
 from .reconstruct import MOVING_KINDS, Predictor
 from .smooth import How, Moment, smooth
@@ -57,7 +57,7 @@ def reconstruct_moving(
     if not kinds:
         raise ValueError(f"of a video only {', '.join(MOVING_KINDS)} can be saved; name one of them in --save")
     camera = camera or film_camera(item)
-    with stop_asked() as asked, open_film(item, most) as film, alone(stem):
+    with stop_asked() as asked, open_film(item, most) as film, one_writer(stem):
         files = MovingFiles(stem, kinds, film.rate, gestures, item.kind == "camera")
         bar = progress.add_task(item.stem, total=film.total or most, speed="")
         done = interrupted = False

@@ -34,8 +34,8 @@ WAITING = 4
 
 
 @contextmanager
-def alone(stem: Path) -> Iterator[None]:
-    """While these files are written, by this process alone; their folder is made if missing.
+def one_writer(stem: Path) -> Iterator[None]:
+    """While these files are written, by this process one_writer; their folder is made if missing.
 
     Raises:
         ValueError: another process is at it.

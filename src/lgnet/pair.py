@@ -26,7 +26,7 @@ from .geometry import box_of, iou
 from .hands import LEFT, RIGHT
 from .model.backbone import build_backbone
 from .model.layers import conv_block
-from .side import as_input
+from .model.records import as_input
 
 AUGMENT = Augment(centre=0.2, scale=0.5, roll=0.0, colour=0.25)
 BOTH = 0.3
@@ -123,7 +123,7 @@ def look_at_pairs(net: PairNet, image: np.ndarray, groups: Sequence[np.ndarray],
     """
     crops = [pair_crop(boxes, K, net.config) for boxes in groups]
     images = [crop.cut(image) for crop in crops]
-    batch = as_input(np.stack([*images, *(i[:, ::-1] for i in images)])).to(next(net.parameters()).device)
+    batch = as_input(np.stack([*images, *(i[:, ::-1] for i in images)]), next(net.parameters()).device)
     output = net(batch)
     scores, told = output.logits.cpu().double().sigmoid().numpy(), output.boxes.cpu().double().numpy()
     told[len(crops) :, :, 0] *= -1

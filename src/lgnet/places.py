@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import torch
 
 from .detect import SAME_PLACE, Detector, Place, decode, letterbox
 from .geometry import iou
+from .model.records import as_input
 
 Tiles = Literal["auto", "off", "all"]
 
@@ -142,7 +142,7 @@ def _look(detector: Detector, images: Sequence[np.ndarray]) -> list[list[Place]]
     size = detector.config.size
     boxed = [letterbox(image, size) for image in images]
     device = next(detector.parameters()).device
-    batch = torch.from_numpy(np.stack([b[0] for b in boxed])).to(device).permute(0, 3, 1, 2).float() / 255
+    batch = as_input(np.stack([b[0] for b in boxed]), device)
     return [
         [Place(p.score, np.array([*((p.box[:2] - shift) / scale), *(p.box[2:] / scale)])) for p in found]
         for found, (_, scale, shift) in zip(decode(detector, batch), boxed)

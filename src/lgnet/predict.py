@@ -26,7 +26,7 @@ from .hand_model import HandModel, length_of, load_hand_model
 from .hands import SIDES, WRIST, Camera, Hand, TwoHands, assumed_camera, camera_of
 from .model.mesh_stage import project_weak
 from .model.network import LGNet
-from .model.records import Inputs, Output
+from .model.records import Inputs, Output, as_input
 from .opinion import Opinion, closer
 from .place import place_hands
 from .tta import mean_of_rolls, rolls
@@ -213,7 +213,7 @@ class Model:
         images = np.stack([cut_crops(view.image, crop, way) for view, crop in shown])
         device = next(self.network.parameters()).device
         inputs = Inputs(
-            images=torch.from_numpy(images).to(device).permute(0, 1, 4, 2, 3).float() / 255,
+            images=as_input(images, device),
             given=torch.from_numpy(np.stack([view.given for view, _ in shown])).to(device),
             geometry=torch.from_numpy(np.stack([crop_geometry(crop, way) for _, crop in shown])).to(device),
         )

@@ -26,7 +26,7 @@ def read_pickle(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             return Unpickler(file).load()
-    except RefusedError as error:
+    except UnsafePickleError as error:
         raise ValueError(f"{path} asks for {error}, which data do not need; it was not read") from None
     except Exception as error:  # a broken pickle may raise anything at all
         raise ValueError(f"{path} is cut short or no pickle of data: {error}") from error
@@ -53,13 +53,13 @@ def read_npy_object(path: Path) -> Any:
             array = _MappingUnpickler(file, path).load()
         _, _, _, _, (content,) = array.state
         return content
-    except RefusedError as error:
+    except UnsafePickleError as error:
         raise ValueError(f"{path} asks for {error}, which data do not need; it was not read") from None
     except Exception as error:  # a broken pickle may raise anything at all
         raise ValueError(f"{path} is cut short or no pickled object of NumPy's: {error}") from error
 
 
-class RefusedError(Exception):
+class UnsafePickleError(Exception):
     """The pickle names something that is not on the list."""
 
 
@@ -168,7 +168,7 @@ class _Known:
             elif module.split(".")[0] == "chumpy":
                 self.classes[full] = type(name, (_StandIn,), {})
             else:
-                raise RefusedError(f"'{full}'")
+                raise UnsafePickleError(f"'{full}'")
         return self.classes[full]
 
 

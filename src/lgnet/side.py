@@ -25,6 +25,7 @@ from .geometry import iou
 from .hands import LEFT, MIDDLE_MCP, RIGHT, WRIST
 from .model.backbone import build_backbone
 from .model.layers import conv_block
+from .model.records import as_input
 
 NO_HAND = 2
 """Beside `hands.RIGHT` and `hands.LEFT`."""
@@ -106,13 +107,8 @@ def look_at_places(net: SideNet, image: np.ndarray, boxes: Sequence[np.ndarray],
         K: (4,) the picture's camera.
     """
     places = [place_crop(np.asarray(box, np.float64), K, net.config) for box in boxes]
-    crops = as_input(np.stack([place.cut(image) for place in places])).to(next(net.parameters()).device)
+    crops = as_input(np.stack([place.cut(image) for place in places]), next(net.parameters()).device)
     return net(crops).logits.cpu().double().softmax(-1).numpy()
-
-
-def as_input(crops: np.ndarray) -> Float[Tensor, "n 3 S S"]:
-    """uint8 crops (n, S, S, 3) -> the network's input."""
-    return torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float().div_(255)
 
 
 class SideBatch(NamedTuple):

@@ -30,7 +30,7 @@ from .data.registry import open_data
 from .data.sample import Sample
 from .muon import Muon, groups
 from .tasks import Task, Trainee, build_task
-from .train_state import Average, load_state, samples_done, save_state
+from .train_state import Average, restore_state, samples_done, save_state
 
 REPORT_EVERY = 100
 """Steps between two lines of progress."""
@@ -67,7 +67,7 @@ def main(config: TrainConfig, resume: str | None = None) -> Path:
     net, optimiser, average = prepare(fabric, config, task)
     state: dict[str, Any] = {"samples": 0, "seconds": 0.0, "best": float("inf")}
     if going_on:
-        state |= load_state(out / "state.safetensors", task.network, average, optimiser, task.teachers)
+        state |= restore_state(out / "state.safetensors", task.network, average, optimiser, task.teachers)
     if fabric.global_rank == 0:
         _note_start(out, fabric, state)
     _loop(fabric, config, mix, task, net, optimiser, average, state, out)

@@ -52,7 +52,7 @@ def save_state(
     write_tensors(path, {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, {"state": json.dumps(state)})
 
 
-def load_state(
+def restore_state(
     path: Path, network: nn.Module, average: Average, optimiser, teachers: Teachers | None = None
 ) -> dict[str, Any]:
     """Put back what `save_state` wrote; returns the counters.

@@ -17,7 +17,7 @@ from ..config import ModelConfig
 from ..crop import Crop, HandCrops, crop_geometry, cut_crops, hand_crops
 from ..geometry import iou
 from ..hands import NUM_BETAS, NUM_JOINTS, NUM_ROTATIONS, assumed_camera
-from ..model.records import PARTS_STRIDE, Inputs, Targets
+from ..model.records import PARTS_STRIDE, Inputs, Targets, as_input
 from .sample import Sample, labelled, require_side
 
 
@@ -49,8 +49,8 @@ def make_batch(
     else with nothing given. `rng` is needed only when `augment` is not the plain one.
     """
     rows = [_one(sample, config, rng, augment) for sample in samples]
+    images = as_input(np.stack([row.pop("images") for row in rows]))
     stacked = {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0]}
-    images = stacked.pop("images").permute(0, 1, 4, 2, 3).float().div_(255)
     inputs = Inputs(images=images, given=stacked.pop("given"), geometry=stacked.pop("geometry"))
     return inputs, Targets(**stacked)
 

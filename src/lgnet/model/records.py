@@ -12,12 +12,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 PARTS_STRIDE = 8
 """Crop pixels a cell of `Targets.parts` and of the dense head."""
+
+
+def as_input(crops: np.ndarray, device: torch.device | None = None) -> Float[Tensor, "*n 3 h w"]:
+    """Pictures (..., h, w, 3) uint8 RGB -> what networks see, 0..1; they go to the device as bytes."""
+    return torch.from_numpy(np.ascontiguousarray(crops)).to(device).movedim(-1, -3).float().div_(255)
 
 
 @dataclass(frozen=True)
