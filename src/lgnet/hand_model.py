@@ -91,25 +91,25 @@ def _load_lgnet(side: str) -> HandModel:
     hand = HandModel(
         name="lgnet",
         side="right",
-        template=_float(data["template"]),
-        shape_basis=_float(data["shape_basis"]),
-        centres=_float(data["joints"]),
-        centres_basis=_float(data["joints_basis"]),
-        weights=_float(weights / weights.sum(1, keepdims=True)),
-        faces=_int(data["faces"]),
+        template=as_float(data["template"]),
+        shape_basis=as_float(data["shape_basis"]),
+        centres=as_float(data["joints"]),
+        centres_basis=as_float(data["joints_basis"]),
+        weights=as_float(weights / weights.sum(1, keepdims=True)),
+        faces=as_int(data["faces"]),
         pose_basis=None,
-        point_joint=_int(POINT_JOINT),
-        points=_float(points),
-        points_basis=_float(data["keypoints_basis"]),
-        points_vertex=_int(np.full(21, -1)),
-        vertex_influence=_float(influence(points, data["template"])),
-        uvs=_float(data["uvs"]),
-        uv_faces=_int(data["uv_faces"]),
-        part=_int(data["part"]),
-        nail=_float(data["nail"]),
-        palm=_float(data["palm"] / 255),
-        wrist_loop=_int(data["wrist_loop"]),
-        thumb_dorsal=_float(data["thumb_dorsal"]),
+        point_joint=as_int(POINT_JOINT),
+        points=as_float(points),
+        points_basis=as_float(data["keypoints_basis"]),
+        points_vertex=as_int(np.full(21, -1)),
+        vertex_influence=as_float(influence(points, data["template"])),
+        uvs=as_float(data["uvs"]),
+        uv_faces=as_int(data["uv_faces"]),
+        part=as_int(data["part"]),
+        nail=as_float(data["nail"]),
+        palm=as_float(data["palm"] / 255),
+        wrist_loop=as_int(data["wrist_loop"]),
+        thumb_dorsal=as_float(data["thumb_dorsal"]),
     )
     return hand if side == "right" else mirrored(hand)
 
@@ -282,11 +282,13 @@ def farthest_points(points: Tensor, count: int, first: int | None = None) -> Ten
     return torch.tensor(chosen)
 
 
-def _float(values: np.ndarray) -> Tensor:
+def as_float(values: np.ndarray) -> Tensor:
+    """A float32 tensor of its own."""
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
-def _int(values: np.ndarray) -> Tensor:
+def as_int(values: np.ndarray) -> Tensor:
+    """An int64 tensor of its own."""
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
 
 

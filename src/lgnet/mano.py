@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import torch
 
-from .hand_model import HandModel, influence, vertex_normals
+from .hand_model import HandModel, as_float, as_int, influence, vertex_normals
 from .hands import SIDES
 from .safe_pickle import Unpickler, UnsafePickleError, dense
 
@@ -65,10 +65,10 @@ def load_mano(side: str, mano_dir: str | Path | None = None) -> HandModel:
     folder = mano_dir or os.environ.get(MANO_ENV)
     if not folder:
         raise ValueError(f"no folder with MANO's hands is given; {_where(side)}")
-    return _load(side, str(Path(folder).expanduser().resolve()))
+    return _load(side, _absolute(folder))
 
 
-def load_hands_mean(side: str, mano_dir: str | Path | None = None) -> np.ndarray:
+def load_hands_mean(side: str) -> np.ndarray:
     """(15, 3) axis-angle in MANO's own order of joints: the mean pose that many data sets' poses are told relative to.
 
     Added to such a pose (smplx's `flat_hand_mean=False`) it gives the pose relative to the flat hand; see `mano_pose`.
@@ -76,9 +76,12 @@ def load_hands_mean(side: str, mano_dir: str | Path | None = None) -> np.ndarray
     Raises:
         ValueError: as `load_mano`.
     """
-    load_mano(side, mano_dir)  # says what is wrong with the folder
-    folder = str(Path(mano_dir or os.environ[MANO_ENV]).expanduser().resolve())
-    return _hands_mean(side, folder).copy()
+    load_mano(side)  # says what is wrong with the folder
+    return _hands_mean(side, _absolute(os.environ[MANO_ENV])).copy()
+
+
+def _absolute(folder: str | Path) -> str:
+    return str(Path(folder).expanduser().resolve())
 
 
 @functools.lru_cache(maxsize=8)
@@ -117,7 +120,7 @@ def mano_joints(side: str, vertices: np.ndarray) -> np.ndarray:
         ValueError: as `load_mano`.
     """
     load_mano(side)  # says what is wrong with the folder
-    joints = (_regressor(side, str(Path(os.environ[MANO_ENV]).expanduser().resolve())) @ vertices)[_POINT_JOINT]
+    joints = (_regressor(side, _absolute(os.environ[MANO_ENV])) @ vertices)[_POINT_JOINT]
     joints[4::4] = vertices[list(FINGERTIPS)]
     return joints
 
@@ -153,25 +156,25 @@ def _load(side: str, folder: str) -> HandModel:
     return HandModel(
         name="mano",
         side=side,
-        template=_float(template),
-        shape_basis=_float(basis),
-        centres=_float(centres),
-        centres_basis=_float(centres_basis),
-        weights=_float(weights / weights.sum(1, keepdims=True)),
-        faces=_int(faces),
-        pose_basis=_float(pose_basis),
-        point_joint=_int(_POINT_JOINT),
-        points=_float(points),
-        points_basis=_float(points_basis),
-        points_vertex=_int(points_vertex),
-        vertex_influence=_float(influence(points, template)),
-        uvs=_float(np.zeros((0, 2))),
-        uv_faces=_int(np.zeros((0, 3))),
-        part=_int(part),
-        nail=_float(np.zeros(_VERTICES)),
-        palm=_float(np.clip((normals * inward).sum(1) * 1.5 + 0.2, 0, 1)),
-        wrist_loop=_int(_boundary_loop(faces if side == "right" else faces[:, ::-1], _path(side, folder))),
-        thumb_dorsal=_float(dorsal),
+        template=as_float(template),
+        shape_basis=as_float(basis),
+        centres=as_float(centres),
+        centres_basis=as_float(centres_basis),
+        weights=as_float(weights / weights.sum(1, keepdims=True)),
+        faces=as_int(faces),
+        pose_basis=as_float(pose_basis),
+        point_joint=as_int(_POINT_JOINT),
+        points=as_float(points),
+        points_basis=as_float(points_basis),
+        points_vertex=as_int(points_vertex),
+        vertex_influence=as_float(influence(points, template)),
+        uvs=as_float(np.zeros((0, 2))),
+        uv_faces=as_int(np.zeros((0, 3))),
+        part=as_int(part),
+        nail=as_float(np.zeros(_VERTICES)),
+        palm=as_float(np.clip((normals * inward).sum(1) * 1.5 + 0.2, 0, 1)),
+        wrist_loop=as_int(_boundary_loop(faces if side == "right" else faces[:, ::-1], _path(side, folder))),
+        thumb_dorsal=as_float(dorsal),
     )
 
 
@@ -261,11 +264,3 @@ def _read(side: str, folder: str, shapes: dict[str, tuple[int, ...]] | None = No
 
 def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
-
-
-def _float(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-
-
-def _int(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))

@@ -207,8 +207,8 @@ def build_index(files: dict[str, Path]) -> Index:
     )
 
 
-def stream(path: Path, prefix: str) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON file at `prefix` (as ijson names it), one at a time.
+def stream(path: Path, prefix: str, pairs: bool = False) -> Iterator[Any]:
+    """The objects of a JSON file at `prefix` (as ijson names it), one at a time; with `pairs` an object's keys and values.
 
     Raises:
         ValueError: the file cannot be read as JSON, or ijson is missing.
@@ -219,7 +219,7 @@ def stream(path: Path, prefix: str) -> Iterator[dict[str, Any]]:
         raise ValueError("reading these annotations needs ijson; install it by pip install 'lgnet[data]'") from error
     with path.open("rb") as file:
         try:
-            yield from ijson.items(file, prefix, use_float=True)
+            yield from (ijson.kvitems if pairs else ijson.items)(file, prefix, use_float=True)
         except ijson.JSONError as error:
             raise ValueError(f"{path} cannot be read as JSON: {error}") from error
 
@@ -239,42 +239,33 @@ def _cameras(path: Path) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], i
     return arrays, rows
 
 
+def _frames(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Of a file of captures' frames, one at a time: a number for capture and frame, and what is said of it."""
+    for capture, frames in stream(path, "", pairs=True):
+        for frame, content in frames.items():
+            yield int(capture) << 40 | int(frame), content
+
+
 def _joints(path: Path) -> tuple[np.ndarray, dict[int, int]]:
     """(M, 42, 3) float32 and the row of each capture and frame."""
-    import ijson
-
     rows: dict[int, int] = {}
     values = array("f")
-    with path.open("rb") as file:
-        try:
-            for capture, frames in ijson.kvitems(file, "", use_float=True):
-                for frame, content in frames.items():
-                    rows[int(capture) << 40 | int(frame)] = len(rows)
-                    values.extend(np.asarray(content["world_coord"], np.float32).ravel().tolist())
-        except ijson.JSONError as error:
-            raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    for key, content in _frames(path):
+        rows[key] = len(rows)
+        values.extend(np.asarray(content["world_coord"], np.float32).ravel().tolist())
     return np.frombuffer(values, np.float32).reshape(-1, 2 * NUM_JOINTS, 3), rows
 
 
 def _mano(path: Path | None, rows: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """MANO's parameters for every row of the joints; frames without joints are left out."""
     values, valid = np.zeros((len(rows), 2, 61), np.float32), np.zeros((len(rows), 2), bool)
-    if path is None:
-        return values, valid
-    import ijson
-
-    with path.open("rb") as file:
-        try:
-            for capture, frames in ijson.kvitems(file, "", use_float=True):
-                for frame, hands in frames.items():
-                    row = rows.get(int(capture) << 40 | int(frame))
-                    for side, name in enumerate(SIDES):
-                        hand = hands.get(name)
-                        if row is not None and hand is not None:
-                            values[row, side] = np.concatenate([np.ravel(hand[k]) for k in ("pose", "shape", "trans")])
-                            valid[row, side] = True
-        except ijson.JSONError as error:
-            raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+    for key, hands in () if path is None else _frames(path):
+        row = rows.get(key)
+        for side, name in enumerate(SIDES):
+            hand = hands.get(name)
+            if row is not None and hand is not None:
+                values[row, side] = np.concatenate([np.ravel(hand[k]) for k in ("pose", "shape", "trans")])
+                valid[row, side] = True
     return values, valid
 
 
