@@ -10,7 +10,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
@@ -35,7 +35,7 @@ WAITING = 4
 
 @contextmanager
 def one_writer(stem: Path) -> Iterator[None]:
-    """While these files are written, by this process one_writer; their folder is made if missing.
+    """While these files are written, by this process alone; their folder is made if missing.
 
     Raises:
         ValueError: another process is at it.
@@ -47,7 +47,8 @@ def one_writer(stem: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # Windows keeps what is open
+                    path.unlink()
     except Timeout as error:
         raise ValueError(f"another lgnet is writing {stem}.*; wait for it, or choose another --out") from error
 
@@ -107,7 +108,9 @@ class MovingFiles:
         try:
             yield
         except OSError as error:
-            raise OSError(error.errno, error.strerror, error.filename or f"{self.stem}.*") from error
+            if error.errno is None or error.filename:
+                raise
+            raise OSError(error.errno, error.strerror, f"{self.stem}.*") from error
 
     def _add(self, index: int, moment: Moment) -> None:
         hands = moment.hands
