@@ -90,6 +90,11 @@ def test_of_files_that_belong_together_all_are_written_or_none(tmp_path, monkeyp
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "c.obj"]
     assert first.read_bytes() == third.read_bytes() == b"old"
     monkeypatch.undo()
+    second.mkdir()
+    with pytest.raises(OSError, match="directory") as told:
+        write_together({first: b"new", second: b"new", third: None})
+    assert told.value.filename == str(second) and not list(tmp_path.glob("*.part"))
+    second.rmdir()
     assert write_together({first: b"new", second: b"new", third: None}) == [first, second]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "b.png"]
 
@@ -112,15 +117,17 @@ def test_two_runs_do_not_write_one_film(tmp_path, loads, capsys):
     assert [p.name for p in out.iterdir()] == ["film.jsonl"]
 
 
+@pytest.mark.parametrize("smooth", ["live", "offline"])
 @pytest.mark.parametrize("bad", ["cut", "size"])
-def test_frames_before_a_bad_one_are_kept(bad, tmp_path, loads, capsys):
+def test_frames_before_a_bad_one_are_kept(bad, smooth, tmp_path, loads, capsys):
     folder = frames(tmp_path / "film", 3)
     if bad == "cut":
         (folder / "f2.png").write_bytes((folder / "f2.png").read_bytes()[:60])
     else:
         cv2.imwrite(str(folder / "f2.png"), np.zeros((20, 20, 3), np.uint8))
     out = tmp_path / "out"
-    assert cli.main(["reconstruct", str(folder), "--sequence", "--out", str(out), "--save", "json"]) == 1
+    words = ["reconstruct", str(folder), "--sequence", "--out", str(out), "--save", "json", "--smooth", smooth]
+    assert cli.main(words) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "f2.png" in line and line.endswith("the frames before it are written")
     assert len((out / "film.jsonl").read_text().splitlines()) == 2
@@ -179,15 +186,44 @@ def test_meshes_of_an_earlier_fit_do_not_stay(tmp_path):
     )
     assert cli.main(["fit", str(points), "--out", str(out)]) == 0
     (tmp_path / "out_left_of_mine.obj").write_text("v 0 0 0\n")
+    assert cli.main(["fit", str(points), "--out", str(tmp_path / "out_right.json")]) == 0  # whose meshes are not out's
     points.write_text(json.dumps({"hands": [{"side": "right", "joints3d": joints}]}))
     assert cli.main(["fit", str(points), "--out", str(out)]) == 0
-    assert sorted(p.name for p in tmp_path.glob("*.obj")) == ["out_left_of_mine.obj", "out_right.obj"]
+    theirs = [f"out_right_{side}.obj" for side in ("left", "right", "right2")]
+    assert sorted(p.name for p in tmp_path.glob("*.obj")) == ["out_left_of_mine.obj", "out_right.obj", *theirs]
     assert cli.main(["fit", str(points), "--out", str(tmp_path / "x.obj")]) == 2
 
 
 def test_the_version_is_told(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"lgnet {lgnet.__version__}\n"
+
+
+def test_boxes_far_larger_than_the_picture_are_none(tmp_path, loads, capsys):
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text(json.dumps({EXAMPLE.name: {"right": [0, 0, 50_000, 20]}}))
+    words = ["reconstruct", str(EXAMPLE), "--boxes", str(boxes), "--out", str(tmp_path / "out"), "--save", "json"]
+    assert cli.main(words) == 1
+    assert "is more than 10 times the picture" in capsys.readouterr().err
+
+
+def test_one_key_point_far_outside_does_not_lose_the_hand(tmp_path):
+    rows = [[200 + 5 * i, 240 + 3 * i, 1] for i in range(20)] + [[9000, 240, 1]]
+    points = tmp_path / "points.json"
+    points.write_text(json.dumps({EXAMPLE.name: {"right": rows}}))
+    words = [
+        "reconstruct",
+        str(EXAMPLE),
+        "--evidence",
+        str(points),
+        "--out",
+        str(tmp_path),
+        "--save",
+        "json",
+        "--tta",
+        "1",
+    ]
+    assert cli.main([*words, "--device", "cpu"]) == 0
 
 
 def test_demo_is_for_pictures(tmp_path, capsys):

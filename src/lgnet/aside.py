@@ -30,7 +30,7 @@ def write_together(contents: Mapping[Path, bytes | None]) -> list[Path]:
         What was written.
 
     Raises:
-        OSError: one cannot be written; nothing has changed then.
+        OSError: one cannot be written: nothing has changed then; or one cannot take its place.
     """
     begun: list[Path] = []
     try:
@@ -39,16 +39,16 @@ def write_together(contents: Mapping[Path, bytes | None]) -> list[Path]:
                 begun.append(path)
                 with _naming(path):
                     aside(path).write_bytes(content)
-    except OSError:
+        for path, content in contents.items():
+            with _naming(path):
+                if content is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    aside(path).replace(path)
+    except BaseException:
         for path in begun:
             aside(path).unlink(missing_ok=True)
         raise
-    for path, content in contents.items():
-        if content is None:
-            path.unlink(missing_ok=True)
-        else:
-            with _naming(path):
-                aside(path).replace(path)
     return begun
 
 

@@ -44,8 +44,11 @@ def demo(
     from .image_io import expand_inputs
     from .outputs import DEMO_KINDS
 
-    if any(item.moving for item in expand_inputs(images)):
-        raise UsageError("lgnet demo is for pictures; lgnet reconstruct INPUT --out DIR takes videos and cameras")
+    moving = next((item for item in expand_inputs(images) if item.moving and item.path in images), None)
+    if moving is not None:
+        raise UsageError(
+            f"lgnet demo is for pictures, and {moving.shown} is none; lgnet reconstruct INPUT --out DIR takes videos and cameras"
+        )
     chosen = list(images) or _examples()
     return _reconstruct(chosen, DEMO_OUT, weights, device, DEMO_KINDS, say=True)
 

@@ -6,6 +6,7 @@ the hand network whether it sees one there; `people` decides for all places of a
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -103,8 +104,12 @@ def weights_file(weights: str) -> str:
     Raises:
         ValueError: there are none of this name.
     """
-    a_path = "/" in weights or Path(weights).is_file() or weights.endswith(".safetensors")
-    return weights if a_path else bundled(weights)
+    if "/" in weights or weights.endswith(".safetensors"):
+        return weights
+    with suppress(OSError):  # no file has so long a name
+        if not bundled_file(weights).is_file() and Path(weights).is_file():
+            return weights
+    return bundled(weights)
 
 
 def bundled(name: str) -> str:

@@ -283,12 +283,12 @@ def farthest_points(points: Tensor, count: int, first: int | None = None) -> Ten
 
 
 def as_float(values: np.ndarray) -> Tensor:
-    """A float32 tensor of its own."""
+    """As a float32 tensor."""
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
 def as_int(values: np.ndarray) -> Tensor:
-    """An int64 tensor of its own."""
+    """As an int64 tensor."""
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
 
 

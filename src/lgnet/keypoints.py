@@ -12,7 +12,7 @@ with both is fitted to `joints3d`. The result has the same keys, with pose, shap
 from __future__ import annotations
 
 import json
-from glob import escape
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,12 +77,13 @@ def fit_file(
     content = {"schema": SCHEMA, "hand_model": hand_model, "camera": camera, "hands": results}
     out.parent.mkdir(parents=True, exist_ok=True)
     write_aside(out, (json.dumps(content) + "\n").encode())
-    for old in (file for side in SIDES for file in out.parent.glob(f"{escape(out.stem)}_{side}*.obj")):
-        if old.name not in meshes and _is_ours(old):  # of an earlier run with more hands
-            old.unlink()
     if mesh:
         for name, text in meshes.items():
             write_aside(out.with_name(name), text.encode())
+    own = re.compile(rf"{re.escape(out.stem)}_({'|'.join(SIDES)})\d*\.obj")
+    for old in list(out.parent.glob("*.obj")):  # of an earlier run with more hands
+        if own.fullmatch(old.name) and old.name not in meshes and _is_ours(old):
+            old.unlink()
     return lines
 
 

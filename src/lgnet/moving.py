@@ -61,9 +61,9 @@ def reconstruct_moving(
         files = MovingFiles(stem, kinds, film.rate, gestures, item.kind == "camera")
         bar = progress.add_task(item.stem, total=film.total or most, speed="")
         done = interrupted = False
-        broken: ImageError | None = None
+        broken: list[ImageError] = []  # a picture of a folder of frames: what came before it is done
         try:
-            frames = _steps(model, item, film, camera, asked, evidence)
+            frames = _steps(model, item, film, camera, asked, evidence, broken)
             count, last = _write(
                 smooth(frames, how), files, lambda n, speed: progress.update(bar, completed=n, speed=speed)
             )
@@ -73,10 +73,6 @@ def reconstruct_moving(
                 print(f"lgnet: {item.shown}: {short}", file=sys.stderr)
         except KeyboardInterrupt:
             interrupted = done = True
-        except ImageError as error:  # a picture of a folder of frames
-            broken, done = error, files.count > 0
-            if not done:
-                raise
         finally:
             progress.remove_task(bar)
             if not done:
@@ -84,8 +80,8 @@ def reconstruct_moving(
         interrupted = interrupted or asked.is_set()
         with unbroken():
             written = files.keep()
-    if broken is not None:
-        raise ImageError(f"{broken}; the frames before it are written") from broken
+    if broken:
+        raise ImageError(f"{broken[0]}; the frames before it are written") from broken[0]
     if interrupted and item.kind != "camera":
         for path in written:
             print(f"lgnet: stopped; {path} holds the frames done so far", file=sys.stderr)
@@ -100,24 +96,27 @@ def _steps(
     camera: Camera | None,
     asked: threading.Event,
     evidence: Source | None,
+    broken: list[ImageError],
 ) -> Iterator[Moment]:
-    """The hands of each frame, followed, and aligned to the evidence if there is any; ends early when `asked`.
+    """The hands of each frame, followed, and aligned to the evidence if there is any; ends early when `asked`, and where a later
+    frame cannot be read, which `broken` then holds.
 
     Frames of a file go through the network together, unless evidence may change where the next is looked at.
     """
     state, waiting, together = Following(), deque[Frame](), 1
     once = replace(model, tta=1) if isinstance(model, Model) else model  # hands that are followed get one crop
     alone = item.kind == "camera" or evidence is not None
-    broken: ImageError | None = None
+    come = False
     while True:
         try:
             waiting.extend(islice(film.frames, max(together - len(waiting), 0)))
-        except ImageError as error:  # told when the frames before it are done
-            broken = error
-        if not waiting and broken is not None:
-            raise broken
+        except ImageError as error:
+            if not (come or waiting):
+                raise
+            broken.append(error)
         if not waiting:
             return
+        come = True
         images = [frame.image for frame in islice(waiting, together)]
         steps = follow_some(model, state, images, camera, item.shown)
         if evidence is not None:

@@ -5,7 +5,9 @@ What is made of the whole video (animated GLB, BVH) is kept in a temporary file 
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -39,18 +41,25 @@ def one_writer(stem: Path) -> Iterator[None]:
 
     Raises:
         ValueError: another process is at it.
+        OSError: the folder cannot be written to.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     path = stem.with_name(f"{stem.name}.part.lock")
+    lock = FileLock(path, timeout=0)
     try:
-        with FileLock(path, timeout=0):
-            try:
-                yield
-            finally:
-                with suppress(OSError):  # Windows keeps what is open
-                    path.unlink()
+        lock.acquire()
     except Timeout as error:
+        if not path.exists():
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from error
         raise ValueError(f"another lgnet is writing {stem}.*; wait for it, or choose another --out") from error
+    except NotImplementedError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows keeps what is open
+            path.unlink()
+        lock.release()
 
 
 class MovingFiles:

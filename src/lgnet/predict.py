@@ -34,8 +34,6 @@ from .tta import mean_of_rolls, rolls
 LEAST_PRESENCE = 0.05
 """A found hand is dropped where the hand network's own presence of that side is below this: small, because side and hand have
 been decided with its word already, and where its side is in doubt a hand is still one (docs/trials.md)."""
-LARGEST_BOX = 10
-"""Times the picture: a hand of which so little is seen is none that anything can be said of."""
 PERSON_SCORE = 0.3
 """Where all people are asked for, those are left out none of whose hands scores so much, but for the surest."""
 
@@ -318,14 +316,11 @@ def load(weights: str | Path = BUNDLED, device: str = "auto", tta: int = 1) -> M
 
 def _check_inside(boxes: np.ndarray, there: np.ndarray, image: np.ndarray) -> None:
     height, width = image.shape[:2]
-    for side in np.flatnonzero(there):
-        x, y, w, h = box = boxes[side].tolist()
-        outside = x >= width or y >= height or x + w <= 0 or y + h <= 0
-        if outside or max(w, h) > LARGEST_BOX * max(width, height):
-            how = "lies outside" if outside else f"is more than {LARGEST_BOX} times"
+    for side, (x, y, w, h) in enumerate(boxes.tolist()):
+        if there[side] and (x >= width or y >= height or x + w <= 0 or y + h <= 0):
             raise ValueError(
-                f"the {SIDES[side]} hand's box {box} {how} the picture of {width} x {height} pixels; boxes are x, y, width, "
-                "height in pixels of the upright picture"
+                f"the {SIDES[side]} hand's box {[x, y, w, h]} lies outside the picture of {width} x {height} pixels; "
+                f"boxes are x, y, width, height in pixels of the upright picture"
             )
 
 

@@ -78,6 +78,8 @@ class Summary:
     written: list[Path] = field(default_factory=list)
 
 
+LARGEST_BOX = 10
+"""Times the picture: a hand of which so little is seen is none that anything can be said of."""
 MOVING_KINDS = ("json", "glb", "overlay", *maps.MAPS, "bvh", "csv")
 """The kinds of file that can be made of a video."""
 
@@ -246,6 +248,8 @@ def _reconstruct_picture(
     evidence: Source | None,
 ) -> list[Path]:
     picture = read_image(_standard_input() if item.path == "-" else item.path)
+    if given is not None:
+        _check_size(given, picture.pixels)
     hands = model.predict(
         picture.pixels,
         camera=camera or camera_from_exif(picture),
@@ -258,6 +262,16 @@ def _reconstruct_picture(
 
         hands = guide(model, hands, picture.pixels, evidence(picture.pixels, item, 0), told=given is not None)
     return outputs.save(hands, picture.pixels, stem, kinds)
+
+
+def _check_size(given: BoxesBySide, image: np.ndarray) -> None:
+    height, width = image.shape[:2]
+    for box in given[0][given[1]]:
+        if box[2:].max() > LARGEST_BOX * max(width, height):
+            raise ValueError(
+                f"the box {box.tolist()} is more than {LARGEST_BOX} times the picture of {width} x {height} pixels; boxes are "
+                "x, y, width, height in pixels of the upright picture"
+            )
 
 
 def _standard_input() -> bytes:

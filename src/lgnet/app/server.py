@@ -274,7 +274,8 @@ class Handler(BaseHTTPRequestHandler):
     def _send(self, content: bytes, kind: str, more: dict[str, str] | None = None, status: int = 200) -> None:
         try:
             self._head(status, kind, len(content), more or {})
-            self.wfile.write(content)
+            if self.command != "HEAD":
+                self.wfile.write(content)
         except OSError:
             self.close_connection = True
 

@@ -50,12 +50,11 @@ def read_h2o(root: Path, split: str) -> H2o:
     parts = [PurePosixPath(line).parts for line in lines]
     if not lines or any(len(p) < 3 or p[-2] != "rgb" or ".." in p or p[0] == "/" for p in parts):
         raise ValueError(f"{path} is no list of <subject>/<place>/<sequence>/<camera>/rgb/<frame>.png, one a line")
-    folders = {
-        subject: folder
-        for subject in sorted({p[0] for p in parts})
-        for folder in (root / f"{subject}_ego", root / subject)
-        if folder.is_dir()
-    }
+    folders = {}
+    for subject in sorted({p[0] for p in parts}):
+        places = [folder for folder in (root / subject, root / f"{subject}_ego") if folder.is_dir()]
+        if places:
+            folders[subject] = places[0]
     if not folders:
         first = parts[0][0]
         raise ValueError(
