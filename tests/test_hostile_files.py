@@ -117,6 +117,21 @@ def test_two_runs_do_not_write_one_film(tmp_path, loads, capsys):
     assert [p.name for p in out.iterdir()] == ["film.jsonl"]
 
 
+@pytest.mark.parametrize("fails", [NotImplementedError(), moving_files.Timeout("film")])
+def test_where_a_lock_cannot_be_had(fails, tmp_path, loads, capsys, monkeypatch):
+    """A file system without locks writes all the same; one that takes no file says so."""
+
+    def acquire(self: object) -> None:
+        raise fails
+
+    monkeypatch.setattr(moving_files.FileLock, "acquire", acquire)
+    words = ["reconstruct", str(frames(tmp_path / "film", 2)), "--sequence", "--out", str(tmp_path / "out")]
+    written = isinstance(fails, NotImplementedError)
+    assert cli.main([*words, "--save", "json"]) == (0 if written else 1)
+    assert (tmp_path / "out" / "film.jsonl").is_file() == written
+    assert written or "cannot be written (Permission denied)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("smooth", ["live", "offline"])
 @pytest.mark.parametrize("bad", ["cut", "size"])
 def test_frames_before_a_bad_one_are_kept(bad, smooth, tmp_path, loads, capsys):

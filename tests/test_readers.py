@@ -150,7 +150,7 @@ def test_ho3d_evaluation_joints_are_read_where_they_are_there(tmp_path, monkeypa
     with pytest.raises(ValueError, match=r"0003\.pkl: its wrist is \d+ mm from that of evaluation_xyz\.json"):
         open_data(f"ho3d-evaluation:{tmp_path}")[0]
     (tmp_path / "evaluation_xyz.json").write_text(json.dumps([joints.tolist()] * 2))
-    with pytest.raises(ValueError, match="is it of another version"):
+    with pytest.raises(ValueError, match=r"tells of 2 hands, not of 1 as evaluation\.txt"):
         open_data(f"ho3d-evaluation:{tmp_path}")
 
 

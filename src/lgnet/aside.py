@@ -18,6 +18,12 @@ def real(path: str | Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def can_be_made(path: str | Path) -> bool:
+    """Whether a file or folder of this name, and folders above it that are not there yet, can be made as far as that is seen."""
+    there = next(folder for folder in Path(path).absolute().parents if os.path.lexists(folder))
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+
+
 def aside_moving(path: Path) -> Path:
     """The same for a video's files and folders, which keep their suffix, as writers go by it."""
     return path.with_name(f"{path.stem}.part{path.suffix}")

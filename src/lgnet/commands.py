@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
@@ -281,15 +282,11 @@ def check_film(frames: int | None, hand_length: float | None) -> None:
 
 def check_file(out: str | None) -> None:
     """Look before the work whether a file of this name can be written; else a `UsageError`."""
-    import os
-    from pathlib import Path
+    from .aside import can_be_made
 
-    if out is None:
-        return
-    if Path(out).is_dir():
+    if out is not None and Path(out).is_dir():
         raise UsageError(f"--out {out} is a folder; name a file")
-    there = next(folder for folder in Path(out).absolute().parents if os.path.lexists(folder))
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    if out is not None and not can_be_made(out):
         raise UsageError(f"--out {out} cannot be written; choose another name")
 
 

@@ -74,7 +74,7 @@ class MovingFiles:
         self.ends = moving_names(stem, kinds)
         self._late = (*self.ends.get("glb", ()), *self.ends.get("bvh", ()))  # made of the whole video
         self.rate, self.gestures, self.kinds = rate, gestures, set(kinds)
-        self.stem, self.count = stem, 0
+        self.stem = stem
         self._seen: State = {}
         self._line: dict[str, Any] | None = None  # the last one, which waits: at the end its gestures end
         self._stack = ExitStack()
@@ -109,7 +109,6 @@ class MovingFiles:
         """Write the next frame."""
         with self._named():
             self._add(index, moment)
-        self.count += 1
 
     @contextmanager
     def _named(self) -> Iterator[None]:

@@ -17,14 +17,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config import ModelConfig, PairConfig
+from .config import PairConfig
 from .crop import Crop, crop_for_box, union_box
 from .data.batch import Augment, change_colours, jitter_box, sample_camera
 from .data.sample import Sample
 from .detect import Place
 from .geometry import box_of, iou
 from .hands import LEFT, RIGHT
-from .model.backbone import build_backbone
+from .model.backbone import mobile_backbone
 from .model.layers import conv_block
 from .model.records import as_input
 
@@ -56,10 +56,7 @@ class PairNet(nn.Module):
     def __init__(self, config: PairConfig):
         super().__init__()
         self.config = config
-        shape = ModelConfig(
-            backbone="mobile", mobile_depths=config.depths, crop_size=config.crop_size, grid=config.grid
-        )
-        self.backbone = build_backbone(shape)
+        self.backbone = mobile_backbone(config.depths, config.crop_size, config.grid)
         width = 128
         self.squeeze = conv_block(self.backbone.channels[-1], width, 1)
         self.mix = conv_block(width + 2, width, 3)

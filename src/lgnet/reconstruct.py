@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from . import maps, outputs
-from .aside import aside, aside_moving, real
+from .aside import aside, aside_moving, can_be_made, real
 from .hands import SIDES, Camera, TwoHands
 from .image_io import ImageError, Item, camera_from_exif, is_folder, only_ones, read_image
 
@@ -110,8 +110,7 @@ def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str] |
             else "no folder"
         )
         raise ValueError(f"--out {out} is {what}; give a folder")
-    there = next(folder for folder in (Path(out).absolute(), *Path(out).absolute().parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+    if not can_be_made(Path(out) / "results"):
         raise ValueError(f"--out {out} cannot be made or written to; choose another folder")
     inputs = {real(item.path) for item in items}
     whose: dict[Path, Item] = {}

@@ -17,13 +17,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config import ModelConfig, SideConfig
+from .config import SideConfig
 from .crop import Crop, crop_for_box
 from .data.batch import Augment, change_colours, jitter_box, sample_camera
 from .data.sample import FACE, Sample, require_side
 from .geometry import iou
 from .hands import LEFT, MIDDLE_MCP, RIGHT, WRIST
-from .model.backbone import build_backbone
+from .model.backbone import mobile_backbone
 from .model.layers import conv_block
 from .model.records import as_input
 
@@ -56,10 +56,7 @@ class SideNet(nn.Module):
     def __init__(self, config: SideConfig):
         super().__init__()
         self.config = config
-        shape = ModelConfig(
-            backbone="mobile", mobile_depths=config.depths, crop_size=config.crop_size, grid=config.grid
-        )
-        self.backbone = build_backbone(shape)
+        self.backbone = mobile_backbone(config.depths, config.crop_size, config.grid)
         self.squeeze = conv_block(self.backbone.channels[-1], 64, size=1)
         self.hidden = nn.Sequential(nn.Flatten(), nn.Linear(64 * config.grid**2, 256), nn.ReLU(), nn.Dropout(0.2))
         self.side, self.axes = nn.Linear(256, 3), nn.Linear(256, 9)

@@ -12,14 +12,13 @@ pixels with a scale, which the joints make needless.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..hands import NUM_JOINTS, RIGHT, SIDES
-from .realdata import read_image
+from .realdata import read_image, read_numbers
 from .sample import Sample, empty_sample, project, set_joints
 
 
@@ -44,9 +43,9 @@ def read_freihand(root: Path, split: str) -> FreiHand:
     folder = root / split / "rgb"
     if not folder.is_dir():
         raise ValueError(f"{root} holds no pictures of FreiHAND: there is no folder {folder}")
-    intrinsics = _array(root / f"{split}_K.json", (3, 3))
-    xyz = _array(
-        root / f"{split}_xyz.json", (NUM_JOINTS, 3), "; FreiHAND_pub_v2_eval.zip has it" * (split == "evaluation")
+    intrinsics = read_numbers(root / f"{split}_K.json", (3, 3))
+    xyz = read_numbers(
+        root / f"{split}_xyz.json", (NUM_JOINTS, 3), "FreiHAND_pub_v2_eval.zip has it" if split == "evaluation" else ""
     )
     if len(intrinsics) != len(xyz):
         raise ValueError(f"{root} has {len(intrinsics)} cameras but {len(xyz)} hands in its {split} split")
@@ -64,21 +63,9 @@ def _optional(root: Path, split: str, kind: str, shape: tuple[int, int], count: 
     path = root / f"{split}_{kind}.json"
     if not path.is_file():
         return None
-    values = _array(path, shape)
+    values = read_numbers(path, shape)
     if len(values) != count:
         raise ValueError(f"{path} tells of {len(values)} hands, not {count} as the other files do")
-    return values
-
-
-def _array(path: Path, shape: tuple[int, int], where: str = "") -> np.ndarray:
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}{where}")
-    try:
-        values = np.array(json.loads(path.read_text(encoding="utf-8")), np.float64)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as JSON of numbers: {error}") from error
-    if values.shape[1:] != shape or not len(values):
-        raise ValueError(f"{path} holds numbers of shape {values.shape}, not N x {shape[0]} x {shape[1]}")
     return values
 
 

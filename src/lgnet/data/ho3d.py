@@ -12,7 +12,6 @@ authors' own programs do either), so that its parameters are left out (`refit` f
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 
 from ..hands import NUM_JOINTS, RIGHT, SIDES, WRIST
 from ..safe_pickle import dense, read_pickle
-from .realdata import read_image
+from .realdata import read_image, read_numbers
 from .sample import Sample, empty_sample, grown, kind_of, project, set_joints
 
 ORDER = np.array([0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20])
@@ -61,14 +60,10 @@ def read_ho3d(root: Path, split: str, two_hands: bool) -> Ho3d:
 def _evaluation_joints(path: Path, count: int) -> np.ndarray | None:
     if not path.is_file():
         return None
-    try:
-        values = np.array(json.loads(path.read_text(encoding="utf-8")), np.float64)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as JSON of numbers: {error}") from error
-    if values.shape != (count, NUM_JOINTS, 3):
+    values = read_numbers(path, (NUM_JOINTS, 3))
+    if len(values) != count:
         raise ValueError(
-            f"{path} holds numbers of shape {values.shape}, not {count} x {NUM_JOINTS} x 3 as evaluation.txt has frames: is it "
-            "of another version of HO-3D?"
+            f"{path} tells of {len(values)} hands, not of {count} as evaluation.txt; is it of another version of HO-3D?"
         )
     return values
 

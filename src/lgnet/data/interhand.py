@@ -344,12 +344,11 @@ def read_picture(root: Path, split: str, name: str, width: int, height: int) -> 
     Raises:
         ValueError: it is missing or unreadable, or not of that size.
     """
-    places = [root / "images" / split / name, root / split / name, root / name]
-    if root.parent.name == "annotations":  # one of v0.0's sets
-        places.append(root.parent.parent / "images" / split / name)
+    base = root.parent.parent if root.parent.name == "annotations" else root  # one of v0.0's sets
+    places = [base / "images" / split / name, root / split / name, root / name]
     path = next((p for p in places if p.is_file()), None)
     if path is None:
-        raise ValueError(f"there is no picture {places[-1] if root.parent.name == 'annotations' else places[0]}")
+        raise ValueError(f"there is no picture {places[0]}")
     return read_image(path, (width, height))
 
 

@@ -193,3 +193,25 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
     if size is not None and (width, height) != tuple(size):
         raise ValueError(f"{path} is {width} x {height} pixels, not {size[0]} x {size[1]} as annotated")
     return np.ascontiguousarray(image[..., ::-1])
+
+
+def read_numbers(path: Path, shape: tuple[int, int], where: str = "") -> np.ndarray:
+    """(N, *shape) float64, the numbers of a JSON file.
+
+    Args:
+        path: the file.
+        shape: of each row.
+        where: what to say, after a semicolon, of where the file is to be had.
+
+    Raises:
+        ValueError: it is missing, damaged, or holds none of this shape.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}{where and '; '}{where}")
+    try:
+        values = np.array(json.loads(path.read_text(encoding="utf-8")), np.float64)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read as JSON of numbers: {error}") from error
+    if values.shape[1:] != shape or not len(values):
+        raise ValueError(f"{path} holds numbers of shape {values.shape}, not N x {shape[0]} x {shape[1]}")
+    return values

@@ -166,6 +166,11 @@ class AutoBackbone(nn.Module):
         return maps
 
 
+def mobile_backbone(depths: tuple[int, int, int, int], crop_size: int, grid: int) -> ResNet | AutoBackbone:
+    """The mobile backbone by itself, for the networks that find hands."""
+    return build_backbone(ModelConfig(backbone="mobile", mobile_depths=depths, crop_size=crop_size, grid=grid))
+
+
 def build_backbone(config: ModelConfig) -> ResNet | AutoBackbone:
     """The backbone a configuration names.
 
