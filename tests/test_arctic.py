@@ -72,6 +72,7 @@ def test_fixed_cameras(tmp_path):
     right, left = write(tmp_path)
     data = open_data(f"arctic-p1-val:{tmp_path}")
     first, other = data[0], data[1]
+    assert first.recording == other.recording == SEQUENCE
     assert len(data) == 4 and first.name == f"{SEQUENCE}/1/00004.jpg"
     assert first.present.all() and other.present.tolist() == [True, False]
     # by hand: MANO's index finger is 1, 2, 3 with its tip at 17, the little finger 7 .. 9 with 20, the thumb 13 .. 15, 16

@@ -52,6 +52,7 @@ def test_a_person_with_a_labelled_hand_is_a_sample(root):
     data = open_data(f"coco-wholebody-val:{root}")
     assert data.skipped == {"people without a labelled hand": 1}
     samples = list(data)
+    assert {s.recording for s in samples} == {"000000000785.jpg"}
     assert [s.name for s in samples] == [f"000000000785.jpg#{n}" for n in (1, 3, 4)]
     assert [s.kind for s in samples] == ["single", "separate", "interacting"]
     first = samples[0]

@@ -8,11 +8,12 @@ import pytest
 from test_evaluate import DATA, Knowing, make
 
 from lgnet import cli
-from lgnet.data.registry import MANO_UNUSED, DataSet, spread
+from lgnet.data.registry import DataSet, spread
 from lgnet.evaluate import evaluate
 from lgnet.hands import TwoHands
+from lgnet.scoring.columns import Scores, read_scores, to_npz
 from lgnet.scoring.compare import _better, _pair, compare_runs, sentence, sentences
-from lgnet.scoring.summary import Scores, read_scores, totals
+from lgnet.scoring.summary import totals
 from lgnet.scoring.tables import to_latex, to_markdown
 
 pytestmark = pytest.mark.usefixtures("no_plots")
@@ -153,13 +154,47 @@ def test_other_distances_of_the_wrists_are_warned_of(tmp_path):
 def test_runs_with_and_without_mano_are_not_compared_by_what_it_decides(tmp_path):
     """Protocols A and B and AUC take the true mesh's joints where there is one."""
     evaluate(Knowing(), DATA, tmp_path / "a", quiet=True)
-    evaluate(Knowing(), replace(DATA, skipped={MANO_UNUSED: 4}), tmp_path / "b", quiet=True)
+    evaluate(Knowing(), DATA, tmp_path / "b", quiet=True)
+    scores = read_scores(tmp_path / "b" / "scores.npz")
+    scores.hands["of_mesh"][0] = True
+    (tmp_path / "b" / "scores.npz").write_bytes(to_npz(scores))
     same, other = (compare_runs(tmp_path / "a", tmp_path / name) for name in "ab")
     assert {"protocols.A.mpjpe", "protocols.B.mpjpe", "auc_0_50"} <= set(same["figures"])
     assert not any(name.startswith(("protocols.A", "protocols.B", "auc")) for name in other["figures"])
     assert "protocols.C.mpjpe" in other["figures"]
     (warned,) = (line for line in sentences(other) if "Mind" in line)
-    assert "MANO_DIR" in warned
+    assert "MANO_DIR" in warned and "of 0 hands in the first and of 1 in the second" in warned
+
+
+def test_films_are_not_taken_for_many_pictures(tmp_path):
+    """Two runs that differ by a number for each film: that is as much as two films tell, however many pictures they have."""
+
+    def filmed(index):
+        return replace(make(index % 6), name=f"film{index % 2}/{index}", recording=f"film{index % 2}")
+
+    data = replace(DATA, count=24, load=filmed)
+    alone = replace(data, load=lambda index: replace(filmed(index), recording=None))
+    for name, source, shift in (("a", data, 0.0), ("b", data, 0.01), ("c", alone, 0.0), ("d", alone, 0.01)):
+        told = evaluate(Knowing(shift), source, tmp_path / name, quiet=True)["confidence"]
+        assert (told["over"], told["count"]) == (("recordings", 2) if name in "ab" else ("pictures", 24))
+    films, pictures = (
+        compare_runs(tmp_path / a, tmp_path / b)["figures"]["protocols.C.mpjpe"] for a, b in ("ab", "cd")
+    )
+    assert films["difference"] == pictures["difference"]
+    assert (films["recordings"], films["better"]) == (2, None)
+    assert pictures["recordings"] == pictures["pictures"] == films["pictures"] and pictures["better"] == "first"
+    assert "2 recordings are too few to tell" in "".join(sentences(compare_runs(tmp_path / "a", tmp_path / "b")))
+    assert "intervals over 2 recordings." in (tmp_path / "a" / "table.md").read_text()
+
+
+def test_other_crops_and_cameras_are_warned_of(tmp_path):
+    for name, key, value in (("a", "tta", 1), ("b", "tta", 3), ("c", "given", [])):
+        evaluate(Knowing(), DATA, tmp_path / name, quiet=True)
+        metrics = json.loads((tmp_path / name / "metrics.json").read_text())
+        (tmp_path / name / "metrics.json").write_text(json.dumps({**metrics, "tta": 1, "given": ["K"], key: value}))
+    assert not any("Mind" in line for line in sentences(compare_runs(tmp_path / "a", tmp_path / "a")))
+    assert any("of 1 and of 3 crops" in line for line in sentences(compare_runs(tmp_path / "a", tmp_path / "b")))
+    assert any("given the cameras" in line for line in sentences(compare_runs(tmp_path / "a", tmp_path / "c")))
 
 
 # --- tables
@@ -181,8 +216,10 @@ def test_published_figures_stand_under_their_protocol_and_beside_their_data_only
     of_joints = sections(to_markdown({**metrics, "data": "interhand26m-test-two"}))
     assert "InterNet" in str(of_joints)  # but those of A, B and the plot are of the joints of true meshes
     assert not any(name in str(of_joints) for name in ("EANet", "IntagHand", "DIR"))
-    meshes = {**metrics["penetration"], "true_contact": 0.5}
-    parts = sections(to_markdown({**metrics, "penetration": meshes, "data": "interhand26m-test-two"}))
+    meshes = {**metrics, "hands_of_mesh": 4, "hands_of_joints": 0, "data": "interhand26m-test-two"}
+    for part in ({"hands_of_joints": 1}, {"whole": False}):  # some hands without a mesh, some pictures only
+        assert "EANet" not in str(sections(to_markdown({**meshes, **part})))
+    parts = sections(to_markdown(meshes))
     by_letter = {title[9]: part for title, part in parts.items() if title.startswith("Protocol ")}
     assert set(by_letter) == set("ABC")
     for method, letter in (("EANet", "A"), ("IntagHand", "A"), ("DIR", "B"), ("InterNet", "C")):

@@ -30,6 +30,7 @@ def test_boxes(tmp_path):
     write(tmp_path, "00001", right=(90, 30, 40, 30), left=(10, 40, 30, 20))
     write(tmp_path, "00002", left=(10, 40, 30, 20))
     both, left = open_data(f"ego2hands-eval:{tmp_path}")
+    assert both.recording == "eval/eval_seq1_imgs"
     assert both.name == "eval/eval_seq1_imgs/00001" and both.kind == "separate" and both.K is None
     np.testing.assert_allclose(both.box, [(90, 30, 40, 30), (10, 40, 30, 20)])
     assert not both.joints2d_valid.any() and left.present.tolist() == [False, True]

@@ -14,8 +14,8 @@ from lgnet.data.sample import Sample, empty_sample
 from lgnet.evaluate import evaluate, table, true_hands
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
 from lgnet.scoring import cases
+from lgnet.scoring.columns import tabulate
 from lgnet.scoring.score import score_picture
-from lgnet.scoring.summary import tabulate
 
 KEYS = {
     "data", "boxes", "weights", "count", "skipped", "presence_accuracy", "handedness_accuracy", "protocols",

@@ -31,6 +31,7 @@ def test_pictures_share_the_truth_of_their_hand(root):
     folder, xyz, K = root
     samples = list(open_data(f"freihand-training:{folder}"))
     assert [round(float(sample.image.mean()), -1) for sample in samples] == [0, 60, 120, 180]
+    assert [sample.recording for sample in samples] == ["0", "1", "0", "1"]
     for index, sample in enumerate(samples):
         assert sample.present.tolist() == [True, False]
         assert sample.kind == "single"

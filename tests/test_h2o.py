@@ -37,6 +37,7 @@ def test_h2o(tmp_path):
     outside = some(2) + (2, 0, 0)
     write(tmp_path, [(left, right), (None, right), (outside, right)])
     both, one, away = open_data(f"h2o-val:{tmp_path}")
+    assert both.recording == "subject3/k2/0"
     assert both.name == "subject3/k2/0/cam4/rgb/000000.png" and both.present.all() and both.present_known.all()
     np.testing.assert_allclose(both.joints3d[LEFT], left, atol=1e-6)
     np.testing.assert_allclose(both.joints3d[RIGHT], right, atol=1e-6)

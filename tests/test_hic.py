@@ -13,6 +13,7 @@ from lgnet.data.hic import read_ply_vertices
 from lgnet.data.registry import open_data
 from lgnet.hands import LEFT, RIGHT
 from lgnet.mano import FINGERTIPS
+from lgnet.scoring.truth import true_hands
 
 
 def write_ply(path, vertices, binary):
@@ -93,6 +94,9 @@ def test_with_manos_files_all_joints(tmp_path, monkeypatch):
         np.testing.assert_allclose(sample.joints3d[RIGHT, ours], regressor[theirs] @ right, atol=1e-6)
     np.testing.assert_allclose(sample.joints3d[LEFT, 20], left[FINGERTIPS[4]], atol=1e-6)
     assert sample.joints3d_valid.all()
+    (vertices, _), (joints, _) = true_hands(sample)
+    np.testing.assert_allclose(vertices, right, atol=1e-9)
+    np.testing.assert_allclose(joints, sample.joints3d[RIGHT], atol=1e-6)
     assert check_data(f"hic:{tmp_path}").faults == ()
 
 

@@ -141,6 +141,7 @@ def test_a_clip(tmp_path):
     data = open_data(f"hot3d:{tmp_path}")
     assert len(data) == 2 and data.skipped == {"pictures whose hands are not public": 1}
     both, hidden = data
+    assert both.recording == "clip-000001"
     assert both.name == "clip-000001/000000/1201-1" and both.image.shape == (320, 240, 3)
     assert both.present.all() and both.present_known.all()
     np.testing.assert_allclose(both.K, (210, 200, 119, 160))

@@ -116,6 +116,7 @@ def test_invalid_joints_are_no_data(root):
 
 def test_presence_is_known_only_where_the_type_is_valid(root):
     samples = by_frame(root[0])
+    assert {sample.recording for sample in samples.values()} == {"Capture5/0007_fist"}
     assert samples["100"].present_known.tolist() == [True, True]
     assert samples["102"].present_known.tolist() == [False, False]
 

@@ -12,6 +12,8 @@ from test_mano import make_arrays, mirror_arrays, plain_mano, write
 
 from lgnet.data.check import check_data
 from lgnet.data.registry import open_data
+from lgnet.hands import Camera, Hand, TwoHands
+from lgnet.scoring.score import score_picture
 from lgnet.scoring.truth import true_hands
 
 
@@ -67,6 +69,30 @@ def test_interhand_as_the_published_code_poses_it(labelled, folder, monkeypatch,
         np.testing.assert_allclose(joints[4::4], camera[[745, 317, 444, 556, 673]], atol=2e-6)
 
 
+def test_a_predicted_mano_mesh_is_scored_by_what_the_regressor_makes_of_it(labelled, folder, monkeypatch, tmp_path):
+    """Under A and B, as the published codes do; C takes the joints as they are predicted."""
+    monkeypatch.setenv("LGNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MANO_DIR", str(folder[0]))
+    sample = next(s for s in open_data(f"interhand26m-test:{labelled[0]}") if s.name.endswith("100.jpg"))
+    meshes, joints = true_hands(sample)
+    assert meshes[0] is not None and joints[0] is not None
+    rng = np.random.default_rng(0)
+
+    def scored(vertices):
+        centres = joints[0] + rng.normal(0, 0.004, (21, 3))  # what a network says besides
+        nothing = np.zeros((0, 3))
+        hand = Hand(
+            "right", 1.0, sample.box[0], sample.joints2d[0], centres, vertices, nothing, np.zeros((0, 3), int), np.zeros((16, 3)),
+            np.zeros(10), centres[0],
+        )  # fmt: skip
+        hands = TwoHands(hand, None, 334, 512, Camera(1000, 1000, 100, 100))
+        return score_picture(sample, hands, meshes, mesh_joints=joints).hands[0]
+
+    perfect, without = scored(meshes[0]), scored(np.zeros((0, 3)))
+    assert perfect.of_mesh and perfect.mpvpe == pytest.approx({"A": 0, "B": 0, "C": perfect.mpvpe["C"]}, abs=1e-3)
+    assert max(perfect.mpjpe[name] for name in "AB") < 1e-3 < 1 < min(without.mpjpe[name] for name in "AB")
+
+
 def test_interhands_published_selection(labelled, folder, monkeypatch, tmp_path):
     monkeypatch.setenv("LGNET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MANO_DIR", str(folder[0]))
@@ -104,6 +130,12 @@ def test_freihand(freihand_root, folder, monkeypatch):  # noqa: F811
     (root / "training_verts.json").write_text(json.dumps(meshes.tolist()))
     sample = list(open_data(f"freihand-training:{root}"))[3]
     np.testing.assert_allclose(true_hands(sample)[0][0], meshes[1], atol=2e-6)
+    (root / "training_mano.json").rename(root / "kept.json")
+    (mesh, none), (joints, _) = true_hands(open_data(f"freihand-training:{root}")[3])  # the mesh itself tells as much
+    assert mesh is not None and joints is not None and none is None
+    np.testing.assert_allclose(mesh, meshes[1], atol=1e-7)
+    np.testing.assert_allclose(joints[[0, 5]], (arrays["J_regressor"] @ meshes[1])[[0, 1]], atol=1e-6)
+    (root / "kept.json").rename(root / "training_mano.json")
     u = meshes[1] @ K[1].T
     u = u[:, :2] / u[:, 2:]
     np.testing.assert_allclose(sample.box[0], [*u.min(0), *(u.max(0) - u.min(0))], rtol=1e-4)

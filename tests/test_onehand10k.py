@@ -14,8 +14,9 @@ from lgnet.data.registry import open_data
 from lgnet.evaluate import predict_sample
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
 from lgnet.presets import MODELS
+from lgnet.scoring.columns import tabulate
 from lgnet.scoring.score import score_picture
-from lgnet.scoring.summary import summarise, tabulate
+from lgnet.scoring.summary import summarise
 
 REAL = Path(os.environ.get("LGNET_REALDATA", Path(__file__).parents[2] / "shared" / "realdata")) / "mmpose_onehand10k"
 

@@ -37,6 +37,7 @@ def test_egohands_own_hands(tmp_path):
     data = open_data(f"egohands:{tmp_path}")
     both, left, none, touching = data
     assert [s.kind for s in data] == ["separate", "single", "none", "interacting"]
+    assert both.recording == "CARDS_OFFICE_B_S"
     assert both.name == "_LABELLED_SAMPLES/CARDS_OFFICE_B_S/frame_0005.jpg"
     np.testing.assert_allclose(both.box, [(60, 20, 40, 40.5), (0, 40, 30, 31)])  # to the last row, 71
     assert left.present.tolist() == [False, True] and not none.present.any() and touching.present.all()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lgnet.data.check import check_data
+from lgnet.data.ho3d import _recording
 from lgnet.data.registry import open_data
 from lgnet.data.sample import project
 from lgnet.hands import LEFT, RIGHT
@@ -125,6 +126,16 @@ def test_ho3d(tmp_path, monkeypatch, end):
     np.testing.assert_allclose(sample.pose[RIGHT, 1], [0.36, 0.37, 0.38], atol=1e-6)  # the thumb, their last
 
 
+def test_ho3ds_cameras_see_one_recording():
+    assert [_recording(name) for name in ("ABF10", "ABF14", "SM2", "MC1", "SMu41")] == [
+        "ABF1",
+        "ABF1",
+        "SM2",
+        "MC1",
+        "SMu4",
+    ]
+
+
 def test_ho3d_evaluation_tells_wrist_and_box(tmp_path):
     wrist = np.array([0.02, -0.01, 0.6])
     meta = {"handJoints3D": in_opengl(wrist), "camMat": K, "handBoundingBox": [100, 90, 220, 190]}
@@ -210,10 +221,10 @@ def test_assemblyhands(tmp_path):
     world = (points - shift) @ rotation  # the inverse of R x + t
     folder = tmp_path / "annotations" / "val"
     folder.mkdir(parents=True)
-    picture(tmp_path / "images" / "ego" / "000012.jpg", 636, 480)
+    picture(tmp_path / "images" / "seq" / "ego" / "000012.jpg", 636, 480)
     image = {
         "id": 3,
-        "file_name": "ego/000012.jpg",
+        "file_name": "seq/ego/000012.jpg",
         "width": 636,
         "height": 480,
         "seq_name": "s1",
@@ -233,6 +244,7 @@ def test_assemblyhands(tmp_path):
     for kind, content in files.items():
         (folder / f"assemblyhands_val_{kind}_v1-1.json").write_text(json.dumps(content))
     sample = open_data(f"assemblyhands-val:{tmp_path}")[0]
+    assert sample.recording == "seq"
     assert (sample.present.tolist(), sample.present_known.tolist()) == ([True, False], [True, False])
     np.testing.assert_allclose(sample.joints3d[RIGHT, [0, 4, 5]], points[[20, 0, 7]] / 1000, atol=1e-6)
     np.testing.assert_allclose(sample.joints2d[RIGHT, 0], pixels(points)[20], atol=1e-2)
@@ -255,6 +267,7 @@ def test_reinterhand(tmp_path):
         folder.mkdir(parents=True)
         (folder / "keypoint-000042.json").write_text(json.dumps(((values - shift) @ rotation).tolist()))
     sample = open_data(f"reinterhand-train:{tmp_path}")[0]
+    assert sample.recording == "m--1--two-hands"
     assert sample.present.all() and sample.kind == "interacting"
     # by hand: thumb 2 .. 5 (1 is inside the hand), index finger 6 .. 9, little finger 19 .. 22 (18 is inside)
     for ours, theirs in ((0, 0), (1, 2), (4, 5), (5, 6), (8, 9), (16, 17), (17, 19), (20, 22)):

@@ -46,6 +46,7 @@ def agree(samples: list[Sample]) -> None:
 
 def test_views_agree_in_the_world(pictures):
     samples = [drawn.sample for drawn in pictures]
+    assert [s.recording for s in samples] == [s.scene for s in samples]
     assert [s.scene for s in samples] == [f"{scene:06d}" for scene in range(SCENES) for _ in range(VIEWS)]
     agree(samples)
     agree([d.sample for d in draw_views(SEED, range(VIEWS), VIEWS, replace(CONFIG, lens=1.0))])

@@ -11,6 +11,7 @@ from test_scoring import hand, scene, two
 from lgnet import cli
 from lgnet.aside import write_aside
 from lgnet.data.registry import DataSet, open_data
+from lgnet.data.sample import distort
 from lgnet.evaluate import evaluate_files
 from lgnet.scoring.roots import read_rootnet, root_depths
 from lgnet.scoring.score import score_picture
@@ -51,6 +52,22 @@ def test_from_the_truth():
     score = scored("truth")
     assert score.mrrpe == pytest.approx(millimetres(0.015, 0, 0.05))
     assert [h.absolute for h in score.hands] == pytest.approx([0, 0], abs=1e-4)
+
+
+def test_the_ray_is_that_of_the_lens():
+    """A wrist found just where a lens shows it lies, at the true depth, where it truly is."""
+    bends = np.array([-0.25, 0.05, 0.002, -0.001])
+    sample, placed = scene()
+    for side in (0, 1):
+        straight = placed[side][:, :2] / placed[side][:, 2:]
+        sample.joints2d[side] = distort(straight, bends) * sample.K[:2] + sample.K[2:]
+    sample = replace(sample, distortion=bends)
+    found = [replace(hand(s, placed[s]), joints2d=sample.joints2d[s].astype(float)) for s in (0, 1)]
+    depths = root_depths("truth")
+    assert depths is not None
+    score = score_picture(sample, two(*found), depths=depths(sample))
+    assert score.mrrpe == pytest.approx(0, abs=0.01)
+    assert [h.absolute for h in score.hands] == pytest.approx([0, 0], abs=0.01)
 
 
 def test_from_rootnet(tmp_path):

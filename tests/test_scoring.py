@@ -6,9 +6,11 @@ import pytest
 import trimesh
 
 from lgnet.data.sample import Sample, empty_sample
+from lgnet.geometry import box_of
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
+from lgnet.scoring.columns import read_scores, tabulate, to_npz
 from lgnet.scoring.score import score_picture
-from lgnet.scoring.summary import confidence_intervals, figures, read_scores, resampled, summarise, tabulate, to_npz
+from lgnet.scoring.summary import confidence_intervals, figures, resampled, summarise
 
 K = np.array([500.0, 500.0, 320.0, 240.0])
 
@@ -53,6 +55,7 @@ def scene(kind: str = "separate", sides: tuple[int, ...] = (0, 1)) -> tuple[Samp
         sample.joints3d_valid[side] = True
         sample.joints2d[side] = placed[side][:, :2] / placed[side][:, 2:] * K[:2] + K[2:]
         sample.joints2d_valid[side] = True
+        sample.box[side] = box_of(sample.joints2d[side])
     return sample, placed
 
 
@@ -98,13 +101,28 @@ def test_scaled_protocols_take_the_joints_of_the_true_mesh():
         assert by_mesh["protocols"][name]["mpjpe"] == pytest.approx(0, abs=1e-3)
         assert by_mesh["protocols"][name]["mpvpe"] == pytest.approx(0, abs=1e-3)
         assert annotated["protocols"][name]["mpjpe"] > 2 and annotated["protocols"][name]["mpvpe"] > 1
-    assert by_mesh["protocols"]["C"] == annotated["protocols"]["C"] and by_mesh["protocols"]["C"]["mpjpe"] > 2
+    assert by_mesh["protocols"]["C"]["mpjpe"] == annotated["protocols"]["C"]["mpjpe"] > 2
+    sample.joints3d[:, 0] += 0.005  # a mesh is measured from its own wrist
+    by_mesh = summary([score_picture(sample, perfect, meshes, mesh_joints=placed)])
+    assert by_mesh["protocols"]["C"]["mpvpe"] == by_mesh["protocols"]["C"]["mpvpe_rough"] == pytest.approx(0, abs=1e-3)
+    sample.joints3d[:, 0] -= 0.005
     moved = two(
         *(hand(s, placed[s] + np.eye(21)[8][:, None] * 0.021, meshes[s]) for s in (0, 1))
     )  # the unknown one, 21 mm
     score = score_picture(sample, moved, meshes, mesh_joints=placed).hands[0]
     assert score.mpjpe["B"] == pytest.approx(3**0.5, abs=1e-3)
     assert np.isnan(score.errors3d["C"][8])
+
+
+def test_a_hand_without_a_box_counts_in_presence_only():
+    """It can be given to nobody with `--boxes truth`: missing it is not wrong, whatever its mesh."""
+    sample, placed = scene()
+    sample.box[1], sample.joints2d_valid[1], sample.joints3d_valid[1] = 0, False, False
+    score = score_picture(sample, two(hand(0, placed[0])), mesh_joints=placed)
+    missed = score.hands[1]
+    assert score.presence == (True, False) and not missed.predicted
+    assert missed.found is None and not missed.errors3d and np.isnan(missed.errors2d).all()
+    assert summary([score])["auc_0_50"] == pytest.approx(1, abs=1e-4)
 
 
 def test_a_wrist_alone_is_no_pose():

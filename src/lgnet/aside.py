@@ -29,6 +29,18 @@ def aside_moving(path: Path) -> Path:
     return path.with_name(f"{path.stem}.part{path.suffix}")
 
 
+@contextmanager
+def written(path: Path, mark: str = "") -> Iterator[Path]:
+    """Where to write the file: what stands there at the end takes its place, or is gone if anything went wrong."""
+    beside = aside(path, mark)
+    try:
+        yield beside
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
 def write_together(contents: Mapping[Path, bytes | None]) -> list[Path]:
     """Write files that belong together: all beside their places, then renamed. Of None an earlier run's file goes.
 
@@ -78,11 +90,5 @@ def write_aside(path: Path, content: bytes, mark: str = "") -> None:
     Raises:
         OSError: it cannot be written; nothing is left beside it then.
     """
-    beside = aside(path, mark)
-    try:
-        with _naming(path):
-            beside.write_bytes(content)
-            beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
+    with _naming(path), written(path, mark) as beside:
+        beside.write_bytes(content)

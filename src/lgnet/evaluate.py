@@ -29,12 +29,13 @@ from .data.sample import Sample, require_side
 from .hands import Camera, TwoHands, assumed_camera, camera_of
 from .metrics import PCK_PROTOCOL
 from .scoring.cases import sheet, tile, worst_and_median
+from .scoring.columns import Scores, joined, tabulate, to_npz
 from .scoring.motion import with_acceleration
 from .scoring.parts import Part, part_bytes, read_part
 from .scoring.predictions import Reader, open_predictions, write_prediction
 from .scoring.roots import root_depths
 from .scoring.score import Noted, note_picture, score_pictures
-from .scoring.summary import Scores, confidence_intervals, joined, summarise, tabulate, to_npz
+from .scoring.summary import confidence_intervals, summarise
 from .scoring.tables import PUBLISHED_DATA, group_table, table, to_latex, to_markdown
 from .scoring.truth import true_faces, true_hands
 from .shards import Shards
@@ -178,6 +179,7 @@ def _evaluate(
         "boxes": boxes,
         "weights": weights,
         "count": figures.pop("count"),
+        "whole": data.whole,
         "skipped": data.skipped,
         "given": ["K"] * (with_camera > 0) + ["boxes", "sides"] * (boxes == "truth"),
         **told,

@@ -23,6 +23,7 @@ JOINT_NAMES = (
 """The 21 public joints in the order of OpenPose, MediaPipe and FreiHAND."""
 NUM_JOINTS = len(JOINT_NAMES)
 WRIST, MIDDLE_MCP = 0, 9
+MANO_VERTICES = 778
 JOINT_PARENTS = (-1, *(0 if (j - 1) % 4 == 0 else j - 1 for j in range(1, NUM_JOINTS)))
 BONES = tuple((parent, joint) for joint, parent in enumerate(JOINT_PARENTS) if parent >= 0)
 

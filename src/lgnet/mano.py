@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from .hand_model import HandModel, as_float, as_int, influence, vertex_normals
-from .hands import SIDES
+from .hands import MANO_VERTICES, SIDES
 from .safe_pickle import Unpickler, UnsafePickleError, dense
 
 MANO_URL = "https://mano.is.tue.mpg.de"
@@ -35,16 +35,16 @@ MANO_ENV = "MANO_DIR"
 FINGERTIPS = (745, 317, 444, 556, 673)
 """Vertices for the tips of thumb .. little, the convention of the code of InterHand2.6M and IntagHand, both hands."""
 
-_VERTICES, _FACES = 778, 1538
+_FACES = 1538
 _FROM_MANO = np.array([0, 13, 14, 15, 1, 2, 3, 4, 5, 6, 10, 11, 12, 7, 8, 9])  # MANO's joint for each of ours
 _MANO_PARENTS = np.array([0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14])  # of joints 1..15
 _POINT_JOINT = np.array([0, *(j for f in range(5) for j in (3 * f + 1, 3 * f + 2, 3 * f + 3, 3 * f + 3))])
 _SHAPES = {
-    "v_template": (_VERTICES, 3),
-    "shapedirs": (_VERTICES, 3, 10),
-    "posedirs": (_VERTICES, 3, 135),
-    "J_regressor": (16, _VERTICES),
-    "weights": (_VERTICES, 16),
+    "v_template": (MANO_VERTICES, 3),
+    "shapedirs": (MANO_VERTICES, 3, 10),
+    "posedirs": (MANO_VERTICES, 3, 135),
+    "J_regressor": (16, MANO_VERTICES),
+    "weights": (MANO_VERTICES, 16),
     "kintree_table": (2, 16),
     "f": (_FACES, 3),
 }
@@ -141,7 +141,9 @@ def _load(side: str, folder: str) -> HandModel:
             basis = basis * np.array([-1.0, 1.0, 1.0])[:, None]
     regressor = data["J_regressor"][_FROM_MANO]
     centres, centres_basis = regressor @ template, np.einsum("jv,vcb->jcb", regressor, basis)
-    pose_basis = data["posedirs"].reshape(_VERTICES, 3, 15, 9)[:, :, _FROM_MANO[1:] - 1].reshape(_VERTICES, 3, 135)
+    pose_basis = (
+        data["posedirs"].reshape(MANO_VERTICES, 3, 15, 9)[:, :, _FROM_MANO[1:] - 1].reshape(MANO_VERTICES, 3, 135)
+    )
 
     points, points_basis = centres[_POINT_JOINT], centres_basis[_POINT_JOINT]
     points_vertex = np.full(21, -1)
@@ -171,7 +173,7 @@ def _load(side: str, folder: str) -> HandModel:
         uvs=as_float(np.zeros((0, 2))),
         uv_faces=as_int(np.zeros((0, 3))),
         part=as_int(part),
-        nail=as_float(np.zeros(_VERTICES)),
+        nail=as_float(np.zeros(MANO_VERTICES)),
         palm=as_float(np.clip((normals * inward).sum(1) * 1.5 + 0.2, 0, 1)),
         wrist_loop=as_int(_boundary_loop(faces if side == "right" else faces[:, ::-1], _path(side, folder))),
         thumb_dorsal=as_float(dorsal),
@@ -257,7 +259,7 @@ def _read(side: str, folder: str, shapes: dict[str, tuple[int, ...]] | None = No
         arrays[key] = array
     if (arrays["kintree_table"][0, 1:] != _MANO_PARENTS).any():
         raise ValueError(f"{path} is not one of MANO's files: its joints hang together in another way")
-    if arrays["f"].min() < 0 or arrays["f"].max() >= _VERTICES or (arrays["weights"].sum(1) < 0.5).any():
+    if arrays["f"].min() < 0 or arrays["f"].max() >= MANO_VERTICES or (arrays["weights"].sum(1) < 0.5).any():
         raise ValueError(f"{path} is damaged: its faces or skinning weights make no hand")
     return arrays
 

@@ -197,10 +197,7 @@ def pose_difference(right: np.ndarray, left: np.ndarray) -> np.ndarray:
         right, left: (..., 21, 3) metres.
     """
     mirrored = left * (-1.0, 1.0, 1.0)
-    source, target = (x[..., _PALM, :] - x[..., _PALM, :].mean(-2, keepdims=True) for x in (mirrored, right))
-    u, _, vh = np.linalg.svd(np.swapaxes(target, -1, -2) @ source)
-    u[..., 2] *= np.sign(np.linalg.det(u) * np.linalg.det(vh))[..., None]
-    turned = mirrored @ np.swapaxes(u @ vh, -1, -2)
+    turned = similarity_aligned(mirrored, right, np.isin(np.arange(mirrored.shape[-2]), _PALM))
     a, b = (hand[..., _FINGER_BONES[:, 1], :] - hand[..., _FINGER_BONES[:, 0], :] for hand in (right, turned))
     cosine = (a * b).sum(-1) / np.maximum(_lengths(a) * _lengths(b), 1e-12)
     return np.degrees(np.arccos(cosine.clip(-1, 1)).mean(-1))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .aside import aside
+from .aside import written
 from .metrics import AUC_LIMIT, PCK_PROTOCOL, PROTOCOLS, area_under_pck, pck
 
 LGNET_PCK = ((5, 10, 15, 20, 25, 30), (0.38, 0.67, 0.83, 0.92, 0.94, 0.97))
@@ -234,8 +234,7 @@ def _number(value: Any) -> bool:
 
 def _save(pyplot: Any, figure: Any, out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
-    beside = aside(out)
-    figure.savefig(beside, dpi=120, format="png")
+    with written(out) as part:
+        figure.savefig(part, dpi=120, format="png")
     pyplot.close(figure)
-    beside.replace(out)
     return out

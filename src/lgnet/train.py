@@ -26,6 +26,7 @@ from .checkpoint import init_from, save_weights
 from .config import RESUMABLE, TrainConfig, read_run, to_dict
 from .config_check import check_train
 from .data.feed import Feed, Mix, open_mix
+from .data.labels import jpeg
 from .data.registry import open_data
 from .data.sample import Sample
 from .muon import Muon, groups
@@ -321,8 +322,7 @@ def _evaluate(config, task: Task, average: Average, held_out, state, out: Path, 
     print("evaluated " + "  ".join(f"{k} {v}" for k, v in row.items() if "/" in k), flush=True)
     if seen:
         sheet = task.sheet(network, seen, np.random.default_rng([config.seed, state["samples"]]))
-        cv2.imwrite(str(out / "sheet.part.jpg"), sheet[..., ::-1])
-        (out / "sheet.part.jpg").replace(out / "sheet.jpg")
+        write_aside(out / "sheet.jpg", jpeg(sheet, 95))
     meta = {
         "samples": state["samples"],
         "hours": round(state["seconds"] / 3600, 3),

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from .. import __version__, attention, maps, outputs, visualize
-from ..aside import write_aside
+from ..aside import write_aside, written
 from ..data.labels import jpeg, png
 from ..gestures import pose_of
 from ..hands import SIDES, Camera, TwoHands
@@ -158,8 +158,7 @@ def _make_attention(upload: Path, attended: attention.Attention, unit: str, path
 
 def _make_zip(kept: Kept, path: Path) -> None:
     """All other files of the result that can be downloaded, in one."""
-    aside = path.with_suffix(".part")
-    with zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as archive:
+    with written(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, make in kept.files.items():
             file = kept.folder / name
             if make is None or file == path:
@@ -167,7 +166,6 @@ def _make_zip(kept: Kept, path: Path) -> None:
             if not file.exists():
                 make(file)
             archive.write(file, name)
-    aside.replace(path)
 
 
 def about(desk: Desk) -> dict[str, Any]:

@@ -93,7 +93,9 @@ def load_sample(data: Arctic, index: int, mano: bool = False) -> Sample:
         if view == _EGO:
             image = _undistorted(image, K, np.array(dense(params["dist"])[row], np.float64))
         sample = replace(
-            empty_sample(name, "single", image, K.astype(np.float32)), score_box=np.zeros((2, 4), np.float32)
+            empty_sample(name, "single", image, K.astype(np.float32)),
+            score_box=np.zeros((2, 4), np.float32),
+            recording=str(PurePosixPath(name).parent.parent),  # subject/sequence, of subject/sequence/view/picture
         )
         for side, word in enumerate(SIDES):
             points, pixels = joints["cam_coord", word][ORDER], _moved(joints["2d", word][ORDER], scale, shift)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,7 @@ def load_sample(data: AssemblyHands, index: int) -> Sample:
         empty_sample(picture.file, "single", image, picture.K.astype(np.float32)),
         score_box=np.zeros((2, 4), np.float32),
         present_known=known,
+        recording=str(PurePosixPath(picture.file).parent.parent),  # above camera/picture
     )
     points = (picture.world @ picture.extrinsics[:, :3].T + picture.extrinsics[:, 3]) / 1000
     for side in range(len(SIDES)):

@@ -90,6 +90,7 @@ def load_sample(data: WholeBody, index: int) -> Sample:
         empty_sample(f"{person.file}#{person.number}", "single", image, None),
         present_known=there,
         score_box=np.zeros((2, 4), np.float32),
+        recording=person.file,
     )
     for side in np.flatnonzero(there):
         set_joints(sample, int(side), person.joints[side, :, :2], person.joints[side, :, 2] > 0)

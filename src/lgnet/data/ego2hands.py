@@ -17,7 +17,7 @@ published file of it was seen.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -58,7 +58,11 @@ def load_sample(data: Ego2Hands, index: int) -> Sample:
     """
     stem = data.stems[index]
     image = read_image(data.root / f"{stem}.png")
-    sample = replace(empty_sample(stem, "single", image, None), score_box=np.zeros((2, 4), np.float32))
+    sample = replace(
+        empty_sample(stem, "single", image, None),
+        score_box=np.zeros((2, 4), np.float32),
+        recording=str(PurePosixPath(stem).parent),
+    )
     assert sample.score_box is not None
     for side, letter in enumerate(_LETTERS):
         box = _box(data.root / f"{stem}_e_{letter}.png", image.shape[:2])

@@ -84,7 +84,9 @@ def load_sample(data: EgoHands, index: int) -> Sample:
     path = data.pictures[index]
     image = read_image(path)
     name = path.relative_to(data.root).as_posix()
-    sample = replace(empty_sample(name, "single", image, None), score_box=np.zeros((2, 4), np.float32))
+    sample = replace(
+        empty_sample(name, "single", image, None), score_box=np.zeros((2, 4), np.float32), recording=path.parent.name
+    )
     assert sample.score_box is not None
     height, width = image.shape[:2]
     for side in range(len(SIDES)):

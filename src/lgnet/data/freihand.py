@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..hands import NUM_JOINTS, RIGHT, SIDES
+from ..hands import MANO_VERTICES, NUM_JOINTS, RIGHT, SIDES
 from .realdata import read_image, read_numbers
 from .sample import Sample, empty_sample, project, set_joints
 
@@ -52,7 +52,7 @@ def read_freihand(root: Path, split: str) -> FreiHand:
     K = intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]]
     mano, vertices = (
         _optional(root, split, "mano", (1, 61), len(xyz)),
-        _optional(root, split, "verts", (778, 3), len(xyz)),
+        _optional(root, split, "verts", (MANO_VERTICES, 3), len(xyz)),
     )
     return FreiHand(
         folder, sum(1 for _ in folder.glob("*.jpg")), K, xyz, None if mano is None else mano[:, 0], vertices
@@ -70,7 +70,7 @@ def _optional(root: Path, split: str, kind: str, shape: tuple[int, int], count: 
 
 
 def load_sample(data: FreiHand, index: int, mano: bool = False) -> Sample:
-    """Read one picture and its truth, with `mano` also MANO's parameters, which takes MANO's own files.
+    """Read one picture and its truth, with `mano` also MANO's parameters and mesh, which take MANO's own files.
 
     Raises:
         ValueError: the picture is missing or unreadable, or MANO's files are.
@@ -81,12 +81,17 @@ def load_sample(data: FreiHand, index: int, mano: bool = False) -> Sample:
     sample = replace(
         empty_sample(f"{path.parent.parent.name}/{path.stem}", "single", read_image(path), K.astype(np.float32)),
         score_box=np.zeros((2, 4), np.float32),
+        recording=str(row),  # the same hand before other backgrounds
     )
     every = np.ones(NUM_JOINTS, bool)
     set_joints(sample, RIGHT, project(joints, K), every, joints, every)
     if data.vertices is not None:
         pixels = project(data.vertices[row], K)
         sample.box[RIGHT] = *pixels.min(0), *(pixels.max(0) - pixels.min(0))
+    if mano and data.vertices is not None:
+        vertices = np.full((2, MANO_VERTICES, 3), np.nan)
+        vertices[RIGHT] = data.vertices[row]
+        sample = replace(sample, vertices=vertices, hand_model="mano")
     if not mano or data.mano is None:
         return sample
     from ..mano import load_hands_mean, mano_pose

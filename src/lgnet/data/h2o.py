@@ -86,6 +86,7 @@ def load_sample(data: H2o, index: int) -> Sample:
         empty_sample(name, "single", image, K.astype(np.float32)),
         present_known=known,
         score_box=np.zeros((2, 4), np.float32),
+        recording=str(PurePosixPath(name).parent.parent.parent),  # above cam4/rgb/picture
     )
     for side, start in ((LEFT, 0), (RIGHT, _HAND)):
         if values[start] != 1:

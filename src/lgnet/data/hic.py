@@ -15,19 +15,18 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from ..geometry import box_of
-from ..hands import NUM_JOINTS, SIDES
+from ..hands import MANO_VERTICES, NUM_JOINTS, SIDES
 from .interhand import HAND_TYPES, stream
 from .realdata import read_image
 from .sample import Sample, empty_sample, inside_picture, kind_of, project, set_joints
 
 K = np.array([525.0, 525.0, 319.5, 239.5])
 """The camera's, pixels."""
-_VERTICES = 778
 _TIPS = slice(4, None, 4)
 
 
@@ -91,30 +90,35 @@ def load_sample(data: Hic, index: int) -> Sample:
         empty_sample(picture.file, "single", image, K.astype(np.float32)),
         present_known=known,
         score_box=np.zeros((2, 4), np.float32),
+        recording=str(PurePosixPath(picture.file).parent),
     )
     assert sample.score_box is not None
+    with_mano = bool(os.environ.get("MANO_DIR"))
+    meshes = np.full((2, MANO_VERTICES, 3), np.nan)
     for side, name in enumerate(picture.meshes):
         if name is None:
             continue
         vertices = read_ply_vertices(data.root / name)
-        if vertices.shape != (_VERTICES, 3):
-            raise ValueError(f"{data.root / name} has {len(vertices)} vertices, not {_VERTICES}")
+        if vertices.shape != (MANO_VERTICES, 3):
+            raise ValueError(f"{data.root / name} has {len(vertices)} vertices, not {MANO_VERTICES}")
         outline = project(vertices, K)
         if not (inside_picture(outline, width, height) & (vertices[:, 2] > 0)).any():
             continue
-        joints, there = _joints(side, vertices)
+        joints, there = _joints(side, vertices, with_mano)
         pixels = project(joints, K)
         seen = there & inside_picture(pixels, width, height) & (joints[:, 2] > 0)
         set_joints(sample, side, pixels, seen, joints, there)
         sample.box[side] = sample.score_box[side] = box_of(outline)
-    return replace(sample, kind=kind_of(sample))
+        meshes[side] = vertices
+    told = {"vertices": meshes, "hand_model": "mano"} if with_mano else {}
+    return replace(sample, kind=kind_of(sample), **told)
 
 
-def _joints(side: int, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _joints(side: int, vertices: np.ndarray, with_mano: bool) -> tuple[np.ndarray, np.ndarray]:
     """(21, 3) joints and (21,) which of them are known."""
     from ..mano import FINGERTIPS, mano_joints
 
-    if os.environ.get("MANO_DIR"):
+    if with_mano:
         return mano_joints(SIDES[side], vertices), np.ones(NUM_JOINTS, bool)
     joints, there = np.zeros((NUM_JOINTS, 3)), np.zeros(NUM_JOINTS, bool)
     joints[_TIPS], there[_TIPS] = vertices[list(FINGERTIPS)], True

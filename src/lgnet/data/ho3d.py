@@ -12,6 +12,7 @@ authors' own programs do either), so that its parameters are left out (`refit` f
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,11 @@ def _evaluation_joints(path: Path, count: int) -> np.ndarray | None:
     return values
 
 
+def _recording(sequence: str) -> str:
+    """Names of two digits end in the number of the camera: ABF10 to ABF14 are one recording."""
+    return re.sub(r"(\d)\d$", r"\1", sequence)
+
+
 def load_sample(data: Ho3d, index: int, mano: bool = False) -> Sample:
     """Read one picture and its truth, with `mano` also MANO's parameters.
 
@@ -86,6 +92,7 @@ def load_sample(data: Ho3d, index: int, mano: bool = False) -> Sample:
         sample = replace(
             empty_sample(f"{sequence}/{frame}", "single", read_image(picture), K.astype(np.float32)),
             score_box=np.zeros((2, 4), np.float32),
+            recording=_recording(sequence),
         )
         for side in (0, 1) if data.two_hands else (RIGHT,):
             known = None if data.joints is None else data.joints[index]

@@ -138,6 +138,7 @@ def _sample(path: Path, picture: str, camera: dict, hands: dict, name: str, stre
         empty_sample(name, "single", upright, K.astype(np.float32)),
         present_known=known,
         score_box=np.zeros((2, 4), np.float32),
+        recording=path.stem,
     )
     to_camera = np.linalg.inv(_transform(camera["T_world_from_camera"]))
     for side, word in enumerate(SIDES):

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 
-from ..aside import write_aside
+from ..aside import write_aside, written
 from ..hands import NUM_JOINTS, SIDES
 from .realdata import read_image
 from .sample import Sample, blank_image, empty_sample, project, set_joints
@@ -132,11 +132,10 @@ def write_index(index: Index, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     sums = {}
     for name, values in vars(index).items():
-        part = folder / f"{name}.npy.part"
-        with part.open("wb") as file:
-            np.save(file, values)
-        sums[name] = checksum(part)
-        part.replace(folder / f"{name}.npy")
+        with written(folder / f"{name}.npy") as part:
+            with part.open("wb") as file:
+                np.save(file, values)
+            sums[name] = checksum(part)
     write_aside(folder / "index.json", json.dumps({"version": VERSION, "sha256": sums}, indent=1).encode())
 
 
@@ -323,6 +322,7 @@ def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = Fal
         hand_model="mano",
         wrist=np.zeros((2, 3), np.float32),
         scene=str(index.joints[row]),
+        recording=name.rpartition("/")[0].rpartition("/")[0],  # Capture/sequence, of Capture/sequence/camera/picture
         T_camera_world=T_camera_world,
         annotation=int(index.number[row]),
     )

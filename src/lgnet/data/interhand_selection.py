@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from ..aside import written
 from ..hands import NUM_JOINTS
 from .interhand import ORDER, Index, alone, find_annotations, index_folder, read_picture
 from .sample import ENOUGH_TO_FIT
@@ -32,10 +33,8 @@ def bright(root: Path, split: str, index: Index, rows: np.ndarray) -> np.ndarray
         with alone(folder):
             means = np.load(path) if path.is_file() else _brightness(root, split, index, rows)
             if not path.is_file() and not np.isnan(means).any():
-                part = path.with_suffix(".part")
-                with part.open("wb") as file:
+                with written(path) as part, part.open("wb") as file:
                     np.save(file, means)
-                part.replace(path)
     else:
         means = np.load(path)
     return ~(means < DARKEST)

@@ -183,7 +183,7 @@ def _open_freihand(root: str, split: str) -> DataSet:
     from .freihand import load_sample, read_freihand
 
     data = read_freihand(_folder(root, f"freihand-{split}", "FreiHAND"), split)
-    mano, unused = mano_labels(0 if data.mano is None else data.pictures)
+    mano, unused = mano_labels(0 if data.mano is None and data.vertices is None else data.pictures)
     return DataSet(
         f"freihand-{split}",
         data.pictures,

@@ -81,7 +81,9 @@ def load_sample(data: ReInterHand, index: int) -> Sample:
     height, width = image.shape[:2]
     name = f"{capture.name}/{camera_name}/{path.stem}"
     sample = replace(
-        empty_sample(name, "interacting", image, K.astype(np.float32)), score_box=np.zeros((2, 4), np.float32)
+        empty_sample(name, "interacting", image, K.astype(np.float32)),
+        score_box=np.zeros((2, 4), np.float32),
+        recording=capture.name,
     )
     for side, word in enumerate(SIDES):
         file = capture / "orig_fits" / word / "Keypoints" / f"keypoint-{frame:06d}.json"

@@ -76,4 +76,4 @@ def load_sample(data: Rgb2Hands, index: int) -> Sample:
     path = data.pictures[index]
     name = path.relative_to(data.root).as_posix()
     sample = empty_sample(name, "interacting", read_image(path), data.K.astype(np.float32))
-    return replace(sample, present_known=np.zeros(2, bool))
+    return replace(sample, present_known=np.zeros(2, bool), recording=path.parts[-3])

@@ -45,9 +45,16 @@ class Sample:
     hand_model: str | None = None  # "lgnet" or "mano": what pose and shape mean
     parts: np.ndarray | None = None  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left's, FACE a face
     present_known: np.ndarray | None = None  # (2,) bool: whether `present` is known of this side; None: of both
+    vertices: np.ndarray | None = (
+        None  # (2, V, 3) metres, camera frame, of `hand_model`'s mesh where it is told as such; or NaN
+    )
     wrist: np.ndarray | None = None  # (2, 3) metres: the hand model's wrist; None: joints3d's, as with lgnet's own hand
     distortion: np.ndarray | None = None  # (4,) k1, k2, p1, p2 of `distort`: the lens before camera K; None: a pinhole
     scene: str | None = None  # the same of pictures that several cameras took at once; None: not known to be any
+    recording: str | None = (
+        None  # the same of pictures that are not independent of each other: one film's, whatever the
+    )
+    # camera, one scene's, one pose's before several backgrounds; None: this picture is by itself, as far as is known
     T_camera_world: np.ndarray | None = None  # (4, 4) float64 metres, of such pictures: takes world to camera
     score_box: np.ndarray | None = None  # (2, 4) whose larger side 2D errors are told in; None: around the valid joints
     side_known: bool = True  # False: the one hand that is there lies in the first slot, and may be right or left
@@ -81,7 +88,7 @@ def blank_image(width: int, height: int) -> np.ndarray:
 def swapped_slots(sample: Sample) -> Sample:
     """The same sample with what is said of the right hand said of the left one, and the other way round."""
     sided = ("present", "box", "joints2d", "joints2d_valid", "joints3d", "joints3d_valid", "pose", "shape")
-    sided += ("has_params", "present_known", "wrist", "score_box")
+    sided += ("has_params", "present_known", "vertices", "wrist", "score_box")
     values = {name: getattr(sample, name) for name in sided}
     return replace(sample, **{name: value[::-1] for name, value in values.items() if value is not None})
 

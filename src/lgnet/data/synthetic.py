@@ -158,7 +158,8 @@ def load_sample(data: Synthetic, index: int) -> Sample:
         sample = replace(sample, distortion=None if bends is None else np.array(bends, np.float64).reshape(4))
         if "T_camera_world" in content:
             T_camera_world = np.array(content["T_camera_world"], np.float64).reshape(4, 4)
-            sample = replace(sample, scene=content["scene"], T_camera_world=T_camera_world)
+            scene = content["scene"]
+            sample = replace(sample, scene=scene, recording=scene, T_camera_world=T_camera_world)
         for hand in content["hands"]:
             side = SIDES.index(hand["side"])
             for key in ("box", "joints2d", "joints3d", "pose", "shape"):

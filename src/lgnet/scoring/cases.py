@@ -10,7 +10,8 @@ import numpy as np
 
 from ..data.sample import Sample
 from ..hands import BONES
-from .summary import Scores, hand_means
+from .columns import Scores
+from .summary import hand_means
 
 TILE, COLUMNS = 256, 6
 TRUTH_COLOUR, COLOURS = (40, 220, 40), ((255, 60, 50), (70, 110, 255))

@@ -1,8 +1,8 @@
 """Two evaluations of the same pictures against each other, picture by picture.
 
 A hand's error in millimetres counts only if both runs predicted the hand, so that no run gains by leaving out hard ones;
-misses are compared by presence, hands found, PCK and AUC. The difference's interval is a bootstrap over pictures, the
-same pictures drawn for both runs.
+misses are compared by presence, hands found, PCK and AUC. The difference's interval is a bootstrap over recordings (over
+pictures, where each is by itself), the same drawn for both runs.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from rich.table import Column, Table
 
 from ..aside import write_aside
-from ..data.registry import MANO_UNUSED
-from .summary import LEVEL, RESAMPLES, Scores, interval, read_scores, resampled, totals
+from .columns import Scores, read_scores
+from .summary import LEVEL, RESAMPLES, by_recording, interval, resampled, totals
 
 LARGER_IS_BETTER = {
     "presence_accuracy", "handedness_accuracy", "hands_found", "auc_0_50", "auc_20_50", "pck2d", "f_5", "f_15", "mask_iou",
     "contact_accuracy",
 }  # fmt: skip
-OF_RUN = ("weights", "boxes", "root_depth", "mano")
-"""What the comparison tells of each run; "mano": whether the data set's MANO labels, if it has any, could be used."""
+OF_RUN = ("weights", "boxes", "root_depth", "tta", "given")
+"""What the comparison tells of each run, besides how many "hands_of_mesh" it has."""
 _OF_MESHES = ("protocols.A.", "protocols.B.", "auc_")
 """Figures, by how their names begin, that are told by the true meshes where these are known, else by the joints."""
 NEITHER_IS_BETTER = {"contact", "true_contact"}
@@ -43,13 +43,16 @@ _OF_TRUTH = ("distance", "pose_difference")
 """What scores keep of a picture's two true hands."""
 
 
+RUNS = ("first", "second")
+
+
 def compare_runs(first: str | Path, second: str | Path) -> dict[str, Any]:
     """The paired comparison of two folders that `lgnet evaluate` wrote.
 
     Returns:
         "first", "second": what each was; "pictures": how many both have; "only_first", "only_second"; "figures": for
         each figure, by its path joined with dots, the two values, "difference" (second minus first), its "interval",
-        the number of "pictures" that have it, and "better": "first", "second" or None where the interval has 0 in it.
+        how many "pictures" and "recordings" have it, and "better": "first", "second" or None where the interval has 0 in it.
 
     Raises:
         ValueError: a run cannot be read, they are of different data, or have no picture in common.
@@ -67,11 +70,14 @@ def compare_runs(first: str | Path, second: str | Path) -> dict[str, Any]:
     if not names:
         raise ValueError(f"{folders[0]} and {folders[1]} have no picture in common")
     paired = _pair(*(_take(own, [of[name] for name in names]) for own, of in zip(scores, rows)))
-    alike = metrics[0]["mano"] == metrics[1]["mano"]
+    of_mesh = [own.hands["of_mesh"] for own in paired]
+    alike = np.array_equal(*of_mesh)
     return {
         "data": metrics[0]["data"],
-        "first": {"folder": str(folders[0]), **{key: metrics[0][key] for key in OF_RUN}},
-        "second": {"folder": str(folders[1]), **{key: metrics[1][key] for key in OF_RUN}},
+        **{
+            which: {"folder": str(folder), **{key: own[key] for key in OF_RUN}, "hands_of_mesh": int(meshes.sum())}
+            for which, folder, own, meshes in zip(RUNS, folders, metrics, of_mesh)
+        },
         "pictures": len(names),
         "only_first": len(rows[0]) - len(names),
         "only_second": len(rows[1]) - len(names),
@@ -85,8 +91,12 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         root = content.get("root_depth", {}).get("source", "predicted")
-        mano = MANO_UNUSED not in content.get("skipped", {})
-        return {**{key: content[key] for key in ("data", "weights", "boxes")}, "root_depth": root, "mano": mano}
+        optional = {
+            "root_depth": root,
+            "tta": content.get("tta"),
+            "given": content.get("given"),
+        }  # not in earlier versions
+        return {**{key: content[key] for key in ("data", "weights", "boxes")}, **optional}
     except FileNotFoundError as error:
         raise ValueError(f"there is no {path}; name a folder that lgnet evaluate wrote") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -148,11 +158,13 @@ def _differences(first: Scores, second: Scores) -> dict[str, Any]:
     if not paths:
         return out
     columns = np.stack([half for path in paths for own in sums for half in own[path]], 1)
-    drawn = resampled(columns)
+    together = by_recording(first, columns)
+    drawn = resampled(together)
     for i, path in enumerate(paths):
         of, drawn_of = columns[:, 4 * i : 4 * i + 4], drawn[:, 4 * i : 4 * i + 4]
         total = of.sum(0)
-        values, pictures = (total[0] / total[1], total[2] / total[3]), int((of[:, 1] > 0).sum())
+        values = total[0] / total[1], total[2] / total[3]
+        pictures, recordings = (int((rows[:, 4 * i + 1] > 0).sum()) for rows in (columns, together))
         with np.errstate(invalid="ignore", divide="ignore"):
             low, high = interval(drawn_of[:, 2] / drawn_of[:, 3] - drawn_of[:, 0] / drawn_of[:, 1])
         out[".".join(path)] = {
@@ -161,13 +173,14 @@ def _differences(first: Scores, second: Scores) -> dict[str, Any]:
             "difference": float(values[1] - values[0]),
             "interval": [low, high],
             "pictures": pictures,
-            "better": _better(path, low, high) if pictures >= FEWEST else None,
+            "recordings": recordings,
+            "better": _better(path, low, high) if recordings >= FEWEST else None,
         }
     return out
 
 
 FEWEST = 10
-"""Pictures that have a figure, from which on a bootstrap over them tells who is better."""
+"""Recordings that have a figure, from which on a bootstrap over them tells who is better."""
 
 
 def _better(path: tuple[str, ...], low: float, high: float) -> str | None:
@@ -189,12 +202,19 @@ def sentences(result: dict[str, Any]) -> list[str]:
         lines.append(
             "Mind: the wrists' distances are not from the same source, so MRRPE and absolute_mpjpe say nothing here."
         )
-    if result["first"]["mano"] != result["second"]["mano"]:
+    if result["first"]["tta"] != result["second"]["tta"]:
         lines.append(
-            "Mind: only one of them had MANO_DIR set, so that protocols A and B and AUC are of true meshes in one and of "
-            "annotated joints in the other: they are left out."
+            "Mind: the means are of {} and of {} crops of each hand.".format(*(result[w]["tta"] for w in RUNS))
         )
-    for which in ("first", "second"):
+    if ("K" in (result["first"]["given"] or [])) != ("K" in (result["second"]["given"] or [])):
+        lines.append("Mind: only one of them was given the cameras.")
+    meshes = [result[which]["hands_of_mesh"] for which in RUNS]
+    if not any(name.startswith(_OF_MESHES) for name in result["figures"]) and any(meshes):
+        lines.append(
+            f"Mind: protocols A and B and AUC are of the true meshes of {meshes[0]} hands in the first and of {meshes[1]} in the "
+            "second, else of annotated joints (MANO_DIR, or the files of MANO labels, were not the same): they are left out."
+        )
+    for which in RUNS:
         if result[f"only_{which}"]:
             lines.append(f"{result[f'only_{which}']} pictures are in the {which} run only and left out.")
     lines += [sentence(name, result["figures"][name]) for name in MAIN if name in result["figures"]]
@@ -205,8 +225,9 @@ def sentence(name: str, figure: dict[str, Any]) -> str:
     """What the comparison says of one figure, in words."""
     low, high = figure["interval"]
     told = f"{name}: second minus first is {figure['difference']:+.3g} ({100 * LEVEL:g} % interval {low:+.3g} to {high:+.3g})"
-    if figure["pictures"] < FEWEST:
-        return f"{told}; {figure['pictures']} pictures are too few to tell."
+    if figure["recordings"] < FEWEST:
+        what = "pictures" if figure["recordings"] == figure["pictures"] else "recordings"
+        return f"{told}; {figure['recordings']} {what} are too few to tell."
     if figure["better"] is None:
         return f"{told}; no difference can be told." if low <= 0 <= high else f"{told}."
     return f"{told}; the {figure['better']} run is better."

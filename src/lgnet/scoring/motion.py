@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from ..metrics import acceleration_errors
-from .summary import Scores
+from .columns import Scores
 
 _FRAME = re.compile(r"(\d+)$")
 

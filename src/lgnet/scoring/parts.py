@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .columns import Scores
 from .predictions import Reader
-from .summary import Scores
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,7 @@ def part_bytes(part: Part, found: Reader | None) -> bytes:
     told = {"with_camera": part.with_camera, "weights": part.weights, "without_depth": part.without_depth}
     if found is not None:
         told |= {"missing": found.missing, "damaged": found.damaged, "used": found.used}
-    columns: dict[str, Any] = {f"pictures.{key}": values for key, values in part.scores.pictures.items()}
-    columns |= {f"hands.{key}": values for key, values in part.scores.hands.items()}
+    columns: dict[str, Any] = part.scores.columns()
     file = io.BytesIO()
     np.savez(file, joints2d=part.joints2d, told=np.frombuffer(json.dumps(told).encode(), np.uint8), **columns)
     return file.getvalue()
@@ -49,11 +48,7 @@ def read_part(content: bytes, name: Path, folder: Path | None) -> tuple[Part, Re
             columns = {key: file[key] for key in file.files}
         told = json.loads(columns.pop("told").tobytes())
         joints2d = columns.pop("joints2d")
-        pictures, hands = (
-            {key.removeprefix(start): values for key, values in columns.items() if key.startswith(start)}
-            for start in ("pictures.", "hands.")
-        )
-        part = Part(Scores(pictures, hands), joints2d, told["with_camera"], told["weights"], told["without_depth"])
+        part = Part(Scores.of(columns), joints2d, told["with_camera"], told["weights"], told["without_depth"])
         reader = None if folder is None else Reader(folder, told["missing"], told["damaged"], told["used"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{name} is damaged; delete it, and start again: only what it held is done anew") from error

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from ..data.sample import Sample
@@ -97,7 +98,7 @@ def placed_wrists(sample: Sample, prediction: TwoHands, depths: np.ndarray | Non
         if depths is None:
             out[side] = hand.joints3d[WRIST]
         elif sample.K is not None:
-            out[side] = _on_ray(hand.joints2d[WRIST], depths[side], sample.K)
+            out[side] = _on_ray(hand.joints2d[WRIST], depths[side], sample.K, sample.distortion)
     return out
 
 
@@ -110,6 +111,8 @@ def relative_wrists(sample: Sample, prediction: TwoHands, depths: np.ndarray | N
     return placed_wrists(sample, prediction, depths)
 
 
-def _on_ray(pixel: np.ndarray, depth: float, K: np.ndarray) -> np.ndarray:
-    focal, centre = np.asarray(K[:2], np.float64), np.asarray(K[2:], np.float64)
-    return np.append((np.asarray(pixel, np.float64) - centre) / focal, 1.0) * depth
+def _on_ray(pixel: np.ndarray, depth: float, K: np.ndarray, distortion: np.ndarray | None) -> np.ndarray:
+    fx, fy, cx, cy = np.asarray(K, np.float64)
+    camera = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+    straight = cv2.undistortPoints(np.asarray(pixel, np.float64).reshape(1, 1, 2), camera, distortion)
+    return np.append(straight.ravel(), 1.0) * depth

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data.sample import Sample, distort, swapped_slots
-from ..hands import LEFT, NUM_JOINTS, RIGHT, SIDES, WRIST, Hand, TwoHands
+from ..data.sample import Sample, swapped_slots
+from ..hands import LEFT, MANO_VERTICES, NUM_JOINTS, RIGHT, SIDES, WRIST, Hand, TwoHands
+from ..mano import mano_joints
 from ..metrics import (
     FOUND_LIMIT,
     MM,
@@ -21,7 +22,6 @@ from ..metrics import (
     can_score,
     f_scores,
     hands_distance,
-    mask_iou,
     match_hands,
     pa_errors,
     pose_difference,
@@ -29,6 +29,7 @@ from ..metrics import (
     rooted_errors,
     similarity_aligned,
 )
+from .masks import mask_ious, visible_share
 from .roots import placed_wrists, relative_wrists
 from .touch import Touch, measure_touch
 
@@ -54,6 +55,7 @@ class HandScore:
     pa_mpvpe: float | None
     f_scores: tuple[float, ...] | None  # at metrics.F_LIMITS, vertices, after the best similarity
     mask_iou: float | None  # of the hand's visible pixels
+    of_mesh: bool  # the scaled protocols measure against the joints of its true mesh, not the annotated ones
     visible: float | None  # of the true hand's pixels, the share that nothing hides
 
     @property
@@ -76,6 +78,7 @@ class PictureScore:
     touch: Touch | None  # of the prediction
     true_touch: Touch | None
     joints2d: np.ndarray  # (2, 21, 2) float32 pixels, predicted; NaN where there is no hand: for drawing
+    recording: str | None  # as of `Sample`
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,9 @@ class Noted:
     predicted: tuple[bool, bool]
     joints2d: np.ndarray  # (2, 21, 2) predicted, float64; NaN where there is no hand
     joints3d: np.ndarray  # (2, 21, 3)
+    scaled3d: (
+        np.ndarray
+    )  # (2, 21, 3) the same for the scaled protocols: of predicted meshes, where the truth's are of meshes
     mesh_joints: np.ndarray  # (2, 21, 3) of the true meshes; NaN where they are not known
     wrists: np.ndarray | None  # (2, 3) where the wrists are taken to be; None: where they are predicted
     relative: np.ndarray | None  # (2, 3) the same for their relative position
@@ -154,8 +160,11 @@ def note_picture(
     truths = [None if v is None or f is None else (v, f) for v, f in zip(true_vertices, true_faces)]
     unknown = np.full((NUM_JOINTS, 3), np.nan)
     of_mesh = np.array([unknown if joints is None else joints for joints in mesh_joints])
+    of_mesh[~boxed(sample)] = np.nan
+    scaled3d = np.array([_mesh_joints(sample, side, predicted[side], joints3d, of_mesh) for side in (RIGHT, LEFT)])
     right, left = (
-        _mesh_score(sample, side, predicted[side], true_vertices[side], of_mesh[side]) for side in (RIGHT, LEFT)
+        _mesh_score(sample, side, predicted[side], true_vertices[side], of_mesh[side], scaled3d[side])
+        for side in (RIGHT, LEFT)
     )
     told = depths is not None
     return Noted(
@@ -164,14 +173,15 @@ def note_picture(
         (predicted[RIGHT] is not None, predicted[LEFT] is not None),
         joints2d,
         joints3d,
+        scaled3d,
         of_mesh,
         placed_wrists(sample, prediction, depths) if told else None,
         relative_wrists(sample, prediction, depths) if told else None,
         (right, left),
-        _mask_ious(sample, prediction),
+        mask_ious(sample, prediction),
         (
-            _visible(sample, RIGHT, true_vertices[RIGHT], true_faces[RIGHT]),
-            _visible(sample, LEFT, true_vertices[LEFT], true_faces[LEFT]),
+            visible_share(sample, RIGHT, true_vertices[RIGHT], true_faces[RIGHT]),
+            visible_share(sample, LEFT, true_vertices[LEFT], true_faces[LEFT]),
         ),
         measure_touch(*meshes),
         measure_touch(*truths),
@@ -179,6 +189,25 @@ def note_picture(
 
 
 _NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
+
+
+def boxed(sample: Sample) -> np.ndarray:
+    """(2,) bool: which hands have a box. One without, of which hardly a joint is known, can be given to nobody (`--boxes
+    truth`), so it counts in presence only, whatever its mesh.
+    """
+    return np.asarray(sample.box[:, 2:].max(1) > 0)
+
+
+def _mesh_joints(
+    sample: Sample, side: int, hand: Hand | None, joints3d: np.ndarray, mesh_joints: np.ndarray
+) -> np.ndarray:
+    """(21, 3) what the scaled protocols take for the predicted joints: as the published codes, what MANO's regressor makes of
+    the predicted mesh, where there is one and the truth is such; else the joints as they are.
+    """
+    of_mano = sample.hand_model == "mano" and np.isfinite(mesh_joints[side]).all()
+    if hand is None or not of_mano or len(hand.vertices) != MANO_VERTICES:
+        return joints3d[side]
+    return mano_joints(SIDES[side], hand.vertices.astype(np.float64))
 
 
 def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
@@ -189,6 +218,7 @@ def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
     true2d, true3d = (np.array([getattr(s, key) for s in samples], np.float64) for key in ("joints2d", "joints3d"))
     known = np.array([(True, True) if s.present_known is None else s.present_known for s in samples])
     own2d, own3d = np.array([n.joints2d for n in noted]), np.array([n.joints3d for n in noted])  # (P, 2, 21, ...)
+    scaled3d = np.array([n.scaled3d for n in noted])
     predicted, size = np.array([n.predicted for n in noted]), np.array([n.size for n in noted])
 
     # (P, 2, 2, 21): each prediction as each true hand; infinite without one, NaN where nothing is to be scored
@@ -212,7 +242,8 @@ def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
         scorable[name] = there & can_score(protocol, truth, valid)
         errors3d[name] = np.where(valid, np.inf, np.nan)
         rows = scorable[name] & predicted
-        own = rooted_errors(own3d[rows], truth[rows], own3d[rows], truth[rows], protocol)
+        mine = (scaled3d if protocol.scaled else own3d)[rows]
+        own = rooted_errors(mine, truth[rows], mine, truth[rows], protocol)
         errors3d[name][rows] = np.where(valid[rows], own, np.nan)
     wrists = np.array([own[:, WRIST] if n.wrists is None else n.wrists for n, own in zip(noted, own3d)])
     moved = own3d - own3d[:, :, WRIST : WRIST + 1] + wrists[:, :, None] - true3d
@@ -256,6 +287,7 @@ def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
             pa_mpvpe=n.meshes[side].pa_mpvpe,
             f_scores=n.meshes[side].f_scores,
             mask_iou=n.ious[side],
+            of_mesh=bool(np.isfinite(n.mesh_joints[side]).all()),
             visible=n.visible[side],
         )
 
@@ -272,6 +304,7 @@ def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
             n.touch,
             n.true_touch,
             drawn[row],
+            n.sample.recording,
         )
         for row, n in enumerate(noted)
     ]
@@ -321,7 +354,12 @@ def protocol_truth(
 
 
 def _mesh_score(
-    sample: Sample, side: int, hand: Hand | None, true_vertices: np.ndarray | None, mesh_joints: np.ndarray
+    sample: Sample,
+    side: int,
+    hand: Hand | None,
+    true_vertices: np.ndarray | None,
+    mesh_joints: np.ndarray,
+    scaled3d: np.ndarray,
 ) -> MeshScore:
     if hand is None or true_vertices is None or true_vertices.shape != hand.vertices.shape:  # another hand model's mesh
         return MeshScore({}, {})
@@ -336,48 +374,11 @@ def _mesh_score(
         truth, valid = protocol_truth(protocol, joints, sample.joints3d_valid[side], mesh_joints)
         if not can_score(protocol, truth, valid):
             continue
-        final[name] = float(rooted_errors(vertices, true_vertices, own, truth, protocol).mean())
+        if np.isfinite(mesh_joints).all():
+            truth = mesh_joints  # a mesh from its own root: the annotated joints lie some millimetres off
+        mine = scaled3d if protocol.scaled else own
+        final[name] = float(rooted_errors(vertices, true_vertices, mine, truth, protocol).mean())
         if rough.shape == true_vertices.shape and (protocol.root, protocol.scaled) == (WRIST, False):
             # M_f's joints, which are all there is, have M_r's wrist; any other root or scale would not be M_r's own
             before[name] = float(rooted_errors(rough, true_vertices, own, truth, protocol).mean())
     return MeshScore(final, before, pa, f_scores(aligned, true_vertices))
-
-
-def _part_of(parts: np.ndarray, side: int) -> np.ndarray:
-    """(H, W) bool: the pixels of a sample's `parts` that show the hand of this side."""
-    return (parts > 16 * side) & (parts <= 16 * (side + 1))
-
-
-def _mask_ious(sample: Sample, prediction: TwoHands) -> list[float | None]:
-    """Right and left: how well the visible pixels agree; None for a missed hand, and where masks or meshes are unknown."""
-    if sample.parts is None or not prediction.hands or not all(len(hand.faces) for hand in prediction.hands):
-        return [None, None]
-    hands = prediction.hands
-    starts = np.cumsum([0, *(len(hand.vertices) for hand in hands)])
-    faces = np.concatenate([hand.faces + start for hand, start in zip(hands, starts)])
-    shown = _draw(np.concatenate([hand.vertices for hand in hands]), faces, prediction.camera.K, sample.parts.shape)
-    ends = np.cumsum([0, *(len(hand.faces) for hand in hands)])
-    out: list[float | None] = [None, None]
-    for hand, low, high in zip(hands, ends, ends[1:]):
-        side = SIDES.index(hand.side)
-        out[side] = mask_iou((shown >= low) & (shown < high), _part_of(sample.parts, side))
-    return out
-
-
-def _draw(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """(H, W) int32: the face that each pixel shows, -1 where none."""
-    from ..zbuffer import rasterize  # numba: not before it is needed
-
-    points, triangles = np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32)
-    return rasterize(points, triangles, np.asarray(K, np.float32), size[1], size[0])[0]
-
-
-def _visible(sample: Sample, side: int, vertices: np.ndarray | None, faces: np.ndarray | None) -> float | None:
-    """Of the pixels that the true mesh alone would take, the share that show it."""
-    if sample.parts is None or sample.K is None or vertices is None or faces is None:
-        return None
-    if sample.distortion is not None:  # drawn by a pinhole where the lens shows it
-        depth = np.maximum(vertices[:, 2:], 1e-3)
-        vertices = np.concatenate([distort(vertices[:, :2] / depth, sample.distortion) * depth, depth], 1)
-    alone = _draw(vertices, faces, sample.K, sample.parts.shape) >= 0
-    return float((alone & _part_of(sample.parts, side)).sum() / alone.sum()) if alone.any() else None

@@ -1,4 +1,4 @@
-"""Scores of many pictures as columns, and everything that is said of them: figures, groups, intervals.
+"""Everything that is said of many pictures' scores: figures, groups, intervals.
 
 A figure is a mean: over hands (errors in millimetres, of those that were predicted), over joints of all hands with
 missed ones wrong (PCK and AUC), over sides (presence) or over pictures (MRRPE, contact). Each is kept as one sum and one
@@ -7,20 +7,15 @@ count a picture, so that means of any choice of pictures, and of any resampling 
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..data.sample import KINDS
-from ..hands import FINGERS, JOINT_NAMES, NUM_JOINTS, SIDES
+from ..hands import FINGERS, JOINT_NAMES, SIDES
 from ..metrics import AUC_LIMIT, AUC_STARTS, F_LIMITS, PCK2D_LIMITS, PCK_PROTOCOL, PROTOCOLS, right_share
-from .score import HandScore, PictureScore
+from .columns import Scores
 
 Figures = Mapping[tuple[str, ...], tuple[np.ndarray, np.ndarray]]
 """Path of a figure in metrics.json -> sums (P,) and counts (P,) of each picture."""
@@ -35,81 +30,6 @@ DISTANCE_BINS = (20.0, 35.0, 60.0, 100.0, np.inf)
 theirs some 15 mm apart."""
 VISIBLE_BINS = (0.5, 0.75, 0.9, 1.0)
 """Share of the hand's pixels that is seen: upper ends."""
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Columns over P pictures and H true hands; NaN: not known. Errors of missed joints are infinite."""
-
-    pictures: dict[str, np.ndarray]  # name, kind, presence (P, 2), mrrpe, distance, pose_difference, touch columns
-    hands: dict[str, np.ndarray]  # picture (H,) int, side (H,) int, errors2d (H, 21), errors3d_A (H, 21), ...
-
-    def __len__(self) -> int:
-        return len(self.pictures["name"])
-
-
-def tabulate(scores: Sequence[PictureScore], film: bool = False) -> Scores:
-    """The columns of scored pictures, in their order; of a `film` with "offset" (H, 21, 3), for `motion.with_acceleration`."""
-    hands = [hand for picture in scores for hand in picture.hands]
-    of_picture = np.repeat(np.arange(len(scores)), [len(picture.hands) for picture in scores]).astype(np.int64)
-    pictures = {
-        "name": np.array([p.name for p in scores], dtype=np.str_),
-        "kind": np.array([p.kind for p in scores], dtype=np.str_),
-        "presence": np.array([[_number(flag) for flag in p.presence] for p in scores]).reshape(-1, 2),
-        **{key: _column(scores, key) for key in ("mrrpe", "distance", "pose_difference")},
-    }
-    for prefix, key in (("", "touch"), ("true_", "true_touch")):
-        touches = [getattr(p, key) for p in scores]
-        for what in ("depth", "volume", "touching"):
-            pictures[prefix + what] = np.array([np.nan if t is None else float(getattr(t, what)) for t in touches])
-    columns = {
-        "picture": of_picture,
-        "side": np.array([hand.side for hand in hands], np.int64),
-        "predicted": np.array([hand.predicted for hand in hands], bool),
-        **{
-            key: _column(hands, key)
-            for key in ("found", "right_side", "error2d_px", "absolute", "pa_mpjpe", "pa_mpvpe", "mask_iou", "visible")
-        },
-        "errors2d": _rows([hand.errors2d for hand in hands]),
-    }
-    if film:
-        columns["offset"] = np.array([hand.offset for hand in hands], np.float32).reshape(-1, NUM_JOINTS, 3)
-    else:
-        columns["acceleration"] = np.full(len(hands), np.nan)
-    for name in PROTOCOLS:
-        columns[f"errors3d_{name}"] = _rows([hand.errors3d.get(name, _NONE) for hand in hands])
-        for key in ("mpvpe", "mpvpe_rough"):
-            columns[f"{key}_{name}"] = np.array([getattr(hand, key).get(name, np.nan) for hand in hands], np.float64)
-    for index, limit in enumerate(F_LIMITS):
-        columns[f"f_{limit:g}"] = np.array([_f_score(hand, index) for hand in hands], np.float64)
-    return Scores(pictures, columns)
-
-
-def joined(parts: Sequence[Scores]) -> Scores:
-    """The pictures of several parts, one after the other."""
-    starts = np.cumsum([0, *(len(part) for part in parts)])
-    hands = {key: np.concatenate([part.hands[key] for part in parts]) for key in parts[0].hands}
-    hands["picture"] = np.concatenate([part.hands["picture"] + start for part, start in zip(parts, starts)])
-    return Scores({key: np.concatenate([part.pictures[key] for part in parts]) for key in parts[0].pictures}, hands)
-
-
-_NONE = np.full(NUM_JOINTS, np.nan)
-
-
-def _rows(rows: Sequence[np.ndarray]) -> np.ndarray:
-    return np.array(rows, np.float64).reshape(-1, NUM_JOINTS)
-
-
-def _f_score(hand: HandScore, index: int) -> float:
-    return np.nan if hand.f_scores is None else hand.f_scores[index]
-
-
-def _number(value: float | bool | None) -> float:
-    return np.nan if value is None else float(value)
-
-
-def _column(records: Sequence[Any], key: str) -> np.ndarray:
-    return np.array([_number(getattr(record, key)) for record in records], np.float64)
 
 
 def row_figures(scores: Scores) -> Figures:
@@ -208,7 +128,14 @@ def figures(
             means[path] = _ratio(sums[of_pictures].sum(), counts[of_pictures].sum())
     scored = int(rows["protocols", "C", "mpjpe"][1][of_hands].sum())
     count = {} if hands is not None else {"count": int(len(scores) if pictures is None else pictures.sum())}
-    return {**count, "hands": len(scores.hands["side"][of_hands]), "hands_scored_3d": scored, **nested(means)}
+    scaled = scores.hands["of_mesh"][of_hands], ~np.isnan(scores.hands[f"errors3d_{PCK_PROTOCOL}"][of_hands]).all(1)
+    counts_of = {
+        "hands": len(scaled[0]),
+        "hands_scored_3d": scored,
+        "hands_of_mesh": int((scaled[0] & scaled[1]).sum()),
+        "hands_of_joints": int((~scaled[0] & scaled[1]).sum()),
+    }
+    return {**count, **counts_of, **nested(means)}
 
 
 def _ratio(total: float, count: float) -> float | None:
@@ -314,60 +241,33 @@ def resampled(columns: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) ->
 
 
 def confidence_intervals(scores: Scores, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
-    """`LEVEL` intervals of every figure, by the percentiles of a bootstrap over pictures (not hands: they go together).
+    """`LEVEL` intervals of every figure, by the percentiles of a bootstrap over recordings: neither a picture's hands nor a
+    film's pictures are independent of each other. Where each picture is by itself, it is one over pictures.
 
-    None where fewer than two pictures have the figure.
+    None where fewer than two recordings have the figure.
     """
     total = totals(scores)
     paths = list(total)
     intervals: dict[tuple[str, ...], list[float] | None] = dict.fromkeys(paths)
-    told = [path for path in paths if (total[path][1] > 0).sum() > 1]
+    columns = by_recording(scores, np.stack([half for path in paths for half in total[path]], 1))
+    told = [i for i in range(len(paths)) if (columns[:, 2 * i + 1] > 0).sum() > 1]
     if told:
-        columns = np.stack([half for path in told for half in total[path]], 1)
         sums = resampled(columns, resamples, seed)
         ratios = sums[:, ::2] / np.where(sums[:, 1::2] > 0, sums[:, 1::2], np.nan)
-        intervals.update({path: interval(ratios[:, i]) for i, path in enumerate(told)})
-    return {"level": LEVEL, "resamples": resamples, "seed": seed, "over": "pictures", "figures": nested(intervals)}
+        intervals.update({paths[i]: interval(ratios[:, i]) for i in told})
+    over = "pictures" if len(columns) == len(scores) else "recordings"
+    how = {"level": LEVEL, "resamples": resamples, "seed": seed, "over": over, "count": len(columns)}
+    return {**how, "figures": nested(intervals)}
+
+
+def by_recording(scores: Scores, columns: np.ndarray) -> np.ndarray:
+    """(R, C): columns (P, C) of pictures summed over each recording's."""
+    names, first, of = np.unique(scores.pictures["recording"], return_index=True, return_inverse=True)
+    of = np.argsort(np.argsort(first))[of]  # in the pictures' order
+    return np.stack([np.bincount(of, column, len(names)) for column in columns.T], 1)
 
 
 def interval(values: np.ndarray) -> list[float]:
     """The middle `LEVEL` of resampled values (R,), NaN left out."""
     low, high = np.nanpercentile(values, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return [float(low), float(high)]
-
-
-def to_npz(scores: Scores) -> bytes:
-    """scores.npz: every column by its name, `pictures.name`, `hands.errors2d`, ...; read without pickle."""
-    columns = {f"pictures.{k}": v for k, v in scores.pictures.items()} | {
-        f"hands.{k}": v for k, v in scores.hands.items()
-    }
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, values in columns.items():
-            member = zipfile.ZipInfo(f"{name}.npy")
-            # the errors of single joints, most of the bytes, hardly get smaller, and take long over it
-            member.compress_type = zipfile.ZIP_STORED if "errors" in name else zipfile.ZIP_DEFLATED
-            with archive.open(member, "w", force_zip64=True) as out:
-                np.lib.format.write_array(out, values, allow_pickle=False)
-    return file.getvalue()
-
-
-def read_scores(path: Path) -> Scores:
-    """What `to_npz` wrote.
-
-    Raises:
-        ValueError: the file is missing, damaged or no scores.npz.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            columns = {key: file[key] for key in file.files}
-    except FileNotFoundError as error:
-        raise ValueError(f"there is no {path}; lgnet evaluate writes it, so evaluate this run anew") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged and cannot be read; evaluate this run anew") from error
-    parts = [{k.split(".", 1)[1]: v for k, v in columns.items() if k.startswith(p)} for p in ("pictures.", "hands.")]
-    if "name" not in parts[0] or "picture" not in parts[1]:
-        raise ValueError(f"{path} holds no scores of lgnet evaluate; name the folder of an evaluation")
-    for key in ("absolute", "acceleration"):  # not in files of earlier versions
-        parts[1].setdefault(key, np.full(len(parts[1]["picture"]), np.nan))
-    return Scores(parts[0], parts[1])

@@ -140,11 +140,13 @@ class Sheet:
 
 def sheets(metrics: dict[str, Any]) -> tuple[str, list[Sheet]]:
     """A note on what may be compared, and the tables of table.md and table.tex."""
-    published = metrics["data"] in PUBLISHED_DATA
-    if published:
+    if metrics["data"] in PUBLISHED_DATA:
         note = (
             "Published figures are as the methods' own read-mes give them; each stands under its own protocol only, under A "
-            "and B only where MANO_DIR gave true meshes."
+            "and B only where all hands have true meshes (MANO_DIR), and nowhere beside a part of the pictures. Their MRRPE is "
+            "of MANO's wrists (DIR) or of root depths given by RootNet (InterNet, Keypoint Transformer), which also set the "
+            "scale across the view under C; ours is of the annotated wrists, their depths "
+            f"{metrics['root_depth']['source']}."
         )
     else:
         note = f"No published figures stand here: those known are of {' or '.join(PUBLISHED_DATA)}, not of {metrics['data']}."
@@ -176,14 +178,17 @@ def sheets(metrics: dict[str, Any]) -> tuple[str, list[Sheet]]:
     out.append(Sheet("Free of protocols", ("figure", own), rows))
     for key, what in _BREAKDOWNS:
         if metrics[key]:
-            out.append(_breakdown(metrics[key], what, published and key == "by_pose_difference"))
+            beside = key == "by_pose_difference" and _beside_published(metrics, PUBLISHED_BINS[1])
+            out.append(_breakdown(metrics[key], what, beside))
     return note, out
 
 
 def _beside_published(metrics: dict[str, Any], protocol: str) -> bool:
     """Whether published figures of this protocol stand beside ours: those that scale are of the joints of true meshes."""
-    known = look_up(metrics, ("penetration", "true_contact")) is not None  # of true meshes, whatever was predicted
-    return metrics["data"] in PUBLISHED_DATA and (known or not PROTOCOLS[protocol].scaled)
+    comparable = metrics["data"] in PUBLISHED_DATA and metrics["whole"]
+    return comparable and not (
+        PROTOCOLS[protocol].scaled and (metrics["hands_of_joints"] or not metrics["hands_of_mesh"])
+    )
 
 
 def _breakdown(parts: dict[str, Any], what: str, published: bool) -> Sheet:
@@ -222,7 +227,8 @@ def _heading(metrics: dict[str, Any]) -> str:
     kept, source = metrics["confidence"], metrics.get("root_depth", {}).get("source", "predicted")
     told = "" if source == "predicted" else f", the wrists' distances by {source}"
     of = f"{metrics['count']} pictures of {_title(metrics)}{told}"
-    return f"{of}; in brackets {100 * kept['level']:g} % intervals over pictures."
+    count = "" if kept["over"] == "pictures" else f"{kept['count']} "
+    return f"{of}; in brackets {100 * kept['level']:g} % intervals over {count}{kept['over']}."
 
 
 def to_markdown(metrics: dict[str, Any]) -> str:

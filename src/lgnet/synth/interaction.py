@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from ..aside import written
 from .pairs import PAIRS
 
 BANK = "weights/interactions.npz"
@@ -40,10 +41,8 @@ def pack(pairs: Sequence[tuple[str, Tensor, Tensor, Tensor, Tensor]], path: str 
         "shift": _stored([pair[3] for pair in pairs], _LENGTH, np.int16),
         "betas": _stored([pair[4] for pair in pairs], _BETA, np.int8),
     }
-    part = Path(f"{path}.part")
-    with part.open("wb") as file:
+    with written(Path(path)) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)
-    part.replace(path)
 
 
 def _stored(values: Sequence, unit: float, kind: type) -> np.ndarray:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..aside import aside, write_aside
+from ..aside import write_aside, written
 from ..data.interhand import ORDER
 from ..data.labels import jpeg
 from ..data.sample import Sample
@@ -155,10 +155,8 @@ def merge(folder: Path, parts: Sequence[str]) -> None:
     }
     for kind, path in _targets(folder).items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = aside(path)
-        with beside.open("w", encoding="utf-8") as file:
+        with written(path) as part, part.open("w", encoding="utf-8") as file:
             file.writelines(contents[kind])
-        beside.replace(path)
 
 
 def _listed(items: Iterator[str]) -> Iterator[str]:

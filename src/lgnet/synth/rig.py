@@ -116,4 +116,5 @@ def draw_view(seed: int, scene: int, furnished: Furnished, view: int, views: int
         parts = np.asarray(drawn.sample.parts)
         if view == 0 or int(((parts > 0) & (parts <= 32)).sum()) >= least:
             break
-    return replace(drawn, sample=replace(drawn.sample, T_camera_world=T_camera_world, scene=f"{scene:06d}"))
+    name = f"{scene:06d}"
+    return replace(drawn, sample=replace(drawn.sample, T_camera_world=T_camera_world, scene=name, recording=name))

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 
 from .. import __version__
-from ..aside import write_aside
+from ..aside import write_aside, written
 from ..config import SynthConfig
 from ..data.interhand import checksum
 from ..data.labels import encode, jpeg, png
@@ -330,14 +330,13 @@ def describe(seed: int, index: int, drawn: Drawn, joints_visible: np.ndarray) ->
 def _write_tar(folder: Path, number: int, pictures: Iterator[tuple[str, dict[str, bytes]]]) -> str:
     """A WebDataset shard; its name. Headers hold no time and no owner, so the same pictures are the same bytes."""
     name = f"shard-{number:06d}.tar"
-    part = folder / f"{name}.{os.getpid()}.part"  # not that of a process which a killed run has left behind
-    with tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
+    mark = f".{os.getpid()}"  # not the file of a process which a killed run has left behind
+    with written(folder / name, mark) as part, tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as tar:
         for stem, files in pictures:
             for end, content in files.items():
                 header = tarfile.TarInfo(f"{stem}.{end}")
                 header.size = len(content)
                 tar.addfile(header, io.BytesIO(content))
-    part.replace(folder / name)
     return name
 
 
