@@ -66,7 +66,7 @@ class World(Scripted):
             for slot in (0, 1):
                 for place in self.places:
                     if given[slot] and place is not None and self._covers(boxes[slot], place):
-                        hands[slot] = at(slot, place, 0.99)
+                        hands[slot] = replace(at(slot, place, 0.99), box=boxes[slot])  # as the network answers
         return TwoHands(hands[0], hands[1], 200, 150, CAMERA, file)
 
     @staticmethod
@@ -114,6 +114,22 @@ def test_hands_that_move_keep_their_sides_through_a_crossing():
         world.crossed = False
         step = world.step()
         assert middle(step.hands.right) == world.places[0] and middle(step.hands.left) == world.places[1]
+
+
+def test_a_wrong_look_at_a_fast_hand_invents_no_other():
+    """It is matched with where the hand is now, not with where it was a frame ago."""
+    world = World()
+    world.places = [(20.0, 30.0), None]
+    world.run(3)
+    for _ in range(8):
+        world.places = [(world.places[0][0] + 15, world.places[0][1] + 12), None]
+        world.crossed = True
+        step = world.step()
+        assert step.hands.left is None and middle(step.hands.right) == world.places[0]
+        np.testing.assert_allclose(step.hands.right.box, mesh_box(step.hands.right, CAMERA))
+        if step.looked:
+            break
+    assert step.looked and step.state.tracks[0].votes < 1.8  # it voted against the side instead
 
 
 def test_a_long_mistake_comes_right_soon_once_the_looks_say_so():

@@ -69,6 +69,15 @@ def test_floats(tmp_path, colours):
     assert (read_image(tmp_path / "a.tif").pixels == colours[..., :1]).all()
 
 
+@pytest.mark.parametrize(
+    ("values", "seen"),
+    [([0.1, 0.5, 1.5], [26, 128, 255]), ([0, 0.5, np.inf], [0, 128, 255]), ([0, 100, 255], [0, 100, 255]), ([0, np.nan], [0, 0])],
+)  # fmt: skip
+def test_floats_are_light_in_0_to_1_with_highlights_or_in_0_to_255(tmp_path, values, seen):
+    Image.fromarray(np.array([values], np.float32)).save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif").pixels[0, :, 0].tolist() == seen
+
+
 def test_grey_one_bit_palette_cmyk(tmp_path, colours):
     image = Image.fromarray(colours)
     image.convert("L").save(tmp_path / "grey.jpg")
@@ -125,6 +134,15 @@ def test_camera_from_exif(tmp_path, colours):
     camera = camera_from_exif(read_image(tmp_path / "a.jpg"))
     assert camera is not None and not camera.assumed
     assert (camera.fx, camera.fy, camera.cx, camera.cy) == (48, 48, 15.5, 23.5)
+    for width, height, film in (
+        (40, 30, 34.6),
+        (30, 40, 34.6),
+        (64, 36, 34.6),
+        (60, 40, 36),
+    ):  # 4:3 by the same diagonal
+        Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(tmp_path / "d.jpg", exif=exif_block(1, 26))
+        camera = camera_from_exif(read_image(tmp_path / "d.jpg"))
+        assert camera is not None and camera.fx == pytest.approx(26 / film * max(width, height))
     Image.fromarray(colours).save(tmp_path / "b.jpg", exif=exif_block(6, 0))  # 0: "not known"
     assert camera_from_exif(read_image(tmp_path / "b.jpg")) is None
     Image.fromarray(colours).save(tmp_path / "c.jpg")

@@ -85,6 +85,12 @@ def test_the_json_packet_says_what_it_is():
     assert content["events"][0] == {"gesture": "pinch", "hand": "right", "phase": "hold", "value": 1.25}
 
 
+def test_keys_may_be_added():
+    content = json.loads(write_packet(example(), "json"))
+    content["camera"]["k1"] = content["new"] = 1
+    assert read_packet(json.dumps(content).encode()).camera == example().camera
+
+
 @pytest.mark.parametrize("form", ["json", "binary"])
 def test_what_is_no_packet_is_refused(form):
     content = write_packet(example(), form)

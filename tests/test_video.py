@@ -345,6 +345,50 @@ def test_an_error_leaves_nothing_and_the_next_film_is_done(tmp_path, capsys):
     assert capsys.readouterr().err == f"lgnet: {tmp_path / 'a.mp4'}: the network is tired\n"
 
 
+def test_late_evidence_that_fails_loses_no_frame_before_it(tmp_path, capsys):
+    item = expand_inputs([str(write_film(tmp_path / "a.mp4", 12))])
+
+    def evidence(image, item, number):
+        if number == 7:
+            raise ValueError("frame 7 has 20 points")
+        return []
+
+    summary = reconstruct(Fake(), item, tmp_path / "out", ("json", "overlay"), smooth="off", evidence=evidence)
+    assert summary.failed == 1 and "frame 7 has 20 points; the frames before it are written" in capsys.readouterr().err
+    assert len((tmp_path / "out" / "a.jsonl").read_text().splitlines()) == count_frames(tmp_path / "out" / "a.mp4") == 7
+
+
+def test_a_camera_that_breaks_off_is_told(tmp_path, monkeypatch, capsys):
+    class Capture:
+        left = 3
+
+        def read(self):
+            self.left -= 1
+            return self.left >= 0, np.zeros((48, 64, 3), np.uint8)
+
+        def get(self, _):
+            return 0.0
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr("lgnet.video._open_capture", lambda item: Capture())
+    reconstruct(Fake(), expand_inputs(["camera:0"]), tmp_path / "out", ("json",), smooth="off")
+    assert "camera:0: no more pictures came after" in capsys.readouterr().err
+
+
+def test_intrinsics_of_another_size_are_told_once(tmp_path, capsys):
+    for name in "ab":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((54, 96, 3), np.uint8))
+    inputs = expand_inputs([str(tmp_path / f"{name}.png") for name in "ab"])
+    reconstruct(Fake(), inputs, tmp_path / "out", ("json",), camera=Camera(100, 100, 96, 54))
+    assert (
+        capsys.readouterr().err.count("the middle of --intrinsics, 96 54, is far from that of pictures of 96 x 54") == 1
+    )
+    reconstruct(Fake(), inputs, tmp_path / "out", ("json",), camera=Camera(100, 100, 50, 25))
+    assert "intrinsics" not in capsys.readouterr().err
+
+
 def test_a_camera_gives_its_newest_frame(monkeypatch):
     """Frames that nobody took in time are passed over, so that results do not fall behind."""
 
@@ -368,7 +412,8 @@ def test_a_camera_gives_its_newest_frame(monkeypatch):
         for frame in film.frames:
             shown.append(int(frame.image[0, 0, 0]))
             time.sleep(0.1)
-    assert len(shown) == 4 and film.total is None
+    assert len(shown) == 4 and film.total == 4 and film.shortfall(4, 0.0) is None
+    assert film.shortfall(3, 0.0) == "no more pictures came after 3; is it still connected?"
     assert min(np.diff(shown)) > 3  # some 20 come in between
 
 

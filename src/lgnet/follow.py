@@ -218,9 +218,13 @@ def _see(
 
 
 def _believed(hands: TwoHands, tracks: tuple[Track | None, Track | None]) -> TwoHands:
-    """Without the hands that the network hardly sees, or that leapt."""
+    """Without the hands that the network hardly sees, or that leapt; the boxes of the others are where they are now, not where
+    they were looked for.
+    """
     right, left = (
-        hand if hand is not None and track is not None and _believable(hand, track, hands.camera) else None
+        replace(hand, box=mesh_box(hand, hands.camera))
+        if hand is not None and track is not None and _believable(hand, track, hands.camera)
+        else None
         for hand, track in zip((hands.right, hands.left), tracks)
     )
     return replace(hands, right=right, left=left)

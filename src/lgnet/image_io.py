@@ -25,8 +25,10 @@ from .hands import Camera
 
 MAX_PIXELS = 250_000_000
 """Larger pictures are refused; Pillow's own limit, a third of this, is lifted while a file is opened."""
-FILM_WIDTH = 36.0
-"""Millimetres: the longer side of a 35 mm film picture."""
+BRIGHTEST = 4.0
+"""A picture of floats up to this is one of 0..1 with highlights above 1; no picture of 0..255 is so dark."""
+FILM_WIDTH, PHONE_WIDTH = 36.0, 34.6
+"""Millimetres: the longer side of a 35 mm film picture, 3:2, and of a 4:3 picture of the same diagonal."""
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm")
     + (".pnm", ".jp2", ".tga", ".avif", ".heic", ".heif")
@@ -137,13 +139,17 @@ def decode(image: Image.Image, name: str = "the picture", most: int = MAX_PIXELS
 def camera_from_exif(picture: Picture) -> Camera | None:
     """The camera by the picture's EXIF focal length in 35 mm film, or None where it has none.
 
-    36 mm of film are taken to be the picture's longer side, which a picture turned upright keeps; the optical axis is
-    taken to go through the middle. Pictures that were cut smaller after they were taken get too short a focal length.
+    Makers mean the focal length by which film of the same diagonal sees as much (CIPA DCG-001). So the longer side, which a
+    picture turned upright keeps, is 36 mm of film if the sides are as 3 to 2, else 34.6 mm, as of phones' 4:3 and of what
+    these cut out of it in full width, as 16:9. The optical axis is taken to go through the middle. Pictures that were cut
+    smaller get too short a focal length.
     """
     if picture.exif_focal_35mm is None:
         return None
     height, width = picture.pixels.shape[:2]
-    focal = picture.exif_focal_35mm / FILM_WIDTH * max(width, height)
+    longer, shorter = max(width, height), min(width, height)
+    film = FILM_WIDTH if 1.45 < longer / shorter < 1.55 else PHONE_WIDTH
+    focal = picture.exif_focal_35mm / film * longer
     return Camera(focal, focal, (width - 1) / 2, (height - 1) / 2)
 
 
@@ -341,11 +347,14 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _grey8(values: np.ndarray, mode: str) -> np.ndarray:
-    """16- and 32-bit grey (H, W) as uint8: whole numbers by the range of 16 bits, floats in 0..1 if they are in it."""
-    values = np.nan_to_num(values.astype(np.float32), nan=0.0)
-    top = float(values.max(initial=0))
-    ranges = (1.0, 255.0, 65535.0) if mode == "F" else (65535.0,)
-    full = next((full for full in ranges if top <= full), top)
+    """16- and 32-bit grey (H, W) as uint8: whole numbers by the range of 16 bits, floats by 0..1 if hardly any light is above."""
+    values = values.astype(np.float32)
+    top = float(values[np.isfinite(values)].max(initial=0))
+    if mode == "F" and top <= BRIGHTEST:
+        full = 1.0
+    else:
+        full = next((full for full in ((255.0, 65535.0) if mode == "F" else (65535.0,)) if top <= full), top)
+    values = np.nan_to_num(values, nan=0.0, posinf=full)
     return np.clip(np.round(values * (255 / full)), 0, 255).astype(np.uint8)
 
 

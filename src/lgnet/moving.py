@@ -26,7 +26,7 @@ from .hands import Camera
 from .image_io import ImageError, Item
 from .moving_files import MovingFiles, one_writer
 from .predict import Model
-from .reconstruct import MOVING_KINDS, Predictor
+from .reconstruct import MOVING_KINDS, Predictor, tell_if_unlike
 from .smooth import How, Moment, smooth
 from .video import Film, Frame, film_camera, open_film
 
@@ -50,7 +50,8 @@ def reconstruct_moving(
 
     Raises:
         ValueError: it cannot be read, or nothing that is made of a video is to be saved; or another process writes files of
-            the same names. Where a later picture of a folder of frames cannot be read, the frames before it are written.
+            the same names. Where a later picture of a folder of frames, or a later frame's evidence, cannot be read, the frames
+            before it are written.
         KeyboardInterrupt: Ctrl-C was pressed in what is not a camera; the frames done until then are written.
     """
     kinds = [kind for kind in kinds if kind in MOVING_KINDS]
@@ -61,7 +62,7 @@ def reconstruct_moving(
         files = MovingFiles(stem, kinds, film.rate, gestures, item.kind == "camera")
         bar = progress.add_task(item.stem, total=film.total or most, speed="")
         done = interrupted = False
-        broken: list[ImageError] = []  # a picture of a folder of frames: what came before it is done
+        broken: list[ValueError] = []  # a picture of a folder of frames, evidence: what came before it is done
         try:
             frames = _steps(model, item, film, camera, asked, evidence, broken)
             count, last = _write(
@@ -81,7 +82,7 @@ def reconstruct_moving(
         with unbroken():
             written = files.keep()
     if broken:
-        raise ImageError(f"{broken[0]}; the frames before it are written") from broken[0]
+        raise type(broken[0])(f"{broken[0]}; the frames before it are written") from broken[0]
     if interrupted and item.kind != "camera":
         for path in written:
             print(f"lgnet: stopped; {path} holds the frames done so far", file=sys.stderr)
@@ -96,17 +97,17 @@ def _steps(
     camera: Camera | None,
     asked: threading.Event,
     evidence: Source | None,
-    broken: list[ImageError],
+    broken: list[ValueError],
 ) -> Iterator[Moment]:
     """The hands of each frame, followed, and aligned to the evidence if there is any; ends early when `asked`, and where a later
-    frame cannot be read, which `broken` then holds.
+    frame, or what is evidence of it, cannot be read, which `broken` then holds.
 
     Frames of a file go through the network together, unless evidence may change where the next is looked at.
     """
     state, waiting, together = Following(), deque[Frame](), 1
     once = replace(model, tta=1) if isinstance(model, Model) else model  # hands that are followed get one crop
     alone = item.kind == "camera" or evidence is not None
-    come = False
+    come = done = False
     while True:
         try:
             waiting.extend(islice(film.frames, max(together - len(waiting), 0)))
@@ -116,17 +117,24 @@ def _steps(
             broken.append(error)
         if not waiting:
             return
+        if camera is not None and not come:
+            tell_if_unlike(camera, waiting[0].image.shape[1], waiting[0].image.shape[0])
         come = True
         images = [frame.image for frame in islice(waiting, together)]
         steps = follow_some(model, state, images, camera, item.shown)
         if evidence is not None:
-            steps = [
-                led(steps[0], guide(once, steps[0].hands, images[0], evidence(images[0], item, waiting[0].number)))
-            ]
+            try:
+                points = evidence(images[0], item, waiting[0].number)
+            except ValueError as error:
+                if not done:
+                    raise
+                broken.append(error)
+                return
+            steps = [led(steps[0], guide(once, steps[0].hands, images[0], points))]
         state = steps[-1].state
         together = min(2 * together, TOGETHER) if len(steps) == len(images) and not alone else 1
         for step in steps:
-            frame = waiting.popleft()
+            frame, done = waiting.popleft(), True
             yield Moment(frame.time, step.hands, step.fresh, frame.image)
         if asked.is_set():
             return

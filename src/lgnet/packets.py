@@ -275,7 +275,7 @@ def _from_json(content: dict[str, Any]) -> Packet:
         content["captured"],
         content["image"]["width"],
         content["image"]["height"],
-        Camera(**content["camera"]),
+        Camera(*(content["camera"][key] for key in ("fx", "fy", "cx", "cy", "assumed"))),
         content["space"],
         content["joint_set"],
         tuple(hands),

@@ -5,6 +5,7 @@ An input that fails is named on standard error in one sentence; the others are d
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -80,6 +81,8 @@ class Summary:
 
 LARGEST_BOX = 10
 """Times the picture: a hand of which so little is seen is none that anything can be said of."""
+FAR_FROM_MIDDLE = 0.2
+"""Share of the picture by which a camera's middle may be off the picture's before it is spoken of."""
 MOVING_KINDS = ("json", "glb", "overlay", *maps.MAPS, "bvh", "csv")
 """The kinds of file that can be made of a video."""
 
@@ -247,6 +250,8 @@ def _reconstruct_picture(
     evidence: Source | None,
 ) -> list[Path]:
     picture = read_image(_standard_input() if item.path == "-" else item.path)
+    if camera is not None:
+        tell_if_unlike(camera, picture.pixels.shape[1], picture.pixels.shape[0])
     if given is not None:
         _check_size(given, picture.pixels)
     hands = model.predict(
@@ -271,6 +276,18 @@ def _check_size(given: BoxesBySide, image: np.ndarray) -> None:
                 f"the box {box.tolist()} is more than {LARGEST_BOX} times the picture of {width} x {height} pixels; boxes are "
                 "x, y, width, height in pixels of the upright picture"
             )
+
+
+@functools.lru_cache(maxsize=64)  # once for many pictures of one size
+def tell_if_unlike(camera: Camera, width: int, height: int) -> None:
+    """A sentence where the middle of `--intrinsics` is far from the picture's: calibrations are of one size of picture."""
+    off = max(abs(camera.cx - (width - 1) / 2) / width, abs(camera.cy - (height - 1) / 2) / height)
+    if off > FAR_FROM_MIDDLE:
+        print(
+            f"lgnet: mind: the middle of --intrinsics, {camera.cx:g} {camera.cy:g}, is far from that of pictures of {width} x "
+            f"{height} pixels; unless these were cut out of larger ones, the numbers are of another size, and distances wrong",
+            file=sys.stderr,
+        )
 
 
 def _standard_input() -> bytes:

@@ -182,13 +182,15 @@ def _live(moments: Iterable[Moment]) -> Iterator[Moment]:
     nothing: tuple[Euro | None, ...] = (None,) * 4
     filters: list[tuple[Euro | None, ...]] = [nothing, nothing]
     sizes: list[Size | None] = [None, None]
+    gone = [True, True]  # not there in the moment before
     for moment in moments:
         out: list[Hand | None] = [None, None]
         for side, hand in enumerate((moment.hands.right, moment.hands.left)):
+            absent, gone[side] = gone[side], hand is None
             if hand is None:
                 continue
             dt = moment.time - last[side]
-            if moment.fresh[side] or dt > GAP or dt <= 0:
+            if moment.fresh[side] or (absent and dt > GAP) or dt <= 0:
                 filters[side], sizes[side], dt = nothing, None, 1.0
             last[side] = moment.time
             model = _model_of(moment.hands, side)

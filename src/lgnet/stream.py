@@ -6,6 +6,7 @@ camera only the newest frame is taken. Nothing waits for a reader, see publish.p
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from .image_io import Item
 from .openxr import JointSet, Space
 from .packets import Format, make_packet, write_packet
 from .publish import Publisher, open_publisher
-from .reconstruct import Predictor
+from .reconstruct import Predictor, tell_if_unlike
 from .smooth import Moment, smooth
 from .video import Film, Frame, film_camera, open_film
 
@@ -106,6 +107,8 @@ def stream(
         camera = camera or film_camera(item)
         _run(model, item, film, live, asked, publishers, way, gestures, camera, how, figures, evidence)
         figures.dropped = {publisher.address: publisher.dropped() for publisher in publishers}
+        if film.camera and not asked.is_set() and (said := film.shortfall(figures.frames, 0.0)) is not None:
+            print(f"lgnet: {item.shown}: {said}", file=sys.stderr)
     return figures
 
 
@@ -193,6 +196,8 @@ def _moments(
         spent["wait"] += came - begun
         if asked.is_set():
             return
+        if camera is not None:
+            tell_if_unlike(camera, frame.image.shape[1], frame.image.shape[0])
         step = follow(model, state, frame.image, camera, item.shown)
         if evidence is not None:
             step = led(step, guide(model, step.hands, frame.image, evidence(frame.image, item, frame.number)))

@@ -60,12 +60,20 @@ class Film:
     """What is known of a video before it is read, and its frames, to be gone through once."""
 
     rate: float  # frames a second
-    total: int | None  # frames that a file says it has, of which no more are wanted; None: not known
+    total: (
+        int | None
+    )  # frames that a file says it has, of which no more are wanted; of a camera those wanted; None: not known
     frames: Iterator[Frame]
     guessed: bool = False  # the container tells only its length in time, which that total is made of
+    camera: bool = False  # which does not end by itself
 
     def shortfall(self, count: int, last: float) -> str | None:
-        """What is to be said of a file of which `count` frames came, the last at `last` seconds; None: nothing."""
+        """What is to be said of a film of which `count` frames came, the last at `last` seconds, though nobody asked for an end;
+        None: nothing.
+        """
+        if self.camera:
+            ended = self.total is None or count < self.total
+            return f"no more pictures came after {count}; is it still connected?" if ended else None
         reached = max(count, last * self.rate + 1) if self.guessed else count
         if self.total is None or reached >= MOST_OF_A_FILM * self.total - 2:
             return None
@@ -98,6 +106,8 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD, realtime:
         rate = said if math.isfinite(said) and 0.01 <= said <= MOST_RATE else _rate_by_times(item)
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         total = int(count) if item.kind == "video" and math.isfinite(count) and count > 0 else None
+        if item.kind == "camera":
+            total = most
         source, close = _captured(capture, item, rate), capture.release
     if total is not None and most is not None:
         total = min(total, most)
@@ -108,7 +118,7 @@ def open_film(item: Item, most: int | None = None, ahead: int = AHEAD, realtime:
     reader = threading.Thread(target=_read, args=(source, frames, stop, live, most, close), daemon=True)
     reader.start()
     try:
-        yield Film(rate, total, _queued(frames, item.shown, most), guessed)
+        yield Film(rate, total, _queued(frames, item.shown, most), guessed, item.kind == "camera")
     finally:
         stop.set()
         reader.join(
@@ -303,7 +313,8 @@ def film_writer(path: Path, rate: float, first: np.ndarray) -> Iterator[Callable
     _check_name(path)
     height, width = first.shape[:2]
     code = "VP80" if path.suffix == ".webm" else "mp4v"
-    rate = round(rate, 2) if rate < 600 else round(rate)  # MPEG-4 counts time in at most 65535 parts of a second
+    # MPEG-4 counts time in at most 65535 parts of a second, and 23.976 frames want three digits
+    rate = round(rate, 3 if rate < 65 else 2 if rate < 600 else 0)
     writer, count = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), rate, (width, height)), 0
     if not writer.isOpened():
         raise ValueError(f"the film {path} cannot be written here; leave overlay out of --save")

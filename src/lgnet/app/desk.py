@@ -34,25 +34,37 @@ class Turns:
     """First come, first served, one at a time."""
 
     def __init__(self, most: int) -> None:
-        self.most, self.given, self.at, self.changed = most, 0, 0, threading.Condition()
+        self.most, self.changed = most, threading.Condition()
+        self.queue: list[object] = []  # who has the turn, and who waits for it
+
+    def check_room(self) -> None:
+        """Whether another may wait: to be asked before what is sent is read.
+
+        Raises:
+            BusyError: as many as may wait do.
+        """
+        if len(self.queue) >= self.most:
+            raise BusyError("lgnet is busy with earlier pictures; try again in a moment")
 
     @contextmanager
-    def take(self, always: bool = False) -> Iterator[None]:
-        """Wait for the turn, and have it until the end of the `with`.
+    def take(self, always: bool = False, unless: threading.Event | None = None) -> Iterator[None]:
+        """Wait for the turn, or until `unless` is set, and have it until the end of the `with`.
 
         Raises:
             BusyError: as many as may wait do; never with `always`.
         """
+        ticket = object()
         with self.changed:
-            if not always and self.given - self.at >= self.most:
-                raise BusyError("lgnet is busy with earlier pictures; try again in a moment")
-            ticket, self.given = self.given, self.given + 1
-            self.changed.wait_for(lambda: self.at == ticket)
+            if not always:
+                self.check_room()
+            self.queue.append(ticket)
+            while self.queue[0] is not ticket and not (unless is not None and unless.is_set()):
+                self.changed.wait(None if unless is None else 0.2)
         try:
             yield
         finally:
             with self.changed:
-                self.at += 1
+                self.queue.remove(ticket)
                 self.changed.notify_all()
 
 

@@ -101,20 +101,21 @@ def check_room(desk: Desk) -> None:
 
 
 def _run(desk: Desk, job: Job) -> None:
-    with job.kept.lock, desk.films.take(always=True):
+    upload = job.kept.folder / "upload"
+    with job.kept.lock, desk.films.take(always=True, unless=job.asked):
         job.begun = time.monotonic()
-        if job.asked.is_set():
-            return
-        job.state = "running"
-        try:
-            _work(desk, job)
-            state = "stopped" if job.asked.is_set() else "done"
-        except Exception as error:  # whatever it is, the page is told
-            upload = str(job.kept.folder / "upload")
-            job.error = " ".join(str(error).replace(upload, job.name).split()) or type(error).__name__
-            state = "failed"
-        job.seconds = time.monotonic() - job.begun
-        job.state = state
+        if not job.asked.is_set():
+            job.state = "running"
+            try:
+                _work(desk, job)
+                state = "stopped" if job.asked.is_set() else "done"
+            except Exception as error:  # whatever it is, the page is told
+                job.error = " ".join(str(error).replace(str(upload), job.name).split()) or type(error).__name__
+                state = "failed"
+            job.seconds = time.monotonic() - job.begun
+            job.state = state
+        upload.unlink(missing_ok=True)
+    desk.videos.settle(job.kept)
 
 
 def _work(desk: Desk, job: Job) -> None:

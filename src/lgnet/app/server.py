@@ -185,22 +185,20 @@ class Handler(BaseHTTPRequestHandler):
             film.stop(job)
             self._json(job.says())
         elif path == "/api/picture":
+            desk.turns.check_room()
             self._json(picture.reconstruct(desk, self._body(length), name or "picture"))
         else:
             session = query.get("session", "")
             if not re.fullmatch(r"[\w-]{1,40}", session):
                 raise RefusedError(400, "a camera's frames need a session's name")
+            desk.turns.check_room()
             self._json(live.see(desk, session, self._body(length)))
 
     def _video(self, length: int, name: str, how: str) -> None:
         desk = self.server.desk
         if how not in get_args(How):
             raise RefusedError(400, f"smoothing is one of {', '.join(get_args(How))}")
-        try:
-            film.check_room(desk)
-        except BusyError:
-            self.close_connection = True  # with what was sent of it
-            raise
+        film.check_room(desk)
         kept = desk.videos.new()
         try:
             film.store(self.rfile, length, kept.folder / "upload")

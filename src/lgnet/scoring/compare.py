@@ -71,7 +71,7 @@ def compare_runs(first: str | Path, second: str | Path) -> dict[str, Any]:
         raise ValueError(f"{folders[0]} and {folders[1]} have no picture in common")
     paired = _pair(*(_take(own, [of[name] for name in names]) for own, of in zip(scores, rows)))
     of_mesh = [own.hands["of_mesh"] for own in paired]
-    alike = np.array_equal(*of_mesh)
+    alike = np.array_equal(of_mesh[0], of_mesh[1])
     return {
         "data": metrics[0]["data"],
         **{

@@ -29,12 +29,12 @@ def true_hands(sample: Sample) -> tuple[OfBoth, OfBoth]:
             vertices[side] = sample.vertices[side].astype(np.float64)
             joints[side] = mano_joints(SIDES[side], sample.vertices[side])
         elif sample.wrist is not None or sample.joints3d_valid[side, WRIST]:
-            vertices[side], joints[side] = _posed(sample, side)
+            vertices[side], joints[side] = _posed(sample, int(side))
     return (vertices[0], vertices[1]), (joints[0], joints[1])
 
 
 def _told(sample: Sample) -> np.ndarray:
-    return np.zeros(2, bool) if sample.vertices is None else np.isfinite(sample.vertices).all((1, 2))
+    return np.array([sample.vertices is not None and np.isfinite(sample.vertices[side]).all() for side in (0, 1)])
 
 
 def _known(sample: Sample) -> np.ndarray:
