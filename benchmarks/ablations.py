@@ -140,7 +140,7 @@ def configured(name: str, seed: int, options: argparse.Namespace) -> TrainConfig
         warmup=min(2000, options.samples // 12),
         learning_rate=5e-4,
         batch_size=16,
-        ema=0.995,
+        ema=0.9 if options.tiny else 0.995,
         ring=min(1500, max(100, options.samples)),
         renderers=options.renderers,
         threads=options.threads,
@@ -152,7 +152,7 @@ def configured(name: str, seed: int, options: argparse.Namespace) -> TrainConfig
     if options.tiny:
         half = model.crop_size // 2
         small = replace(model, crop_size=half, channels=model.channels // 4, joint_channels=32, refine_channels=8)
-        config = replace(config, model=small, synth=replace(config.synth, size=128), ema=0.9)
+        config = replace(config, model=small, synth=replace(config.synth, size=128))
     return config
 
 

@@ -11,6 +11,7 @@ import sys
 from promote import read
 
 from lgnet.checkpoint import init_from, load_state, save_weights
+from lgnet.config import HEADS
 from lgnet.model.network import build_network
 
 
@@ -18,7 +19,7 @@ def main(start: str, end: str, share: float, out: str) -> None:
     """Write the mean, with what the later file says of itself but its figures."""
     (first, config, before, kind), (last, other, meta, what) = read(start), read(end)
     if kind == what == "hands":  # --init would resize what belongs to each cell, and scale what the others stand for
-        for name in ("grid", "crop_enlarge", "depth_range", "separation", "hand_model"):
+        for name in ("grid", "crop_enlarge", "depth_range", "separation", "hand_model", *HEADS):
             if getattr(config, name) != getattr(other, name):
                 raise ValueError(f"{start} and {end} are weights of different networks: {name} is not the same")
     if config != other and kind == what == "hands":

@@ -34,8 +34,9 @@ def main(trunk: str, whole: str, out: str) -> None:
     given, state, _ = load_weights(whole)
     config, other = from_dict(ModelConfig, values), from_dict(ModelConfig, given)
     full = replace(other, **{name: getattr(config, name) for name in OWN})
-    if replace(config, lgblock=other.lgblock, refine_stage=other.refine_stage, dense_head=other.dense_head) != full:
-        raise ValueError(f"{trunk} and {whole} differ in more than LGBlock, refine stage, {', '.join(OWN)}")
+    parts = ("lgblock", "refine_stage", "dense_head", "surface_head")
+    if replace(config, **{name: getattr(other, name) for name in parts}) != full:
+        raise ValueError(f"{trunk} and {whole} differ in more than {', '.join((*parts, *OWN))}")
     network = build_network(full)
     init_from(network, trunk)
     own = network.state_dict()

@@ -89,6 +89,8 @@ def test_flipped_bit(saved):
     saved.write_bytes(bytes(data))
     with pytest.raises(ValueError, match="damaged"):
         load_network(saved)
+    with pytest.raises(ValueError, match="damaged"):
+        init_from(build_network(MODELS["lgnet-mobile"]), saved)
 
 
 def test_not_ours(tmp_path):

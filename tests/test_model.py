@@ -243,6 +243,18 @@ def test_transformers_backbone(tmp_path):
     assert out.joint.features.shape[-2:] == (8, 8)
 
 
+def test_a_plain_transformer_gives_its_last_layer(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    config = transformers.Dinov2Config(
+        hidden_size=12, num_hidden_layers=12, num_attention_heads=2, image_size=64, patch_size=8
+    )
+    transformers.Dinov2Backbone(config).save_pretrained(tmp_path)
+    config = dataclasses.replace(HEADS, backbone=f"hf:{tmp_path}")
+    network = build_network(config).eval()
+    assert network.backbone.body.out_features == ["stage3", "stage6", "stage9", "stage12"]
+    assert network(make_inputs(config, 1)).joint.features.shape[-2:] == (8, 8)
+
+
 @pytest.mark.parametrize("config", [HEADS, CROPS])
 def test_untrained_refine_stage_is_the_identity(config):
     out = build_network(config).eval()(make_inputs(config, 2))

@@ -206,6 +206,22 @@ def test_a_student_comes_to_say_what_its_teacher_does():
     assert all(p.grad is None for p in teacher.parameters())
 
 
+def test_nothing_is_taught_of_a_hand_that_is_not_there():
+    """Crops are also shown of places where the truth says there is none."""
+    teacher, student, inputs = small_network(1), small_network(2), make_inputs(SMALL, 2)
+    inputs.given[:] = True
+    absent = torch.tensor([[True, False], [False, False]])
+    lesson = Teachers([teacher], [64], 0.0).say(inputs, absent)
+    assert lesson.given.tolist() == (~absent).tolist() and not lesson.weight[0, 0].any() and lesson.weight[0, 1].all()
+    said = student(inputs)
+    loss = lesson_loss(said, lesson, LossConfig())
+    other = replace(lesson, joints25d=lesson.joints25d.clone())
+    other.joints25d[0, 0] += 1
+    assert lesson_loss(said, other, LossConfig()) == loss
+    other.joints25d[0, 1] += 1
+    assert lesson_loss(said, other, LossConfig()) != loss
+
+
 def test_self_training_runs_and_goes_on_to_the_same_bits(pictures, tmp_path, ring_here, monkeypatch):
     pytest.importorskip("lightning_fabric", reason="training needs the extra lgnet[train]")
     from safetensors.torch import load_file

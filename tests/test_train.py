@@ -262,6 +262,25 @@ def test_configurations_go_round_and_nonsense_is_refused():
         ({"teacher_ema": 0.9}, "are of --teacher, which names nobody"),
         ({"loss": NO_LOSS}, "there is nothing to train by"),
         ({"loss": replace(NO_LOSS, parts=1.0, surface=1.0)}, "there is nothing to train by"),
+        (
+            {"loss": replace(NO_LOSS, vertices=1.0), "model": replace(TINY.model, refine_stage=False)},
+            "there is nothing to train by",
+        ),
+        (
+            {"only": ("dense_head",), "loss": replace(TINY.loss, parts=0.0, surface=0.0)},
+            "reaches dense_head, which --only",
+        ),
+        (
+            {"only": ("refine_stage",), "loss": replace(NO_LOSS, joints25d=1.0)},
+            "reaches refine_stage, which --only trains",
+        ),
+        (
+            {"model": replace(TINY.model, hand_model="mano"), "data": ("synth:x=1",), "fit_within": 0},
+            "fitted first .--fit-within above 0",
+        ),
+        ({"side": replace(TINY.side, crop_enlarge=-1.0)}, "--side.crop-enlarge is above 0, not -1"),
+        ({"pair": replace(TINY.pair, depths=(0, 1, 1, 1))}, "--pair.depths are at least 1"),
+        ({"detector": replace(TINY.detector, widths=(16, 0, 48, 96, 128))}, "--detector.widths are at least 1"),
         ({"learning_rate": float("nan")}, "--learning-rate is above 0, not nan"),
         ({"ema": 1.0}, "--ema is from 0 to below 1"),
         ({"ring": 2}, "--ring is at least --reuse [+] 1, here 3"),
@@ -275,6 +294,24 @@ def test_configurations_go_round_and_nonsense_is_refused():
             check_train(replace(TINY, **change))
     for preset in PRESETS.values():
         check_train(preset)
+
+
+def test_half_precision_is_taken_where_there_are_units_for_it_only(monkeypatch):
+    """Not where a GPU would emulate it, and without asking for what builds of other processors lack."""
+    asked = {}
+
+    def supported(including_emulation=True):
+        asked["emulated"] = including_emulation
+        return including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert train._precision(replace(TINY, precision="auto")) == "32-true" and asked == {"emulated": False}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(train, "_has_bf16_units", lambda: True)
+    monkeypatch.setattr(torch.ops, "mkldnn", None)
+    assert train._precision(replace(TINY, precision="auto")) == "32-true"
 
 
 def test_dry_run_says_what_would_happen_and_writes_nothing(tmp_path, monkeypatch, capsys):

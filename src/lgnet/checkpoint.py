@@ -114,12 +114,16 @@ def load_weights(path: str | Path, kind: Kind = "hands") -> Weights:
         raise ValueError(f"{path} is damaged: its configuration cannot be read") from error
     if not isinstance(config, dict) or not isinstance(meta, dict):
         raise ValueError(f"{path} is damaged: its configuration cannot be read")
-    if checksum != _checksum(tensors):
-        raise ValueError(f"{path} is damaged: its weights are not those that were written")
+    _check(tensors, checksum, path)
     if metadata.get("kind") != kind:
         raise ValueError(f"{path} holds weights of kind {metadata.get('kind')!r}, not {kind!r}")
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     return Weights(config, with_shares(state), meta)
+
+
+def _check(tensors: dict[str, Tensor], checksum: int, path: str | Path) -> None:
+    if checksum != _checksum(tensors):
+        raise ValueError(f"{path} is damaged: its weights are not those that were written")
 
 
 def _read(path: str | Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -213,6 +217,8 @@ def init_from(network: nn.Module, path: str | Path, config: Any = None) -> Taken
         ValueError: there is no such file, it is damaged, or nothing in it fits.
     """
     metadata, tensors = _read(path)
+    if metadata.get("format") == FORMAT:
+        _check(tensors, json.loads(metadata.get("crc32", "null")), path)
     other = json.loads(metadata["config"]) if metadata.get("format") == FORMAT and config is not None else {}
     tensors, own = with_shares(tensors), network.state_dict()
     if lacks_block(tensors) and not lacks_block(own):

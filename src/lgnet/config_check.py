@@ -80,13 +80,24 @@ def check_train(config: TrainConfig) -> None:
         raise ValueError(
             f"--data is for hand networks; {config.task} is trained on pictures in which every hand is marked"
         )
+    for name, own in (("side", config.side), ("pair", config.pair)):
+        for key in ("crop_size", "grid"):
+            if getattr(own, key) < 1:
+                raise ValueError(f"{_option(key, f'--{name}.')} is at least 1, not {getattr(own, key)}")
+        if min(own.depths) < 1:
+            raise ValueError(f"--{name}.depths are at least 1, not {own.depths}")
+        if not 0 < own.crop_enlarge < float("inf"):
+            raise ValueError(f"--{name}.crop-enlarge is above 0, not {own.crop_enlarge}")
+    if min(config.detector.widths) < 1:
+        raise ValueError(f"--detector.widths are at least 1, not {config.detector.widths}")
     if config.task == "hands":
         check_model(config.model)
-        check_loss(config.loss, config.model)
-        if config.model.hand_model == "mano" and not data:
+        check_loss(config.loss, config.model, config.only)
+        drawn = all(name.startswith("synth:") for name in data)
+        if config.model.hand_model == "mano" and (not data or (drawn and not config.fit_within)):
             raise ValueError(
                 "synthetic pictures tell no pose and shape of MANO: mix in a data set by --data, or pictures of lgnet synth that "
-                "are fitted first, --data synth:FOLDER=1"
+                "are fitted first (--fit-within above 0), --data synth:FOLDER=1"
             )
 
 
@@ -107,8 +118,15 @@ def check_model(config: ModelConfig) -> None:
             raise ValueError(f"{_option(name, '--model.')} is above 0, not {getattr(config, name)}")
 
 
-def check_loss(config: LossConfig, model: ModelConfig) -> None:
-    """Refuse weights that make no loss for a network.
+REACHING = {
+    "dense_head": {"parts", "surface"},
+    "refine_stage": {"joints3d", "vertices", "normal", "edge", "laplacian"},
+}
+"""The losses that parts of the network are taught by, of those that not all teach."""
+
+
+def check_loss(config: LossConfig, model: ModelConfig, only: Sequence[str] = ()) -> None:
+    """Refuse weights that make no loss for a network, or none for `only` these of its parts.
 
     Raises:
         ValueError: one is negative or not finite, or none is left that this network can be trained by.
@@ -117,8 +135,12 @@ def check_loss(config: LossConfig, model: ModelConfig) -> None:
         if not 0 <= weight < float("inf"):
             raise ValueError(f"{_option(name, '--loss.')} is at least 0, not {weight}")
     lacking = {"parts": not model.dense_head, "surface": not model.surface_head}
-    if not any(weight for name, weight in vars(config).items() if not lacking.get(name)):
+    lacking |= dict.fromkeys(("vertices", "laplacian"), not model.refine_stage)
+    used = {name for name, weight in vars(config).items() if weight and not lacking.get(name)}
+    if not used:
         raise ValueError("every --loss weight that this network has a use for is 0: there is nothing to train by")
+    if only and not any(used & REACHING.get(part, used) for part in only):
+        raise ValueError(f"no --loss weight above 0 reaches {' or '.join(only)}, which --only trains")
 
 
 def check_synth(config: SynthConfig, prefix: str = "--") -> None:

@@ -78,7 +78,7 @@ def _hands(config: TrainConfig) -> Task:
         targets = Targets(**{f.name: data[f.name] for f in fields(Targets)})
         if teachers is None:
             return total_loss(net(inputs), targets, config.loss, network)
-        lesson = teachers.say(inputs)
+        lesson = teachers.say(inputs, targets.present_known & ~targets.present)
         output = net(replace(inputs, images=roughen(inputs.images, unlabelled(targets))))
         loss, terms = total_loss(output, targets, config.loss, network)
         taught = lesson_loss(output, lesson, config.loss)

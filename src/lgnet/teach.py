@@ -57,10 +57,13 @@ class Teachers:
             network.to(device)
 
     @torch.no_grad()
-    def say(self, inputs: Inputs) -> Lesson:
-        """Their mean, weighted by their agreement; a hand without a crop has weight 0."""
+    def say(self, inputs: Inputs, absent: Bool[Tensor, "B 2"] | None = None) -> Lesson:
+        """Their mean, weighted by their agreement; a hand without a crop has weight 0, and so has one that the truth says is
+        `absent`, whatever its crop shows.
+        """
         said = [network(_sized(inputs, size)) for network, size in zip(self.networks, self._sizes)]
-        weight = inputs.given[..., None].float().expand(-1, -1, said[0].joint.joints25d.shape[2])
+        given = inputs.given if absent is None else inputs.given & ~absent
+        weight = given[..., None].float().expand(-1, -1, said[0].joint.joints25d.shape[2])
         if len(said) > 1:
             weight = weight * agreement(said[0].refine.joints, said[1].refine.joints)
         return Lesson(
@@ -69,7 +72,7 @@ class Teachers:
             rotations=torch.stack([o.mesh.rotations for o in said]).mean(0),
             betas=torch.stack([o.mesh.betas for o in said]).mean(0),
             weight=weight,
-            given=inputs.given,
+            given=given,
         )
 
     @torch.no_grad()

@@ -106,22 +106,27 @@ def start_fabric(config: TrainConfig) -> Any:
     """
     from lightning_fabric import Fabric
 
-    if config.threads:
-        torch.set_num_threads(config.threads)
     cv2.setNumThreads(1)
     world, here = (int(os.environ.get(name, "0")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     torchrun = world > 0 and here > 0
     devices, machines = (here, world // here) if torchrun else (config.devices, 1)
     there = torch.cuda.device_count() or os.cpu_count() or 1
+    # Apple's GPU is one device: several processes there are the processor's
+    accelerator = "cpu" if devices > 1 and not torch.cuda.is_available() else "auto"
     if not torchrun and devices > there:
         kind = "GPUs" if torch.cuda.is_available() else "cores"
         raise ValueError(f"--devices is {devices}, but this machine has {there} {kind}, and each process wants its own")
     many = devices * machines > 1
     # which parts of the network a batch uses depends on which hands are in it
     strategy = "ddp_find_unused_parameters_true" if many else "auto"
-    fabric = Fabric(devices=devices, num_nodes=machines, strategy=strategy, precision=_precision(config))  # type: ignore[arg-type]
+    precision: Any = _precision(config)
+    fabric = Fabric(
+        accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=machines, precision=precision
+    )
     if many:
         fabric.launch()
+    if config.threads:  # after the launch, which sets its own number where OMP_NUM_THREADS does not say one
+        torch.set_num_threads(config.threads)
     return fabric
 
 
@@ -346,8 +351,9 @@ def _precision(config: TrainConfig) -> str:
     if config.precision != "auto":
         return config.precision
     if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
-    return "bf16-mixed" if torch.ops.mkldnn._is_mkldnn_bf16_supported() and _has_bf16_units() else "32-true"
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    there = _has_bf16_units() and torch.backends.mkldnn.is_available()  # type: ignore[attr-defined]
+    return "bf16-mixed" if there and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32-true"
 
 
 def _has_bf16_units() -> bool:

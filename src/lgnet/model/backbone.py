@@ -1,4 +1,4 @@
-"""Feature pyramids: a plain ResNet family (ResNet-50 as published, and a small one for CPUs), or any AutoBackbone.
+"""Feature pyramids: a plain ResNet family (ResNet-50 as published, and a small one for CPUs), or any backbone that transformers has.
 
 A backbone takes (N, 3, S, S) RGB in 0..1 and returns four maps, fine to coarse; the last is F, always `grid` x `grid`.
 The second has stride 8 wherever the backbone has such a map (ours always do), which is what the dense head reads.
@@ -137,23 +137,30 @@ class ResNet(nn.Module):
         return maps
 
 
-class AutoBackbone(nn.Module):
-    """A transformers backbone by name; its last map is resized to the grid where its stride does not lead there."""
+class HubBackbone(nn.Module):
+    """A backbone of transformers by name; its last map is resized to the grid where its stride does not lead there."""
 
     def __init__(self, name: str, grid: int) -> None:
         """`name` as in the hub or a folder; made with its published weights where they are stored on this machine.
 
         Raises:
-            ValueError: transformers is not installed.
+            ValueError: transformers is not installed, knows no such backbone, or it has less than four stages.
         """
         super().__init__()
         try:
-            from transformers import AutoBackbone as Auto  # pyright: ignore[reportMissingImports]
+            # not AutoBackbone, which in version 5 asks the hub even for a folder
+            from transformers import MODEL_FOR_BACKBONE_MAPPING, AutoConfig  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ValueError(
                 f"backbone 'hf:{name}' needs the package transformers, which is not installed: pip install transformers"
             ) from error
-        self.body = Auto.from_pretrained(name, out_indices=(1, 2, 3, 4))
+        config = AutoConfig.from_pretrained(name)
+        stages = len(getattr(config, "stage_names", ())) - 1
+        if type(config) not in MODEL_FOR_BACKBONE_MAPPING or stages < 4:
+            raise ValueError(f"'hf:{name}' is no backbone with four stages or more that transformers knows as one")
+        # of a plain transformer, whose every layer is a stage, four at even distances, the last layer's among them
+        kind = MODEL_FOR_BACKBONE_MAPPING[type(config)]
+        self.body = kind.from_pretrained(name, out_indices=tuple(stages * k // 4 for k in (1, 2, 3, 4)))
         self.grid = grid
         self.channels = tuple(self.body.channels)
         self.normalise = Normalise()
@@ -166,19 +173,19 @@ class AutoBackbone(nn.Module):
         return maps
 
 
-def mobile_backbone(depths: tuple[int, int, int, int], crop_size: int, grid: int) -> ResNet | AutoBackbone:
+def mobile_backbone(depths: tuple[int, int, int, int], crop_size: int, grid: int) -> ResNet | HubBackbone:
     """The mobile backbone by itself, for the networks that find hands."""
     return build_backbone(ModelConfig(backbone="mobile", mobile_depths=depths, crop_size=crop_size, grid=grid))
 
 
-def build_backbone(config: ModelConfig) -> ResNet | AutoBackbone:
+def build_backbone(config: ModelConfig) -> ResNet | HubBackbone:
     """The backbone a configuration names.
 
     Raises:
         ValueError: an unknown name, a size it cannot do, or transformers missing for "hf:...".
     """
     if config.backbone.startswith("hf:"):
-        return AutoBackbone(config.backbone[3:], config.grid)
+        return HubBackbone(config.backbone[3:], config.grid)
     if config.crop_size % config.grid:
         raise ValueError(f"crop_size {config.crop_size} is not a multiple of grid {config.grid}")
     stride = config.crop_size // config.grid
