@@ -17,7 +17,7 @@ class ModelConfig:
     """The network. Flags named after the paper's ablations are True in the paper's form."""
 
     backbone: str = "resnet50"
-    """"resnet50", "mobile" (ours), or "hf:NAME" for a backbone of transformers, in the hub or a folder (`pip install transformers`)."""
+    """"resnet50", "mobile" (ours), or "hf:NAME" for one of transformers, in the hub or a folder (`pip install transformers`)."""
     mobile_depths: tuple[int, int, int, int] = (2, 2, 2, 2)
     """Blocks of each of the mobile backbone's stages. Further ones begin as their shortcuts, so that --init of a shallower
     network's weights changes nothing."""

@@ -59,6 +59,34 @@ def matrix_to_rotvec(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*bat
     return vector * torch.where(sine < 1e-7, torch.full_like(sine, 2.0), angle / sine.clamp_min(1e-12))
 
 
+def matrices_of(rotvecs: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) of axis-angle vectors (..., 3), in NumPy, float64."""
+    return rotvec_to_matrix(torch.from_numpy(np.asarray(rotvecs, np.float64))).numpy()
+
+
+def rotvecs_of(matrices: np.ndarray) -> np.ndarray:
+    """(..., 3) axis-angle of rotation matrices (..., 3, 3), in NumPy, float64."""
+    return matrix_to_rotvec(torch.from_numpy(np.ascontiguousarray(matrices, np.float64))).numpy()
+
+
+def quaternions_of(rotvecs: np.ndarray) -> np.ndarray:
+    """(..., 4) x, y, z, w, w >= 0, of axis-angle vectors (..., 3)."""
+    angle = np.linalg.norm(rotvecs, axis=-1, keepdims=True)
+    out = np.concatenate([np.sinc(angle / (2 * np.pi)) / 2 * rotvecs, np.cos(angle / 2)], -1)
+    return np.where(out[..., 3:] < 0, -out, out)
+
+
+def matrices_of_quaternions(quaternions: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) of quaternions (..., 4) x, y, z, w of any length."""
+    x, y, z, w = np.moveaxis(quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True), -1, 0)
+    rows = [
+        *(1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        *(2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        *(2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    ]
+    return np.stack(rows, -1).reshape(*quaternions.shape[:-1], 3, 3)
+
+
 def rotation_6d_to_matrix(six: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 3 3"]:
     """Two columns, made orthonormal (Zhou et al., CVPR 2019, equation 15)."""
     first, second = six[..., :3], six[..., 3:]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from .anatomy import angles_from_rotations
-from .geometry import rotvec_to_matrix
+from .geometry import matrices_of, matrices_of_quaternions, quaternions_of, rotvec_to_matrix
 from .hand_model import HandModel, length_of, load_hand_model
 from .hands import JOINT_NAMES, ROTATION_NAMES, ROTATION_PARENTS, SIDES, Hand, TwoHands
 
@@ -88,7 +88,7 @@ class Recorder:
                 rest = self.rests[side] = Rest(model, 0, np.zeros(10), np.zeros((size, 3, 3)), np.zeros((size, 3)))
             record["at"][side] = hand.translation
             record["length"][side] = hand.scale * _add(rest, hand)
-            turn = quaternions(hand.pose)
+            turn = quaternions_of(hand.pose)
             turn[(turn * self._last["turn"][side]).sum(1) < 0] *= -1  # the shorter way from frame to frame
             record["turn"][side] = turn
         self._file.write(record.tobytes())
@@ -114,23 +114,6 @@ class Recorder:
         self._file.close()
 
 
-def quaternions(rotvec: np.ndarray) -> np.ndarray:
-    """(..., 4) x, y, z, w of axis-angle vectors (..., 3)."""
-    angle = np.linalg.norm(rotvec, axis=-1, keepdims=True)
-    return np.concatenate([np.sinc(angle / (2 * np.pi)) / 2 * rotvec, np.cos(angle / 2)], -1)
-
-
-def matrices(quaternion: np.ndarray) -> np.ndarray:
-    """(..., 3, 3) of quaternions (..., 4) x, y, z, w of any length."""
-    x, y, z, w = np.moveaxis(quaternion / np.linalg.norm(quaternion, axis=-1, keepdims=True), -1, 0)
-    rows = [
-        *(1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
-        *(2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
-        *(2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
-    ]
-    return np.stack(rows, -1).reshape(*quaternion.shape[:-1], 3, 3)
-
-
 def _rest_joints(model: HandModel, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     centres = model.centres.double().numpy() + model.centres_basis.double().numpy() @ betas
     return centres, model.points.double().numpy() + model.points_basis.double().numpy() @ betas
@@ -140,7 +123,7 @@ def _add(rest: Rest, hand: Hand) -> float:
     """Add a frame to the sums; the length of the hand of its shape, metres."""
     model = rest.model
     length = length_of(model, hand.shape)
-    local = rotvec_to_matrix(torch.from_numpy(np.asarray(hand.pose, np.float64))).numpy()
+    local = matrices_of(hand.pose)
     centres, points = _rest_joints(model, np.asarray(hand.shape, np.float64))
     turned, place = [np.eye(3)], [centres[0]]
     for joint in range(1, 16):
@@ -176,7 +159,7 @@ def csv_rows(frame: int, time: float, hands: TwoHands) -> str:
         angles = np.degrees(angles_from_rotations(model, local[1:]).numpy())
         values = [
             *(str(frame), f"{time:.6f}", hand.side, f"{hand.score:.4f}"),
-            *(f"{v:.6f}" for v in (*hand.translation, *quaternions(np.asarray(hand.pose[0])))),
+            *(f"{v:.6f}" for v in (*hand.translation, *quaternions_of(np.asarray(hand.pose[0])))),
             *(f"{v:.3f}" for v in angles.ravel()),
         ]
         lines.append(",".join(values) + "\n")
@@ -210,7 +193,7 @@ def write_bvh(file: TextIO, recorder: Recorder, side: int, rate: float) -> None:
     file.write(f"MOTION\nFrames: {recorder.count}\nFrame Time: {step:.8f}\n")
     before = None
     for chunk in recorder.chunks():
-        turns = matrices(chunk["turn"][:, side].astype(np.float64))
+        turns = matrices_of_quaternions(chunk["turn"][:, side].astype(np.float64))
         turns[:, 0] = TO_Y_UP[:, None] * turns[:, 0]
         angles = np.degrees(_zxy(turns))
         joined = angles if before is None else np.concatenate([before[None], angles])

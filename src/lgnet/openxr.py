@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from .anatomy import joint_axes, palm_axes
-from .geometry import rotvec_to_matrix
+from .geometry import matrices_of, quaternions_of, rotvecs_of
 from .hand_model import HandModel, load_hand_model, mirrored
 from .hands import FINGERS, Hand
 
@@ -86,7 +86,7 @@ def hand_joints(
     if space == "openxr":
         positions, frames = positions * _TURN, _TURN[:, None] * frames
     first = FIRST[joints]
-    return JointPoses(positions[first:], quaternions(frames)[first:], radius[first:])
+    return JointPoses(positions[first:], quaternions_of(rotvecs_of(frames))[first:], radius[first:])
 
 
 def places(joints3d: np.ndarray) -> np.ndarray:
@@ -178,7 +178,7 @@ def _bones(where: np.ndarray) -> np.ndarray:
 
 def _world(pose: np.ndarray) -> np.ndarray:
     """(16, 3, 3) rotations of the bones, canonical -> camera, of the local ones (16, 3) axis-angle."""
-    local = rotvec_to_matrix(torch.from_numpy(np.asarray(pose, np.float64))).numpy()
+    local = matrices_of(pose)
     chain = local[1:].reshape(5, 3, 3, 3)
     first = local[0] @ chain[:, 0]
     second = first @ chain[:, 1]
@@ -192,24 +192,3 @@ def _frames(positions: np.ndarray, world: np.ndarray, geometry: _Geometry) -> np
     x = np.cross(back, z)
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
     return np.stack([x, np.cross(z, x), z], -1)
-
-
-def quaternions(frames: np.ndarray) -> np.ndarray:
-    """(J, 4) x, y, z, w with w >= 0 of rotation matrices (J, 3, 3)."""
-    m = frames
-    xx, yy, zz = m[:, 0, 0], m[:, 1, 1], m[:, 2, 2]
-    a, b, c = m[:, 2, 1] - m[:, 1, 2], m[:, 0, 2] - m[:, 2, 0], m[:, 1, 0] - m[:, 0, 1]
-    d, e, f = m[:, 0, 1] + m[:, 1, 0], m[:, 0, 2] + m[:, 2, 0], m[:, 1, 2] + m[:, 2, 1]
-    candidates = np.stack(  # each is the quaternion times four times one of its components; the largest is taken
-        [
-            np.stack([1 + xx - yy - zz, d, e, a], -1),
-            np.stack([d, 1 - xx + yy - zz, f, b], -1),
-            np.stack([e, f, 1 - xx - yy + zz, c], -1),
-            np.stack([a, b, c, 1 + xx + yy + zz], -1),
-        ],
-        1,
-    )
-    best = candidates[:, range(4), range(4)].argmax(1)
-    q = candidates[np.arange(len(m)), best]
-    q /= np.maximum(np.linalg.norm(q, axis=1, keepdims=True), 1e-12)
-    return np.where(q[:, 3:] < 0, -q, q)

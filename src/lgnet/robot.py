@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from .anatomy import LIMITS, rotations_from_angles
-from .geometry import rotvec_to_matrix
+from .geometry import matrices_of
 from .hand_model import HandModel, load_hand_model, pose_hand
 from .urdf import RobotHand
 
@@ -94,7 +94,7 @@ def _model_tips(model: HandModel, betas: np.ndarray) -> np.ndarray:
 def targets(robot: RobotHand, fit: Fit, hand: Mapping[str, Any]) -> np.ndarray:
     """(F, 3) metres: where the robot's fingertips are to be, of one entry of a result's `hands`."""
     joints = np.asarray(hand["joints3d"], np.float64)
-    wrist = rotvec_to_matrix(torch.tensor(hand["pose"][0], dtype=torch.float64)).numpy()
+    wrist = matrices_of(hand["pose"][0])
     flat = _model_tips(fit.model, np.asarray(hand["shape"], np.float64))[list(robot.fingers)]
     own = float(np.linalg.norm(flat, axis=1).mean()) * float(hand.get("scale", 1.0))
     vectors = (joints[TIPS] - joints[0])[list(robot.fingers)] @ wrist

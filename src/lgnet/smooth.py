@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from .data.sample import project
-from .geometry import matrix_to_rotvec, rotvec_to_matrix
+from .geometry import matrices_of, rotvecs_of
 from .hand_model import HandModel, length_of, load_hand_model, pose_hand
 from .hands import SIDES, Hand, TwoHands
 
@@ -87,7 +87,7 @@ def _model_of(hands: TwoHands, side: int) -> HandModel:
 
 def to_numbers(hand: Hand, model: HandModel) -> Numbers:
     """What is filtered of this hand."""
-    rotations = _exp(hand.pose)
+    rotations = matrices_of(hand.pose)
     x, y, z = hand.translation
     length = hand.scale * length_of(model, hand.shape)
     offsets = (hand.vertices - hand.vertices_rough) @ rotations[0] / hand.scale
@@ -121,7 +121,7 @@ def to_hand(hand: Hand, numbers: Numbers, size: Size, model: HandModel, K: np.nd
         joints3d=joints3d,
         vertices=scale * (rough + moved) + at,
         vertices_rough=scale * rough + at,
-        pose=_log(numbers.rotations),
+        pose=rotvecs_of(numbers.rotations),
         shape=betas,
         translation=at,
         scale=scale,
@@ -159,14 +159,14 @@ def one_euro(state: Euro | None, raw: np.ndarray, dt: float, least: float, rise:
     turning = raw.ndim == 3
     if state is None:
         return Euro(raw, raw, np.zeros((len(raw), 3)) if turning else np.zeros_like(raw))
-    step = _log(np.swapaxes(state.raw, -1, -2) @ raw) if turning else raw - state.raw
+    step = rotvecs_of(np.swapaxes(state.raw, -1, -2) @ raw) if turning else raw - state.raw
     speed = state.speed + _share(SPEED_CUTOFF, dt) * (step / dt - state.speed)
     fast = np.linalg.norm(speed, axis=-1, keepdims=True)
     if whole:
         fast = np.sqrt((fast**2).mean(keepdims=True))
     share = _share(least + rise * fast, dt)
     if turning:
-        value = state.value @ _exp(share * _log(np.swapaxes(state.value, -1, -2) @ raw))
+        value = state.value @ matrices_of(share * rotvecs_of(np.swapaxes(state.value, -1, -2) @ raw))
     else:
         value = state.value + share * (raw - state.value)
     return Euro(value, raw, speed)
@@ -266,9 +266,9 @@ def _fitted(entry: _Entry, window: list[_Entry], sizes: dict[tuple[int, int], Si
         ]
         near = [(dt, n) for dt, n in near if abs(dt) <= REACH]
         weight = fit_weights(np.array([dt for dt, _ in near]))
-        turns = _log(np.swapaxes(own.rotations, -1, -2) @ np.stack([n.rotations for _, n in near]))
+        turns = rotvecs_of(np.swapaxes(own.rotations, -1, -2) @ np.stack([n.rotations for _, n in near]))
         numbers = Numbers(
-            rotations=own.rotations @ _exp(np.tensordot(weight, turns, 1)),
+            rotations=own.rotations @ matrices_of(np.tensordot(weight, turns, 1)),
             place=np.tensordot(weight, np.stack([n.place for _, n in near]), 1),
             distance=np.tensordot(weight, np.stack([n.distance for _, n in near]), 1),
             offsets=np.tensordot(weight, np.stack([n.offsets for _, n in near]), 1),
@@ -289,11 +289,3 @@ def fit_weights(dt: np.ndarray) -> np.ndarray:
         return weight / weight.sum()
     s0, s1, s2 = weight.sum(), (weight * dt).sum(), (weight * dt**2).sum()
     return weight * (s2 - s1 * dt) / (s0 * s2 - s1**2)
-
-
-def _exp(rotvec: np.ndarray) -> np.ndarray:
-    return rotvec_to_matrix(torch.from_numpy(np.asarray(rotvec, np.float64))).numpy()
-
-
-def _log(matrix: np.ndarray) -> np.ndarray:
-    return matrix_to_rotvec(torch.from_numpy(np.ascontiguousarray(matrix, np.float64))).numpy()

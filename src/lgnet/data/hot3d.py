@@ -27,6 +27,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..geometry import matrices_of_quaternions
 from ..hands import SIDES
 from .fisheye import fisheye624, fisheye_project, rectified
 from .sample import Sample, empty_sample, inside_picture, kind_of, project, set_joints
@@ -166,12 +167,7 @@ def _transform(content: Any) -> np.ndarray:
     """(4, 4) of a unit quaternion, w first, and a translation; or of 16 numbers as they are."""
     if not isinstance(content, dict):
         return np.array(content, np.float64).reshape(4, 4)
-    w, x, y, z = np.array(content["quaternion_wxyz"], np.float64) / np.linalg.norm(content["quaternion_wxyz"])
     out = np.eye(4)
-    out[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
+    out[:3, :3] = matrices_of_quaternions(np.array(content["quaternion_wxyz"], np.float64)[[1, 2, 3, 0]])
     out[:3, 3] = content["translation_xyz"]
     return out

@@ -1,4 +1,4 @@
-"""Feature pyramids: a plain ResNet family (ResNet-50 as published, and a small one for CPUs), or any backbone that transformers has.
+"""Feature pyramids: a plain ResNet family (ResNet-50 as published, and a small one for CPUs), or one of transformers.
 
 A backbone takes (N, 3, S, S) RGB in 0..1 and returns four maps, fine to coarse; the last is F, always `grid` x `grid`.
 The second has stride 8 wherever the backbone has such a map (ours always do), which is what the dense head reads.
