@@ -19,7 +19,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 
 from . import plots
 from .aside import write_aside
@@ -28,6 +27,7 @@ from .data.registry import DataSet, open_data
 from .data.sample import Sample, require_side
 from .hands import Camera, TwoHands, assumed_camera, camera_of
 from .metrics import PCK_PROTOCOL
+from .progress import progress_bar
 from .scoring.cases import sheet, tile, worst_and_median
 from .scoring.columns import Scores, joined, tabulate, to_npz
 from .scoring.motion import with_acceleration
@@ -211,8 +211,7 @@ def _all_parts(
     """All pictures scored, in their order, whoever did it; nothing in a process whose part of it is done."""
     step = min(TOGETHER, max(1, len(data) // PARTS))
     ranges = [(start, min(start + step, len(data))) for start in range(0, len(data), step)]
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("evaluating", total=len(data))
         if shards is None:
             parts = []
@@ -228,7 +227,9 @@ def _all_parts(
 
         todo = shards.begin(len(ranges))
         if shards.rank == 0 and (done := shards.done(len(ranges))):
-            console.print(f"{len(done)} of {len(ranges)} parts are done already, in {shards.folder}", soft_wrap=True)
+            progress.console.print(
+                f"{len(done)} of {len(ranges)} parts are done already, in {shards.folder}", soft_wrap=True
+            )
         shards.meet()
         work = _parts(answer, data, reader, root_depth, jobs, [ranges[n] for n in todo])
         with shards.kept():

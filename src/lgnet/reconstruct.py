@@ -9,21 +9,20 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import cv2
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress, TextColumn
+from rich.progress import TextColumn
 
 from . import maps, outputs
 from .aside import aside, aside_moving, can_be_made, real
 from .hands import SIDES, Camera, TwoHands
 from .image_io import ImageError, Item, camera_from_exif, is_folder, only_ones, read_image
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from .evidence import Source
@@ -175,8 +174,7 @@ def reconstruct(
     from .moving import reconstruct_moving  # with torch
 
     summary, alone = Summary(), only_ones(items)
-    console = Console(stderr=True)
-    with _bar(console) as progress:
+    with progress_bar(TextColumn("{task.fields[speed]}")) as progress:
         bar = progress.add_task("reconstructing", total=len(items), speed="")
         for item in items:
             stem = Path(out) / item.stem
@@ -194,7 +192,7 @@ def reconstruct(
                 if isinstance(error, RuntimeError) and "memory" not in str(error):  # torch's, of any device
                     raise
                 summary.failed += 1
-                console.print(_sentence(item, error), markup=False, highlight=False, soft_wrap=True)
+                progress.console.print(_sentence(item, error), markup=False, highlight=False, soft_wrap=True)
             else:
                 summary.done += 1
                 summary.written += written
@@ -216,18 +214,6 @@ def _kinds_of(item: Item, kinds: Sequence[str] | None) -> Sequence[str]:
     if kinds is not None:
         return kinds
     return outputs.MOVING_DEFAULT_KINDS if item.moving else outputs.DEFAULT_KINDS
-
-
-@contextmanager
-def _bar(console: Console) -> Iterator[Progress]:
-    """A progress bar, shown only on a terminal."""
-    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[speed]}"))
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    if not console.is_terminal:
-        yield progress  # never started: older versions of rich end a bar by an empty line even in a pipe
-        return
-    with progress:
-        yield progress
 
 
 def _sentence(item: Item, error: Exception) -> str:

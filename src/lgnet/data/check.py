@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
+from ..progress import progress_bar
 from .registry import cycles_bench, open_data
 from .sample import Sample, project
 
@@ -38,20 +37,18 @@ def check_data(spec: str) -> DataReport:
     kinds: Counter[str] = Counter()
     count = hands = hands3d = 0
     faults = list(_missing(spec))
-    console = Console(stderr=True)
-    for index in track(
-        range(len(data)), f"checking {data.name}", console=console, transient=True, disable=not console.is_terminal
-    ):
-        try:
-            sample = data[index]
-        except (ValueError, OSError) as error:
-            faults.append(str(error))
-            continue
-        count += 1
-        hands += int(sample.present.sum())
-        hands3d += int((sample.present & sample.joints3d_valid.any(1)).sum())
-        kinds[sample.kind] += 1
-        faults.extend(_inconsistent(sample))
+    with progress_bar() as progress:
+        for index in progress.track(range(len(data)), description=f"checking {data.name}"):
+            try:
+                sample = data[index]
+            except (ValueError, OSError) as error:
+                faults.append(str(error))
+                continue
+            count += 1
+            hands += int(sample.present.sum())
+            hands3d += int((sample.present & sample.joints3d_valid.any(1)).sum())
+            kinds[sample.kind] += 1
+            faults.extend(_inconsistent(sample))
     return DataReport(data.name, count, hands, hands3d, dict(kinds), dict(data.skipped), tuple(faults))
 
 

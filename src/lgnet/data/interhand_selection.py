@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from ..aside import written
 from ..hands import NUM_JOINTS
+from ..progress import progress_bar
 from .interhand import ORDER, Index, alone, find_annotations, index_folder, read_picture
 from .sample import ENOUGH_TO_FIT
 
@@ -48,16 +47,9 @@ def _brightness(root: Path, split: str, index: Index, rows: np.ndarray) -> np.nd
         return [_mean(root, split, *name) for name in names]
 
     blocks = np.array_split(rows, max(1, len(rows) // 100))
-    console, threads = Console(stderr=True), min(8, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads) as pool:
-        found = track(
-            pool.map(means, blocks),
-            "looking for dark pictures",
-            total=len(blocks),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+    threads = min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool, progress_bar() as progress:
+        found = progress.track(pool.map(means, blocks), len(blocks), description="looking for dark pictures")
         return np.array([mean for block in found for mean in block], np.float64)
 
 

@@ -12,13 +12,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import Progress
 
 from ..fit import fit_joints
 from ..geometry import matrix_to_rotvec, rotvec_to_matrix
 from ..hand_model import load_hand_model
 from ..hands import NUM_BETAS, NUM_ROTATIONS, SIDES, WRIST
+from ..progress import progress_bar
 from ..shards import Shards
 from .registry import DataSet
 from .sample import ENOUGH_TO_FIT, Sample
@@ -151,8 +150,7 @@ def fitted(
     plan = {"data": source, "pictures": len(data), "hand model": hand_model, "version": VERSION}
     shards = Shards(folder / name, plan, rank, world)
     ranges = [range(start, min(start + TOGETHER, len(of))) for start in range(0, len(of), TOGETHER)]
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=rank > 0 or not console.is_terminal) as progress:
+    with progress_bar(shown=rank == 0) as progress:
         task = progress.add_task(f"fitting hands of {data.name}", total=len(of))
 
         def tell(done: list[int]) -> None:

@@ -35,6 +35,7 @@ from ..data.labels import encode, jpeg, png
 from ..data.sample import Sample
 from ..data.synthetic import FORMATS, SCHEMA, index_file, intact, loose_name
 from ..hands import JOINT_NAMES, SIDES
+from ..progress import progress_bar
 from . import interhand_layout
 from .blender import Cycles, command, renderer_name, repainted
 from .generate import Drawn, make_drawn, training_rng
@@ -110,9 +111,6 @@ def write_dataset(
         ValueError: no such format, one that has no place for what is asked for, the folder was begun with another plan, or
             Blender is missing or fails.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     if form not in FORMATS:
         raise ValueError(f"there is no format {form!r}; there are {', '.join(FORMATS)}")
     config = config or SynthConfig(full_frame=True)
@@ -126,8 +124,7 @@ def write_dataset(
     folder = Path(out)
     done = _begin(folder, plan)
     left = [number for number in range(-(-count // shard_size)) if number not in done]
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("drawing", total=count, completed=sum(done[n]["pictures"] for n in done))
         work = _Work(folder, plan, config, draw, cycles)
         for number, record in _shards(work, left, jobs, lambda: progress.advance(task)):
