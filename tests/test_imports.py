@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1] / "src" / "lgnet"
 
 LAYERS = (
     {"hands", "config", "presets"},
-    {"aside", "progress", "geometry", "penetration", "zbuffer", "safe_pickle", "shards"},
+    {"aside", "progress", "coding", "geometry", "penetration", "zbuffer", "safe_pickle", "shards"},
     {"hand_model", "mano", "anatomy", "crop", "data.sample", "image_io"},
     {"model"},
     {"losses", "metrics", "checkpoint", "confidence", "detect", "side", "pair", "place", "fit", "data", "synth"},

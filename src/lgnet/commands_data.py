@@ -84,7 +84,7 @@ def synth(
 
 def _preview(folder: Path, count: int, seed: int, config: SynthConfig, views: int, cycles: Cycles | None) -> int:
     from .aside import write_aside
-    from .data.labels import jpeg
+    from .coding import jpeg
     from .synth.write import numbered
     from .visualize import COLOURS, contact_sheet, skeleton
 

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from . import plots
 from .aside import write_aside
-from .data.labels import jpeg, png
+from .coding import jpeg, png
 from .data.registry import DataSet, open_data
 from .data.sample import Sample, require_side
 from .hands import Camera, TwoHands, assumed_camera, camera_of

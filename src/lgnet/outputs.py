@@ -24,7 +24,7 @@ import numpy as np
 
 from . import maps, visualize
 from .aside import write_together
-from .data.labels import png
+from .coding import png
 from .hands import SIDES, Hand, TwoHands
 
 KINDS = ("json", "npz", "glb", "obj", "overlay", *maps.MAPS, "bvh", "csv")

@@ -23,10 +23,10 @@ from torch import nn
 from . import __version__
 from .aside import write_aside
 from .checkpoint import init_from, save_weights
+from .coding import jpeg
 from .config import RESUMABLE, TrainConfig, read_run, to_dict
 from .config_check import check_train
 from .data.feed import Feed, Mix, open_mix
-from .data.labels import jpeg
 from .data.registry import open_data
 from .data.sample import Sample
 from .muon import Muon, groups

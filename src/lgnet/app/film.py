@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import visualize
-from ..data.labels import jpeg
+from ..coding import jpeg
 from ..follow import Following, follow
 from ..image_io import Item
 from ..smooth import How, Moment, smooth

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import __version__, attention, maps, outputs, visualize
 from ..aside import write_aside, written
-from ..data.labels import jpeg, png
+from ..coding import jpeg, png
 from ..gestures import pose_of
 from ..hands import SIDES, Camera, TwoHands
 from ..image_io import ImageError, Picture, camera_from_exif, read_image

@@ -24,8 +24,8 @@ import numpy as np
 
 from ..hands import NUM_JOINTS, RIGHT, SIDES
 from ..safe_pickle import dense, read_npy_object
+from .files import read_pixels
 from .ho3d import ORDER
-from .realdata import read_image
 from .sample import Sample, empty_sample, inside_picture, kind_of, set_joints
 
 _EGO = 0
@@ -127,7 +127,7 @@ def _picture(
         scale, shift = _CROP / (high - low), low
     if not path.is_file():
         raise ValueError(f"there is neither {whole} nor {cropped}")
-    return read_image(path, wanted), scale, shift
+    return read_pixels(path, wanted), scale, shift
 
 
 def _moved(pixels: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> np.ndarray:

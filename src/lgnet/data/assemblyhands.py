@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..hands import NUM_JOINTS, SIDES
-from .interhand import ORDER, stream
-from .realdata import read_image
+from .files import read_pixels, stream
+from .interhand import ORDER
 from .sample import Sample, empty_sample, inside_picture, kind_of, project, set_joints
 
 _CAMERA_END = "_mono10bit"
@@ -89,7 +89,7 @@ def load_sample(data: AssemblyHands, index: int) -> Sample:
         ValueError: the picture is missing or unreadable.
     """
     picture = data.pictures[index]
-    image = read_image(data.folder / picture.file)
+    image = read_pixels(data.folder / picture.file)
     height, width = image.shape[:2]
     known = np.array(picture.hands)
     sample = replace(

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..hands import NUM_JOINTS, SIDES
-from .interhand import stream
-from .realdata import read_image
+from .files import read_pixels, stream
 from .sample import Sample, empty_sample, kind_of, set_joints
 
 
@@ -84,7 +83,7 @@ def load_sample(data: WholeBody, index: int) -> Sample:
         ValueError: the picture is missing or unreadable, or not of the size that is annotated.
     """
     person = data.people[index]
-    image = read_image(data.folder / person.file, person.size)
+    image = read_pixels(data.folder / person.file, person.size)
     there = person.joints[..., 2].any(1)
     sample = replace(
         empty_sample(f"{person.file}#{person.number}", "single", image, None),

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from ..hands import NUM_JOINTS
-from .realdata import read_image
+from .files import read_pixels
 from .sample import Sample, empty_sample, inside_picture, kind_of
 
 _MASK_END = "_seg.png"
@@ -57,7 +57,7 @@ def load_sample(data: Ego2Hands, index: int) -> Sample:
         ValueError: a file is missing or damaged, or of another size than the picture.
     """
     stem = data.stems[index]
-    image = read_image(data.root / f"{stem}.png")
+    image = read_pixels(data.root / f"{stem}.png")
     sample = replace(
         empty_sample(stem, "single", image, None),
         score_box=np.zeros((2, 4), np.float32),

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..hands import NUM_JOINTS
-from .realdata import read_image
+from .files import read_pixels
 from .sample import Sample, empty_sample, inside_picture, kind_of, set_joints
 
 FOCAL = 375.864 / 960
@@ -49,7 +49,7 @@ def load_sample(data: Ego3dHands, index: int) -> Sample:
         ValueError: a file is missing or damaged.
     """
     folder = data.folders[index]
-    image = read_image(folder / "color_new.png")
+    image = read_pixels(folder / "color_new.png")
     path = folder / "location_2d.npy"
     try:
         shares = np.load(path, allow_pickle=False).astype(np.float64)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..hands import SIDES
-from .realdata import read_image
+from .files import read_pixels
 from .sample import Sample, empty_sample, kind_of
 
 _FIELDS = {"right": ("myright", 1), "left": ("myleft", 0)}
@@ -82,7 +82,7 @@ def load_sample(data: EgoHands, index: int) -> Sample:
         ValueError: the picture is missing or unreadable.
     """
     path = data.pictures[index]
-    image = read_image(path)
+    image = read_pixels(path)
     name = path.relative_to(data.root).as_posix()
     sample = replace(
         empty_sample(name, "single", image, None), score_box=np.zeros((2, 4), np.float32), recording=path.parent.name

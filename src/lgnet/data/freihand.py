@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..hands import MANO_VERTICES, NUM_JOINTS, RIGHT, SIDES
-from .realdata import read_image, read_numbers
+from .files import read_numbers, read_pixels
 from .sample import Sample, empty_sample, project, set_joints
 
 
@@ -79,7 +79,7 @@ def load_sample(data: FreiHand, index: int, mano: bool = False) -> Sample:
     row = index % len(data.xyz)
     K, joints = data.K[row], data.xyz[row]
     sample = replace(
-        empty_sample(f"{path.parent.parent.name}/{path.stem}", "single", read_image(path), K.astype(np.float32)),
+        empty_sample(f"{path.parent.parent.name}/{path.stem}", "single", read_pixels(path), K.astype(np.float32)),
         score_box=np.zeros((2, 4), np.float32),
         recording=str(row),  # the same hand before other backgrounds
     )

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ..hands import LEFT, NUM_JOINTS, RIGHT
-from .realdata import read_image
+from .files import read_pixels
 from .sample import Sample, empty_sample, inside_picture, kind_of, project, set_joints
 
 _HAND = 1 + 3 * NUM_JOINTS
@@ -74,7 +74,7 @@ def load_sample(data: H2o, index: int) -> Sample:
     subject, *below = PurePosixPath(name).parts
     path = data.folders.get(subject, data.root / subject).joinpath(*below)
     camera = path.parent.parent
-    image = read_image(path)
+    image = read_pixels(path)
     height, width = image.shape[:2]
     K = _numbers(camera / "cam_intrinsics.txt", 6)
     if (int(K[4]), int(K[5])) != (width, height):

@@ -21,8 +21,8 @@ import numpy as np
 
 from ..geometry import box_of
 from ..hands import MANO_VERTICES, NUM_JOINTS, SIDES
-from .interhand import HAND_TYPES, stream
-from .realdata import read_image
+from .files import read_pixels, stream
+from .interhand import HAND_TYPES
 from .sample import Sample, empty_sample, inside_picture, kind_of, project, set_joints
 
 K = np.array([525.0, 525.0, 319.5, 239.5])
@@ -81,7 +81,7 @@ def load_sample(data: Hic, index: int) -> Sample:
         ValueError: a file is missing, damaged or not laid out as published; or MANO's files are.
     """
     picture = data.pictures[index]
-    image = read_image(data.root / picture.file)
+    image = read_pixels(data.root / picture.file)
     height, width = image.shape[:2]
     known = np.array(
         [mesh is not None or picture.hand_type not in (s, "interacting") for s, mesh in zip(SIDES, picture.meshes)]

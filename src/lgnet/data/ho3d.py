@@ -21,7 +21,7 @@ import numpy as np
 
 from ..hands import NUM_JOINTS, RIGHT, SIDES, WRIST
 from ..safe_pickle import dense, read_pickle
-from .realdata import read_image, read_numbers
+from .files import read_numbers, read_pixels
 from .sample import Sample, empty_sample, grown, kind_of, project, set_joints
 
 ORDER = np.array([0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20])
@@ -90,7 +90,7 @@ def load_sample(data: Ho3d, index: int, mano: bool = False) -> Sample:
         matrix = _entry(content, "camMat", (3, 3))
         K = matrix[[0, 1, 0, 1], [0, 1, 2, 2]]
         sample = replace(
-            empty_sample(f"{sequence}/{frame}", "single", read_image(picture), K.astype(np.float32)),
+            empty_sample(f"{sequence}/{frame}", "single", read_pixels(picture), K.astype(np.float32)),
             score_box=np.zeros((2, 4), np.float32),
             recording=_recording(sequence),
         )

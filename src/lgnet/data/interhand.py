@@ -30,7 +30,7 @@ from filelock import FileLock
 
 from ..aside import write_aside, written
 from ..hands import NUM_JOINTS, SIDES
-from .realdata import read_image
+from .files import checksum, read_pixels, stream
 from .sample import Sample, blank_image, empty_sample, project, set_joints
 
 ORDER = np.array([20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16])
@@ -151,15 +151,6 @@ def damaged(folder: Path) -> list[str]:
     return [name for name, value in sums.items() if checksum(folder / f"{name}.npy") != value]
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()
-
-
 def build_index(files: dict[str, Path]) -> Index:
     """Stream the three files; memory holds the index and one capture's joints."""
     cameras, camera_rows = _cameras(files["camera"])
@@ -204,23 +195,6 @@ def build_index(files: dict[str, Path]) -> Index:
         mano_valid=mano_valid,
         **cameras,
     )
-
-
-def stream(path: Path, prefix: str, pairs: bool = False) -> Iterator[Any]:
-    """The objects of a JSON file at `prefix` (as ijson names it), one at a time; with `pairs` an object's keys and values.
-
-    Raises:
-        ValueError: the file cannot be read as JSON, or ijson is missing.
-    """
-    try:
-        import ijson
-    except ModuleNotFoundError as error:
-        raise ValueError("reading these annotations needs ijson; install it by pip install 'lgnet[data]'") from error
-    with path.open("rb") as file:
-        try:
-            yield from (ijson.kvitems if pairs else ijson.items)(file, prefix, use_float=True)
-        except ijson.JSONError as error:
-            raise ValueError(f"{path} cannot be read as JSON: {error}") from error
 
 
 def _cameras(path: Path) -> tuple[dict[str, np.ndarray], dict[tuple[str, str], int]]:
@@ -349,7 +323,7 @@ def read_picture(root: Path, split: str, name: str, width: int, height: int) -> 
     path = next((p for p in places if p.is_file()), None)
     if path is None:
         raise ValueError(f"there is no picture {places[0]}")
-    return read_image(path, (width, height))
+    return read_pixels(path, (width, height))
 
 
 def _set_mano(sample: Sample, side: int, index: Index, row: int) -> None:

@@ -9,8 +9,9 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+
+from ..coding import decoded, png
 
 DEPTH_UNIT = 1e-4
 """Metres of one step of the stored depth: 0.1 mm, so that 16 bits reach 6.55 m."""
@@ -69,7 +70,7 @@ def decode(files: Mapping[str, bytes]) -> Labels:
         ValueError: a file is damaged; the text says which by the end of its name.
         KeyError: one is missing.
     """
-    depth, normal, uv = (image(files[name], name) for name in MAPS[:3])
+    depth, normal, uv = (decoded(files[name], name) for name in MAPS[:3])
     try:
         with np.load(io.BytesIO(files["npz"]), allow_pickle=False) as arrays:
             own = {name: arrays[name] for name in _ARRAYS}
@@ -84,32 +85,3 @@ def decode(files: Mapping[str, bytes]) -> Labels:
         skin=uv[..., 2].astype(np.uint8),
         **own,
     )
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """(H, W) or (H, W, 3) RGB, 8 or 16 bit, as PNG."""
-    return _coded(".png", pixels, [])
-
-
-def jpeg(pixels: np.ndarray, quality: int = 90) -> bytes:
-    """(H, W, 3) uint8 RGB as JPEG."""
-    return _coded(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-
-
-def _coded(kind: str, pixels: np.ndarray, options: list[int]) -> bytes:
-    ok, coded = cv2.imencode(kind, np.ascontiguousarray(pixels[..., ::-1] if pixels.ndim == 3 else pixels), options)
-    if not ok:
-        raise ValueError(f"a picture of {pixels.shape} {pixels.dtype} could not be coded as {kind}")
-    return coded.tobytes()
-
-
-def image(content: bytes, name: str) -> np.ndarray:
-    """A picture as stored, of any depth; three channels come as RGB.
-
-    Raises:
-        ValueError: it cannot be read; the text says `name`.
-    """
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) if content else None
-    if pixels is None:
-        raise ValueError(f"the {name} cannot be read as a picture")
-    return np.ascontiguousarray(pixels[..., ::-1]) if pixels.ndim == 3 else pixels

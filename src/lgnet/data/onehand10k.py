@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..hands import NUM_JOINTS, RIGHT
-from .interhand import stream
-from .realdata import read_image
+from .files import read_pixels, stream
 from .sample import Sample, empty_sample, set_joints
 
 
@@ -77,7 +76,7 @@ def load_sample(data: OneHand10K, index: int) -> Sample:
         ValueError: the picture is missing or unreadable, or not of the size that is annotated.
     """
     picture = data.pictures[index]
-    image = read_image(data.root / picture.file, picture.size)
+    image = read_pixels(data.root / picture.file, picture.size)
     sample = replace(
         empty_sample(picture.file, "single", image, None),
         present_known=np.zeros(2, bool),

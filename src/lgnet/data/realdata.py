@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ..hands import NUM_JOINTS, SIDES
+from .files import read_pixels
 from .sample import Sample, empty_sample, grown, kind_of_boxes
 
 FILES = ("annotations.json", "annotations_two_hands.json")
@@ -132,12 +132,7 @@ def load_sample(record: Record) -> Sample:
         ValueError: the picture is missing or unreadable, or not of the size that its annotation states.
     """
     annotation = record.annotation
-    image = read_image(record.image)
-    if image.shape[:2] != (annotation["height"], annotation["width"]):
-        raise ValueError(
-            f"{record.image} is {image.shape[1]} x {image.shape[0]} pixels, its annotation says "
-            f"{annotation['width']} x {annotation['height']}"
-        )
+    image = read_pixels(record.image, (annotation["width"], annotation["height"]))
     K = None if annotation["K"] is None else np.asarray(annotation["K"], np.float32)
     sample = replace(
         empty_sample(annotation["image"], _kind(record), image, K),
@@ -176,42 +171,3 @@ def _kind(record: Record) -> str:
     if len(boxes) == 2 and boxes[0] is not None and boxes[1] is not None:
         return kind_of_boxes(boxes[0], boxes[1])
     return "separate"
-
-
-def read_image(path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
-    """(H, W, 3) uint8 RGB as stored; a turn noted in its EXIF data is not applied, as the annotations know none.
-
-    Raises:
-        ValueError: there is no such picture, it cannot be read, or its width and height are not the annotated `size`.
-    """
-    if not path.is_file():
-        raise ValueError(f"there is no picture {path}")
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
-        raise ValueError(f"{path} cannot be read as a picture")
-    height, width = image.shape[:2]
-    if size is not None and (width, height) != tuple(size):
-        raise ValueError(f"{path} is {width} x {height} pixels, not {size[0]} x {size[1]} as annotated")
-    return np.ascontiguousarray(image[..., ::-1])
-
-
-def read_numbers(path: Path, shape: tuple[int, int], where: str = "") -> np.ndarray:
-    """(N, *shape) float64, the numbers of a JSON file.
-
-    Args:
-        path: the file.
-        shape: of each row.
-        where: what to say, after a semicolon, of where the file is to be had.
-
-    Raises:
-        ValueError: it is missing, damaged, or holds none of this shape.
-    """
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}{where and '; '}{where}")
-    try:
-        values = np.array(json.loads(path.read_text(encoding="utf-8")), np.float64)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as JSON of numbers: {error}") from error
-    if values.shape[1:] != shape or not len(values):
-        raise ValueError(f"{path} holds numbers of shape {values.shape}, not N x {shape[0]} x {shape[1]}")
-    return values

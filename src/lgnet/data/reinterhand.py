@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..hands import SIDES
-from .realdata import read_image
+from .files import read_pixels
 from .sample import Sample, empty_sample, inside_picture, kind_of, project, set_joints
 
 TEST_CAPTURES = (
@@ -77,7 +77,7 @@ def load_sample(data: ReInterHand, index: int) -> Sample:
     capture, camera_name, frame = path.parents[4], path.parent.name, int(path.stem)
     camera = data.cameras[str(capture), camera_name]
     K = np.concatenate([camera["focal"], camera["princpt"]])
-    image = read_image(path)
+    image = read_pixels(path)
     height, width = image.shape[:2]
     name = f"{capture.name}/{camera_name}/{path.stem}"
     sample = replace(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .realdata import read_image
+from .files import read_pixels
 from .sample import Sample, empty_sample
 
 _UNREAD = "pictures with 2D points that are not read: their order is not documented"
@@ -75,5 +75,5 @@ def load_sample(data: Rgb2Hands, index: int) -> Sample:
     """
     path = data.pictures[index]
     name = path.relative_to(data.root).as_posix()
-    sample = empty_sample(name, "interacting", read_image(path), data.K.astype(np.float32))
+    sample = empty_sample(name, "interacting", read_pixels(path), data.K.astype(np.float32))
     return replace(sample, present_known=np.zeros(2, bool), recording=path.parts[-3])

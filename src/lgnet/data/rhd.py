@@ -17,7 +17,7 @@ import numpy as np
 
 from ..hands import NUM_JOINTS
 from ..safe_pickle import dense, read_pickle
-from .realdata import read_image
+from .files import read_pixels
 from .sample import Sample, empty_sample, inside_picture, kind_of, set_joints
 
 ORDER = np.array([0, 4, 3, 2, 1, 8, 7, 6, 5, 12, 11, 10, 9, 16, 15, 14, 13, 20, 19, 18, 17])
@@ -70,7 +70,7 @@ def load_sample(data: Rhd, index: int) -> Sample:
         ValueError: the picture is missing or unreadable.
     """
     path = data.folder / f"{data.numbers[index]:05d}.png"
-    image = read_image(path)
+    image = read_pixels(path)
     height, width = image.shape[:2]
     known = np.ones(2, bool)
     sample = replace(

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from ..coding import decoded
 from ..hands import SIDES
-from .interhand import checksum
-from .labels import MAPS, Labels, decode, image
+from .files import checksum
+from .labels import MAPS, Labels, decode
 from .sample import Sample, empty_sample
 
 SCHEMA = "lgnet-synth/2"
@@ -152,8 +153,8 @@ def load_sample(data: Synthetic, index: int) -> Sample:
     try:
         content = json.loads(files["json"])
         K = np.array([content["camera"][key] for key in ("fx", "fy", "cx", "cy")], np.float32)
-        sample = empty_sample(f"synth/{stem}", content["kind"], image(files["jpg"], ".jpg"), K)
-        sample = replace(sample, parts=image(files["parts.png"], ".parts.png"), hand_model=content["hand_model"])
+        sample = empty_sample(f"synth/{stem}", content["kind"], decoded(files["jpg"], ".jpg"), K)
+        sample = replace(sample, parts=decoded(files["parts.png"], ".parts.png"), hand_model=content["hand_model"])
         bends = content["camera"].get("distortion")
         sample = replace(sample, distortion=None if bends is None else np.array(bends, np.float64).reshape(4))
         if "T_camera_world" in content:

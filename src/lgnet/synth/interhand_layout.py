@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from ..aside import write_aside, written
+from ..coding import jpeg
 from ..data.interhand import ORDER
-from ..data.labels import jpeg
 from ..data.sample import Sample
 from ..hands import FINGERS, NUM_JOINTS
 from .generate import Drawn

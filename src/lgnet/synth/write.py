@@ -29,9 +29,10 @@ import numpy as np
 
 from .. import __version__
 from ..aside import write_aside, written
+from ..coding import jpeg, png
 from ..config import SynthConfig
-from ..data.interhand import checksum
-from ..data.labels import encode, jpeg, png
+from ..data.files import checksum
+from ..data.labels import encode
 from ..data.sample import Sample
 from ..data.synthetic import FORMATS, SCHEMA, index_file, intact, loose_name
 from ..hands import JOINT_NAMES, SIDES
