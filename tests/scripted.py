@@ -1,4 +1,4 @@
-"""A model of which only `predict` is written; the rest of `reconstruct.Predictor` follows from it."""
+"""A model of which only `predict` is written; the rest of `predictor.Predictor` follows from it."""
 
 import numpy as np
 

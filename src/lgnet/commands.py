@@ -198,7 +198,7 @@ def _check_moving(items: Sequence[Any], kinds: Sequence[str] | None, sequence: b
     Raises:
         UsageError: which, and why.
     """
-    from .reconstruct import MOVING_KINDS
+    from .outputs import MOVING_KINDS
 
     if sequence and not any(item.kind == "frames" for item in items):
         raise UsageError("--sequence takes a folder's pictures as frames, and no folder is named")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -25,8 +25,9 @@ from .aside import write_aside
 from .coding import jpeg, png
 from .data.registry import DataSet, open_data
 from .data.sample import Sample, require_side
-from .hands import Camera, TwoHands, assumed_camera, camera_of
+from .hands import TwoHands, assumed_camera, camera_of
 from .metrics import PCK_PROTOCOL
+from .predictor import Predicts
 from .progress import progress_bar
 from .scoring.cases import sheet, tile, worst_and_median
 from .scoring.columns import Scores, joined, tabulate, to_npz
@@ -48,16 +49,6 @@ TOGETHER, PARTS = 250, 64
 """Pictures that are scored before they become columns, and that a process takes at once: at most so many, and so few that
 there are this many parts, where there are pictures enough."""
 Boxes = Literal["own", "truth"]
-
-
-class Predicts(Protocol):
-    """What is evaluated: `lgnet.load(...)`, or anything like it."""
-
-    def predict(
-        self, image: np.ndarray, camera: Camera | None, boxes: np.ndarray | None, given: np.ndarray | None
-    ) -> TwoHands:
-        """Hands of an RGB picture; boxes (2, 4) and given (2,) for right and left, or None: find them yourself."""
-        ...
 
 
 def evaluate(

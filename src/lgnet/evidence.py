@@ -17,7 +17,7 @@ from .data.sample import grown
 from .geometry import iou
 from .hands import SIDES, Hand, TwoHands
 from .image_io import Item
-from .reconstruct import Predictor
+from .predictor import Predictor
 
 SAME_HAND = 0.4
 """Shares of the larger hand: joints that lie apart by less, on average, are of the same hand."""

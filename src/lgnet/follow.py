@@ -18,7 +18,7 @@ import numpy as np
 from .data.sample import grown, project
 from .geometry import box_of, iou
 from .hands import Camera, Hand, TwoHands
-from .reconstruct import Predictor
+from .predictor import Predictor
 
 if TYPE_CHECKING:
     from .predict import View

@@ -25,8 +25,10 @@ from .gestures import Gesture
 from .hands import Camera
 from .image_io import ImageError, Item
 from .moving_files import MovingFiles, one_writer
+from .outputs import MOVING_KINDS
 from .predict import Model
-from .reconstruct import MOVING_KINDS, Predictor, tell_if_unlike
+from .predictor import Predictor
+from .reconstruct import tell_if_unlike
 from .smooth import How, Moment, smooth
 from .video import Film, Frame, film_camera, open_film
 

@@ -26,8 +26,7 @@ from .aside import aside_moving
 from .gestures import Gesture, State, end_all, recognise
 from .hands import TwoHands
 from .motion import Recorder, csv_header, csv_rows, write_bvh
-from .outputs import to_map
-from .reconstruct import moving_names
+from .outputs import moving_names, to_map
 from .smooth import Moment
 from .video import film_writer
 

@@ -43,6 +43,16 @@ ENDINGS = {
     "csv": (".csv",),
 }
 """What each kind of file is called: the stem and this."""
+MOVING_KINDS = ("json", "glb", "overlay", *maps.MAPS, "bvh", "csv")
+"""The kinds of file that can be made of a video."""
+
+
+def moving_names(stem: Path, kinds: Sequence[str]) -> dict[str, list[Path]]:
+    """The files and folders of a video or camera by kind: a folder of PNG files, 000000.png and so on, for each map."""
+    ends: dict[str, Sequence[str]] = {"json": (".jsonl",), "overlay": (".mp4",), "glb": (".glb",)}
+    ends |= {kind: [ending for ending, _ in pairs] for kind, pairs in maps.MAPS.items()}
+    ends |= {kind: ENDINGS[kind] for kind in ("bvh", "csv")}
+    return {kind: [stem.with_name(stem.name + end) for end in ends[kind]] for kind in kinds if kind in ends}
 
 
 def parse_kinds(text: str) -> tuple[str, ...]:

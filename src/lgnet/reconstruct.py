@@ -12,7 +12,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -20,53 +20,19 @@ from rich.progress import TextColumn
 
 from . import maps, outputs
 from .aside import aside, aside_moving, can_be_made, real
-from .hands import SIDES, Camera, TwoHands
+from .hands import SIDES, Camera
 from .image_io import ImageError, Item, camera_from_exif, is_folder, only_ones, read_image
+from .predictor import Predictor
 from .progress import progress_bar
 
 if TYPE_CHECKING:
     from .evidence import Source
-    from .predict import View
 
 BoxesBySide = tuple[np.ndarray, np.ndarray]  # (2, 4) x, y, w, h of right and left; (2,) bool which count
 
 
 LONGEST_NAME = 255
 """Bytes, of a file's name."""
-
-
-class Predictor(Protocol):
-    """`lgnet.load(...)`, or anything like it: see `predict.Model`."""
-
-    def predict(
-        self,
-        image: np.ndarray,
-        camera: Camera | None = None,
-        boxes: np.ndarray | None = None,
-        given: np.ndarray | None = None,
-        file: str | None = None,
-    ) -> TwoHands:
-        """The hands of one picture."""
-        ...
-
-    def predict_same(
-        self,
-        images: Sequence[np.ndarray],
-        camera: Camera | None,
-        boxes: np.ndarray,
-        given: np.ndarray,
-        file: str | None = None,
-    ) -> list[TwoHands]:
-        """The hands of several frames in the same boxes."""
-        ...
-
-    def find(self, image: np.ndarray, camera: Camera) -> View:
-        """Where the hands are and which side each is."""
-        ...
-
-    def look(self, view: View, file: str | None = None) -> TwoHands:
-        """The hands where `find` found them."""
-        ...
 
 
 @dataclass
@@ -82,16 +48,6 @@ LARGEST_BOX = 10
 """Times the picture: a hand of which so little is seen is none that anything can be said of."""
 FAR_FROM_MIDDLE = 0.2
 """Share of the picture by which a camera's middle may be off the picture's before it is spoken of."""
-MOVING_KINDS = ("json", "glb", "overlay", *maps.MAPS, "bvh", "csv")
-"""The kinds of file that can be made of a video."""
-
-
-def moving_names(stem: Path, kinds: Sequence[str]) -> dict[str, list[Path]]:
-    """The files and folders of a video or camera by kind: a folder of PNG files, 000000.png and so on, for each map."""
-    ends: dict[str, Sequence[str]] = {"json": (".jsonl",), "overlay": (".mp4",), "glb": (".glb",)}
-    ends |= {kind: [ending for ending, _ in pairs] for kind, pairs in maps.MAPS.items()}
-    ends |= {kind: outputs.ENDINGS[kind] for kind in ("bvh", "csv")}
-    return {kind: [stem.with_name(stem.name + end) for end in ends[kind]] for kind in kinds if kind in ends}
 
 
 def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str] | None = None) -> None:
@@ -119,7 +75,7 @@ def check_outputs(items: Sequence[Item], out: str | Path, kinds: Sequence[str] |
     for item in items:
         stem = Path(out) / item.stem
         own = _kinds_of(item, kinds)
-        moving = {path: kind in maps.MAPS for kind, paths in moving_names(stem, own).items() for path in paths}
+        moving = {path: kind in maps.MAPS for kind, paths in outputs.moving_names(stem, own).items() for path in paths}
         pictures = dict.fromkeys(outputs.names(stem, own), False)
         for path, folder in (moving if item.moving else pictures).items():
             part = aside_moving(path) if item.moving else aside(path)
@@ -160,7 +116,7 @@ def reconstruct(
         items: from `expand_inputs`.
         out: folder of the results.
         kinds: kinds of file, see `outputs.KINDS`; None: json, glb and overlay of a picture, json and overlay of a video.
-            Of videos and cameras those of `MOVING_KINDS` are written, see `moving_names`.
+            Of videos and cameras those of `outputs.MOVING_KINDS` are written, see `moving_names`.
         camera: of all inputs; None: by each picture's EXIF, else assumed.
         boxes: from `read_boxes`; pictures without an entry are searched for hands.
         frames: at most this many of a video or camera.
@@ -203,7 +159,9 @@ def reconstruct(
 def _check_names(item: Item, stem: Path, kinds: Sequence[str]) -> None:
     """Before the work, as all of an input's results are written or none."""
     ends = (
-        [e for ends in moving_names(stem, kinds).values() for e in ends] if item.moving else outputs.names(stem, kinds)
+        [e for ends in outputs.moving_names(stem, kinds).values() for e in ends]
+        if item.moving
+        else outputs.names(stem, kinds)
     )
     parts = [aside_moving(end) if item.moving else aside(end) for end in ends]
     if any(len(os.fsencode(part.name)) > LONGEST_NAME for part in parts):

@@ -27,8 +27,9 @@ from .hands import Camera, TwoHands
 from .image_io import Item
 from .openxr import JointSet, Space
 from .packets import Format, make_packet, write_packet
+from .predictor import Predictor
 from .publish import Publisher, open_publisher
-from .reconstruct import Predictor, tell_if_unlike
+from .reconstruct import tell_if_unlike
 from .smooth import Moment, smooth
 from .video import Film, Frame, film_camera, open_film
 
