@@ -333,6 +333,14 @@ def test_a_video_can_be_stopped_and_too_many_are_refused(server, clip, monkeypat
     assert answer(server, "POST", "/api/video?name=clip.mp4", clip)[0] == 200  # there is room again
 
 
+def test_a_picture_that_may_not_wait_is_not_decoded_and_its_sender_is_told(server, monkeypatch):
+    monkeypatch.setattr(server.desk.turns, "most", 1)
+    monkeypatch.setattr(picture, "reconstruct", None)
+    with server.desk.turns.take():
+        status, said = answer(server, "POST", "/api/picture?name=a.png", b"x" * 20_000_000)
+    assert status == 503 and "busy with earlier pictures" in said["error"]
+
+
 def test_a_video_at_work_stays_whatever_is_uploaded_after_it(tmp_path):
     shelf = Shelf(tmp_path, 1)
     first, *others = [shelf.new() for _ in range(4)]
@@ -342,6 +350,16 @@ def test_a_video_at_work_stays_whatever_is_uploaded_after_it(tmp_path):
     assert set(shelf.kept) == {first.id, others[-1].id} and first.folder.is_dir() and not others[0].folder.exists()
     shelf.settle(shelf.new())
     assert first.id not in shelf.kept
+
+
+def test_a_video_that_is_done_at_last_does_not_go_for_what_was_uploaded_later(tmp_path):
+    shelf = Shelf(tmp_path, 2)
+    first, *others = [shelf.new() for _ in range(3)]
+    with first.lock:
+        for kept in (first, *others):
+            shelf.settle(kept)
+    shelf.settle(first)  # it is done
+    assert set(shelf.kept) == {others[1].id, first.id} and first.folder.is_dir()
 
 
 def test_first_come_first_served_and_too_many_are_sent_away():

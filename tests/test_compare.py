@@ -187,14 +187,26 @@ def test_films_are_not_taken_for_many_pictures(tmp_path):
     assert "intervals over 2 recordings." in (tmp_path / "a" / "table.md").read_text()
 
 
-def test_other_crops_and_cameras_are_warned_of(tmp_path):
-    for name, key, value in (("a", "tta", 1), ("b", "tta", 3), ("c", "given", [])):
+def test_other_crops_are_warned_of_and_other_rules_refused(tmp_path):
+    for name, key, value in (("a", "tta", 1), ("b", "tta", 3), ("c", "tta", None), ("d", "scoring", 1)):
         evaluate(Knowing(), DATA, tmp_path / name, quiet=True)
         metrics = json.loads((tmp_path / name / "metrics.json").read_text())
-        (tmp_path / name / "metrics.json").write_text(json.dumps({**metrics, "tta": 1, "given": ["K"], key: value}))
-    assert not any("Mind" in line for line in sentences(compare_runs(tmp_path / "a", tmp_path / "a")))
-    assert any("of 1 and of 3 crops" in line for line in sentences(compare_runs(tmp_path / "a", tmp_path / "b")))
-    assert any("given the cameras" in line for line in sentences(compare_runs(tmp_path / "a", tmp_path / "c")))
+        (tmp_path / name / "metrics.json").write_text(json.dumps({**metrics, key: value}))
+    for name in "ac":
+        assert not any("Mind" in line for line in sentences(compare_runs(tmp_path / "a", tmp_path / name)))
+    said = sentences(compare_runs(tmp_path / "a", tmp_path / "b"))
+    assert any("the mean of 1 crops of each hand, the second of 3." in line for line in said)
+    with pytest.raises(ValueError, match="by the rules of another version"):
+        compare_runs(tmp_path / "a", tmp_path / "d")
+
+
+def test_recordings_that_changed_are_other_data(tmp_path):
+    evaluate(Knowing(), DATA, tmp_path / "a", quiet=True)
+    evaluate(
+        Knowing(), replace(DATA, load=lambda index: replace(make(index), recording="one")), tmp_path / "b", quiet=True
+    )
+    with pytest.raises(ValueError, match="of other recordings in the two runs"):
+        compare_runs(tmp_path / "a", tmp_path / "b")
 
 
 # --- tables

@@ -132,6 +132,15 @@ def test_the_hand_with_points_is_looked_at_in_their_box_and_drawn_to_them():
     np.testing.assert_allclose(boxes[1], LEFT.box)
 
 
+def test_a_hand_that_has_just_left_the_picture_is_not_looked_at_again():
+    gone = replace(LEFT, box=np.array([PICTURE.shape[1] + 2.0, 10, 40, 40]))
+    hands = scene(RIGHT, gone)
+    model = Fake(hands)
+    after = guide(model, hands, PICTURE, [given(MORE_BENT)])
+    ((_, there),) = model.calls
+    assert there.tolist() == [True, False] and after.left is hands.left and off(after.right, given(MORE_BENT)) < 2
+
+
 def test_a_hand_that_only_the_points_have_is_added():
     hands = scene(right=RIGHT)
     after = guide(Fake(hands), hands, PICTURE, [given(LEFT)])

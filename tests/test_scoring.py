@@ -117,12 +117,25 @@ def test_scaled_protocols_take_the_joints_of_the_true_mesh():
 def test_a_hand_without_a_box_counts_in_presence_only():
     """It can be given to nobody with `--boxes truth`: missing it is not wrong, whatever its mesh."""
     sample, placed = scene()
-    sample.box[1], sample.joints2d_valid[1], sample.joints3d_valid[1] = 0, False, False
-    score = score_picture(sample, two(hand(0, placed[0])), mesh_joints=placed)
-    missed = score.hands[1]
-    assert score.presence == (True, False) and not missed.predicted
-    assert missed.found is None and not missed.errors3d and np.isnan(missed.errors2d).all()
-    assert summary([score])["auc_0_50"] == pytest.approx(1, abs=1e-4)
+    sample.box[1] = 0
+    meshes = [np.random.default_rng(s).normal(size=(9, 3)) * 0.05 + placed[s].mean(0) for s in (0, 1)]
+    good = hand(0, placed[0], meshes[0])
+    for predicted in ((good,), (good, hand(1, placed[1] + 0.1, meshes[1][::-1]))):
+        score = score_picture(sample, two(*predicted), meshes, mesh_joints=placed)
+        other = score.hands[1]
+        assert score.presence == (True, len(predicted) == 2) and not other.of_mesh
+        assert other.found is None and not other.errors3d and np.isnan(other.errors2d).all()
+        assert (other.pa_mpjpe, other.pa_mpvpe, other.f_scores, other.visible, other.mpvpe) == (
+            None,
+            None,
+            None,
+            None,
+            {},
+        )
+        figures = summary([score])
+        assert (
+            figures["auc_0_50"] == pytest.approx(1, abs=1e-4) and figures["hands_of_mesh"] == 1 and figures["f_5"] == 1
+        )
 
 
 def test_a_wrist_alone_is_no_pose():

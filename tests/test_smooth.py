@@ -9,7 +9,7 @@ import torch
 from lgnet.geometry import rotvec_to_matrix
 from lgnet.hand_model import hand_length, load_hand_model, pose_hand
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
-from lgnet.smooth import MOST_AHEAD, REACH, Moment, fit_weights, one_euro, smooth
+from lgnet.smooth import LONGEST_STEP, MOST_AHEAD, REACH, Moment, fit_weights, one_euro, smooth
 
 CAMERA = Camera(300, 300, 159.5, 119.5)
 RATE = 30
@@ -144,6 +144,9 @@ def test_a_slow_frame_is_no_gap():
     ]
     shapes = [m.hands.right.shape for m in smooth(frames, "live")]
     np.testing.assert_allclose(shapes[3], np.mean([f.hands.right.shape for f in frames[:4]], 0), atol=1e-5)
+    late = [*frames, replace(frames[0], time=frames[-1].time + LONGEST_STEP + 0.1)]  # a pause
+    last = [m.hands.right for m in smooth(late, "live")][-1]
+    np.testing.assert_allclose(last.shape, frames[0].hands.right.shape, atol=1e-6)
 
 
 def test_a_missing_hand_stays_missing():

@@ -142,13 +142,13 @@ def test_a_folder_of_frames_is_one_film_in_the_order_of_the_numbers(tmp_path):
         list(film.frames)
 
 
-@pytest.mark.parametrize("rate", [119.43703703703704, 90.123, 29.97002997, 7.5, 239.653, 999.9])
+@pytest.mark.parametrize("rate", [24000 / 1001, 119.43703703703704, 90.123, 29.97002997, 7.5, 239.653, 999.9])
 def test_films_of_odd_rates_are_written(tmp_path, rate):
     path = tmp_path / "a.mp4"
     with film_writer(path, rate, np.zeros((32, 32, 3), np.uint8)) as write:
         for _ in range(3):
             write(np.zeros((32, 32, 3), np.uint8))
-    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) == pytest.approx(rate, rel=2e-4)
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) == pytest.approx(rate, rel=3e-5 if rate < 65 else 2e-4)
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm"])
@@ -354,7 +354,9 @@ def test_late_evidence_that_fails_loses_no_frame_before_it(tmp_path, capsys):
         return []
 
     summary = reconstruct(Fake(), item, tmp_path / "out", ("json", "overlay"), smooth="off", evidence=evidence)
-    assert summary.failed == 1 and "frame 7 has 20 points; the frames before it are written" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert summary.failed == 1 and "frame 7 has 20 points; the frames before it are written" in said
+    assert "damaged" not in said
     assert len((tmp_path / "out" / "a.jsonl").read_text().splitlines()) == count_frames(tmp_path / "out" / "a.mp4") == 7
 
 
@@ -385,6 +387,8 @@ def test_intrinsics_of_another_size_are_told_once(tmp_path, capsys):
     assert (
         capsys.readouterr().err.count("the middle of --intrinsics, 96 54, is far from that of pictures of 96 x 54") == 1
     )
+    reconstruct(Fake(), inputs, tmp_path / "out", ("json",), camera=Camera(100, 100, 96, 54))
+    assert capsys.readouterr().err.count("intrinsics") == 1  # once each run
     reconstruct(Fake(), inputs, tmp_path / "out", ("json",), camera=Camera(100, 100, 50, 25))
     assert "intrinsics" not in capsys.readouterr().err
 
@@ -413,7 +417,7 @@ def test_a_camera_gives_its_newest_frame(monkeypatch):
             shown.append(int(frame.image[0, 0, 0]))
             time.sleep(0.1)
     assert len(shown) == 4 and film.total == 4 and film.shortfall(4, 0.0) is None
-    assert film.shortfall(3, 0.0) == "no more pictures came after 3; is it still connected?"
+    assert str(film.shortfall(3, 0.0)).startswith("no more pictures came after 3;")
     assert min(np.diff(shown)) > 3  # some 20 come in between
 
 

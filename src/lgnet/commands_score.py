@@ -58,11 +58,16 @@ def evaluate(
         raise UsageError("--out has no name (an empty variable of the shell?); name a folder")
     data_set = open_data(data, limit)
     from . import evaluate as work
+    from .scoring.columns import SCORING
     from .shards import Shards, launched
 
     place = launched()
     plan = {"data": data, "limit": limit, "pictures": len(data_set), "boxes": boxes, "root depth": root_depth}
-    plan |= {"version": __version__, "MANO_DIR": os.environ.get("MANO_DIR")}  # which truth meshes have hangs on it
+    plan |= {
+        "version": __version__,
+        "scoring": SCORING,
+        "MANO_DIR": os.environ.get("MANO_DIR"),
+    }  # which truth meshes have hangs on it
     folder = Path(out) / "parts"
     if predictions is not None:
         plan["predictions"] = predictions

@@ -118,11 +118,15 @@ def check_model(config: ModelConfig) -> None:
             raise ValueError(f"{_option(name, '--model.')} is above 0, not {getattr(config, name)}")
 
 
+_OF_MAPS = {"parts", "surface"}
+_OF_MESHES = set(vars(LossConfig())) - _OF_MAPS - {"joints25d", "presence"}
 REACHING = {
-    "dense_head": {"parts", "surface"},
+    "dense_head": _OF_MAPS,
+    "joint_stage": set(vars(LossConfig())) - _OF_MAPS,
+    "mesh_stage": _OF_MESHES,
     "refine_stage": {"joints3d", "vertices", "normal", "edge", "laplacian"},
 }
-"""The losses that parts of the network are taught by, of those that not all teach."""
+"""The losses that teach a part of the network; the backbone all do."""
 
 
 def check_loss(config: LossConfig, model: ModelConfig, only: Sequence[str] = ()) -> None:

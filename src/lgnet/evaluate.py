@@ -30,14 +30,14 @@ from .metrics import PCK_PROTOCOL
 from .predictor import Predicts
 from .progress import progress_bar
 from .scoring.cases import sheet, tile, worst_and_median
-from .scoring.columns import Scores, joined, tabulate, to_npz
+from .scoring.columns import SCORING, Scores, joined, tabulate, to_npz
 from .scoring.motion import with_acceleration
 from .scoring.parts import Part, part_bytes, read_part
 from .scoring.predictions import Reader, open_predictions, write_prediction
 from .scoring.roots import root_depths
 from .scoring.score import Noted, note_picture, score_pictures
 from .scoring.summary import confidence_intervals, summarise
-from .scoring.tables import PUBLISHED_DATA, group_table, table, to_latex, to_markdown
+from .scoring.tables import beside_published, group_table, table, to_latex, to_markdown
 from .scoring.truth import true_faces, true_hands
 from .shards import Shards
 
@@ -170,6 +170,7 @@ def _evaluate(
         "boxes": boxes,
         "weights": weights,
         "count": figures.pop("count"),
+        "scoring": SCORING,
         "whole": data.whole,
         "skipped": data.skipped,
         "given": ["K"] * (with_camera > 0) + ["boxes", "sides"] * (boxes == "truth"),
@@ -306,7 +307,7 @@ def _write(folder: Path, metrics: dict[str, Any], scores: Scores) -> None:
         {name: _known(flat[rows]) for name, rows in chosen.items()},
         folder / "pck.png",
         title=title,
-        paper=metrics["data"] in PUBLISHED_DATA,
+        paper=beside_published(metrics, PCK_PROTOCOL),
     )
     plots.plot_joints(metrics["by_joint"], folder / "joints.png", title)
     plots.plot_asymmetry(metrics["by_pose_difference"], folder / "asymmetry.png", title)

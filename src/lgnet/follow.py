@@ -145,7 +145,7 @@ def _judge(
     before = state.tracks
 
     def again(hand: Hand, side: int) -> Hand | None:
-        boxes = np.stack([hand.box, hand.box])
+        boxes = np.stack([grown(hand.box, GROWTH)] * 2)
         (seen,) = model.predict_same([image], camera, boxes, np.arange(2) == side, file)
         other = (seen.right, seen.left)[side]
         return other if other is not None and other.score >= LEAST_SCORE else None

@@ -84,7 +84,7 @@ class Hand:
 
     side: str
     score: float
-    box: np.ndarray  # (4,) x, y, w, h, pixels
+    box: np.ndarray  # (4,) x, y, w, h, pixels: where it was found, as it was given, or, of a followed hand, its mesh's
     joints2d: np.ndarray  # (21, 2) pixels: where joints3d is seen
     joints3d: np.ndarray  # (21, 3) metres
     vertices: np.ndarray  # (V, 3) metres, the final mesh

@@ -347,14 +347,16 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _grey8(values: np.ndarray, mode: str) -> np.ndarray:
-    """16- and 32-bit grey (H, W) as uint8: whole numbers by the range of 16 bits, floats by 0..1 if hardly any light is above."""
+    """16- and 32-bit grey (H, W) as uint8: whole numbers by the range of 16 bits, floats by 0..1 if nothing is above
+    `BRIGHTEST`.
+    """
     values = values.astype(np.float32)
     top = float(values[np.isfinite(values)].max(initial=0))
     if mode == "F" and top <= BRIGHTEST:
         full = 1.0
     else:
         full = next((full for full in ((255.0, 65535.0) if mode == "F" else (65535.0,)) if top <= full), top)
-    values = np.nan_to_num(values, nan=0.0, posinf=full)
+    values = np.nan_to_num(values, nan=0.0, posinf=full, neginf=0.0)
     return np.clip(np.round(values * (255 / full)), 0, 255).astype(np.uint8)
 
 

@@ -72,7 +72,7 @@ def reconstruct_moving(
             )
             done = True
             short = film.shortfall(count, last)
-            if short is not None and not asked.is_set():
+            if short is not None and not broken and not asked.is_set():
                 print(f"lgnet: {item.shown}: {short}", file=sys.stderr)
         except KeyboardInterrupt:
             interrupted = done = True
@@ -84,7 +84,8 @@ def reconstruct_moving(
         with unbroken():
             written = files.keep()
     if broken:
-        raise type(broken[0])(f"{broken[0]}; the frames before it are written") from broken[0]
+        kind = ImageError if isinstance(broken[0], ImageError) else ValueError  # others may want more than a sentence
+        raise kind(f"{broken[0]}; the frames before it are written") from broken[0]
     if interrupted and item.kind != "camera":
         for path in written:
             print(f"lgnet: stopped; {path} holds the frames done so far", file=sys.stderr)
@@ -127,12 +128,12 @@ def _steps(
         if evidence is not None:
             try:
                 points = evidence(images[0], item, waiting[0].number)
+                steps = [led(steps[0], guide(once, steps[0].hands, images[0], points))]
             except ValueError as error:
                 if not done:
                     raise
                 broken.append(error)
                 return
-            steps = [led(steps[0], guide(once, steps[0].hands, images[0], points))]
         state = steps[-1].state
         together = min(2 * together, TOGETHER) if len(steps) == len(images) and not alone else 1
         for step in steps:

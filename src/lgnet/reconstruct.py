@@ -129,6 +129,7 @@ def reconstruct(
     """
     from .moving import reconstruct_moving  # with torch
 
+    tell_if_unlike.cache_clear()
     summary, alone = Summary(), only_ones(items)
     with progress_bar(TextColumn("{task.fields[speed]}")) as progress:
         bar = progress.add_task("reconstructing", total=len(items), speed="")

@@ -38,6 +38,8 @@ REACH = 0.15
 """Seconds that it looks back and ahead."""
 MOST_AHEAD = 12
 """Frames that it looks ahead at most, as their pictures are kept."""
+LONGEST_STEP = 2.0
+"""Seconds without any frame from which on a hand begins anew: that was a pause, not a slow machine."""
 GAP = 0.3
 """Seconds after which a hand that was not seen begins anew."""
 
@@ -190,7 +192,7 @@ def _live(moments: Iterable[Moment]) -> Iterator[Moment]:
             if hand is None:
                 continue
             dt = moment.time - last[side]
-            if moment.fresh[side] or (absent and dt > GAP) or dt <= 0:
+            if moment.fresh[side] or dt <= 0 or dt > (GAP if absent else LONGEST_STEP):
                 filters[side], sizes[side], dt = nothing, None, 1.0
             last[side] = moment.time
             model = _model_of(moment.hands, side)

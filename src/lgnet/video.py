@@ -65,7 +65,7 @@ class Film:
     )  # frames that a file says it has, of which no more are wanted; of a camera those wanted; None: not known
     frames: Iterator[Frame]
     guessed: bool = False  # the container tells only its length in time, which that total is made of
-    camera: bool = False  # which does not end by itself
+    camera: bool = False  # or a stream: how many frames there will be nobody knows
 
     def shortfall(self, count: int, last: float) -> str | None:
         """What is to be said of a film of which `count` frames came, the last at `last` seconds, though nobody asked for an end;
@@ -73,7 +73,11 @@ class Film:
         """
         if self.camera:
             ended = self.total is None or count < self.total
-            return f"no more pictures came after {count}; is it still connected?" if ended else None
+            return (
+                f"no more pictures came after {count}; a camera may be unplugged, a stream at its end"
+                if ended
+                else None
+            )
         reached = max(count, last * self.rate + 1) if self.guessed else count
         if self.total is None or reached >= MOST_OF_A_FILM * self.total - 2:
             return None

@@ -102,6 +102,8 @@ class Shelf:
         """Something came of one: the oldest of which something did go where there are too many."""
         with self.lock:
             kept.settled = True
+            if kept.id in self.kept:
+                self.kept.move_to_end(kept.id)  # the oldest is that of which something came first
             settled = [one for one in self.kept.values() if one.settled and not one.lock.locked()]
             old = [self.kept.pop(one.id) for one in settled[: max(len(settled) - self.most, 0)]]
         for other in old:

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,8 @@ def _run(desk: Desk, job: Job) -> None:
                 state = "failed"
             job.seconds = time.monotonic() - job.begun
             job.state = state
-        upload.unlink(missing_ok=True)
+        with suppress(OSError):  # a reader that hangs may have it open, which Windows minds
+            upload.unlink(missing_ok=True)
     desk.videos.settle(job.kept)
 
 

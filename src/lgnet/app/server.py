@@ -185,14 +185,23 @@ class Handler(BaseHTTPRequestHandler):
             film.stop(job)
             self._json(job.says())
         elif path == "/api/picture":
-            desk.turns.check_room()
+            self._check_room(length)
             self._json(picture.reconstruct(desk, self._body(length), name or "picture"))
         else:
             session = query.get("session", "")
             if not re.fullmatch(r"[\w-]{1,40}", session):
                 raise RefusedError(400, "a camera's frames need a session's name")
-            desk.turns.check_room()
+            self._check_room(length)
             self._json(live.see(desk, session, self._body(length)))
+
+    def _check_room(self, length: int) -> None:
+        """Before a picture is kept and decoded; what is sent is passed over, as an answer before its end may not arrive."""
+        try:
+            self.server.desk.turns.check_room()
+        except BusyError:
+            while length and (piece := self.rfile.read(min(length, 1 << 16))):
+                length -= len(piece)
+            raise
 
     def _video(self, length: int, name: str, how: str) -> None:
         desk = self.server.desk

@@ -36,6 +36,8 @@ from .sample import Sample, blank_image, empty_sample, project, set_joints
 ORDER = np.array([20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16])
 """Where each of lgnet's joints stands among a hand's 21 of InterHand2.6M."""
 HAND_TYPES = ("right", "left", "interacting")
+DRAWN = "ROM00_synth"
+"""The sequence of what `lgnet synth` drew in this layout."""
 VERSION = 3  # of the index; another number and it is built again
 _NAME_LENGTH = 120
 
@@ -296,7 +298,7 @@ def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = Fal
         hand_model="mano",
         wrist=np.zeros((2, 3), np.float32),
         scene=str(index.joints[row]),
-        recording=name.rpartition("/")[0].rpartition("/")[0],  # Capture/sequence, of Capture/sequence/camera/picture
+        recording=_recording(name, str(index.joints[row])),
         T_camera_world=T_camera_world,
         annotation=int(index.number[row]),
     )
@@ -310,6 +312,12 @@ def load_sample(root: Path, split: str, index: Index, row: int, mano: bool = Fal
         if mano and index.mano_valid[index.joints[row], side]:
             _set_mano(sample, side, index, row)
     return sample
+
+
+def _recording(name: str, scene: str) -> str:
+    """Capture/sequence, of Capture/sequence/camera/picture; of what `lgnet synth` drew in this layout the scene."""
+    sequence = name.rpartition("/")[0].rpartition("/")[0]
+    return f"{sequence}/{scene}" if sequence.endswith(f"/{DRAWN}") else sequence
 
 
 def read_picture(root: Path, split: str, name: str, width: int, height: int) -> np.ndarray:

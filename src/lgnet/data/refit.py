@@ -93,6 +93,7 @@ def with_fit(sample: Sample, hand_model: str, pose: np.ndarray, shape: np.ndarra
         sample,
         hand_model=hand_model,
         wrist=wrist,
+        vertices=sample.vertices if same else None,
         pose=np.where(taken[:, None, None], pose, np.where(kept[:, None, None], sample.pose, 0)).astype(np.float32),
         shape=np.where(taken[:, None], shape, np.where(kept[:, None], sample.shape, 0)).astype(np.float32),
         has_params=kept | taken,

@@ -51,10 +51,9 @@ class Sample:
     wrist: np.ndarray | None = None  # (2, 3) metres: the hand model's wrist; None: joints3d's, as with lgnet's own hand
     distortion: np.ndarray | None = None  # (4,) k1, k2, p1, p2 of `distort`: the lens before camera K; None: a pinhole
     scene: str | None = None  # the same of pictures that several cameras took at once; None: not known to be any
-    recording: str | None = (
-        None  # the same of pictures that are not independent of each other: one film's, whatever the
-    )
-    # camera, one scene's, one pose's before several backgrounds; None: this picture is by itself, as far as is known
+    # the same of pictures that are not independent of each other: one film's, whatever the camera, one scene's, one pose's
+    # before several backgrounds; None: this picture is by itself, as far as is known
+    recording: str | None = None
     T_camera_world: np.ndarray | None = None  # (4, 4) float64 metres, of such pictures: takes world to camera
     score_box: np.ndarray | None = None  # (2, 4) whose larger side 2D errors are told in; None: around the valid joints
     side_known: bool = True  # False: the one hand that is there lies in the first slot, and may be right or left

@@ -154,7 +154,10 @@ class HubBackbone(nn.Module):
             raise ValueError(
                 f"backbone 'hf:{name}' needs the package transformers, which is not installed: pip install transformers"
             ) from error
-        config = AutoConfig.from_pretrained(name)
+        try:
+            config = AutoConfig.from_pretrained(name)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"transformers has no backbone {name!r}: {' '.join(str(error).split())[:200]}") from error
         stages = len(getattr(config, "stage_names", ())) - 1
         if type(config) not in MODEL_FOR_BACKBONE_MAPPING or stages < 4:
             raise ValueError(f"'hf:{name}' is no backbone with four stages or more that transformers knows as one")

@@ -16,14 +16,15 @@ from ..hands import NUM_JOINTS
 from ..metrics import F_LIMITS, PROTOCOLS
 from .score import HandScore, PictureScore
 
+SCORING = 2
+"""Raised where figures come to mean something else: what was scored by other rules is neither gone on with nor compared."""
+
 
 @dataclass(frozen=True)
 class Scores:
     """Columns over P pictures and H true hands; NaN: not known. Errors of missed joints are infinite."""
 
-    pictures: dict[
-        str, np.ndarray
-    ]  # name, recording, kind, presence (P, 2), mrrpe, distance, pose_difference, touch columns
+    pictures: dict[str, np.ndarray]  # name, recording, kind, presence (P, 2), mrrpe, distance, pose_difference, touch
     hands: dict[str, np.ndarray]  # picture (H,) int, side (H,) int, errors2d (H, 21), errors3d_A (H, 21), ...
 
     def __len__(self) -> int:
@@ -138,8 +139,4 @@ def read_scores(path: Path) -> Scores:
         raise ValueError(f"{path} is damaged and cannot be read; evaluate this run anew") from error
     if "name" not in scores.pictures or "picture" not in scores.hands:
         raise ValueError(f"{path} holds no scores of lgnet evaluate; name the folder of an evaluation")
-    for key in ("absolute", "acceleration"):  # not in files of earlier versions
-        scores.hands.setdefault(key, np.full(len(scores.hands["picture"]), np.nan))
-    scores.pictures.setdefault("recording", scores.pictures["name"])
-    scores.hands.setdefault("of_mesh", np.zeros(len(scores.hands["picture"]), bool))
     return scores

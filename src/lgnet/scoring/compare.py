@@ -15,14 +15,14 @@ import numpy as np
 from rich.table import Column, Table
 
 from ..aside import write_aside
-from .columns import Scores, read_scores
+from .columns import SCORING, Scores, read_scores
 from .summary import LEVEL, RESAMPLES, by_recording, interval, resampled, totals
 
 LARGER_IS_BETTER = {
     "presence_accuracy", "handedness_accuracy", "hands_found", "auc_0_50", "auc_20_50", "pck2d", "f_5", "f_15", "mask_iou",
     "contact_accuracy",
 }  # fmt: skip
-OF_RUN = ("weights", "boxes", "root_depth", "tta", "given")
+OF_RUN = ("weights", "boxes", "root_depth", "tta")
 """What the comparison tells of each run, besides how many "hands_of_mesh" it has."""
 _OF_MESHES = ("protocols.A.", "protocols.B.", "auc_")
 """Figures, by how their names begin, that are told by the true meshes where these are known, else by the joints."""
@@ -90,17 +90,14 @@ def _read_metrics(folder: Path) -> dict[str, Any]:
     path = folder / "metrics.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        root = content.get("root_depth", {}).get("source", "predicted")
-        optional = {
-            "root_depth": root,
-            "tta": content.get("tta"),
-            "given": content.get("given"),
-        }  # not in earlier versions
-        return {**{key: content[key] for key in ("data", "weights", "boxes")}, **optional}
+        if content.get("scoring") == SCORING:
+            told = {key: content[key] for key in ("data", "weights", "boxes", "tta")}
+            return told | {"root_depth": content["root_depth"]["source"]}
     except FileNotFoundError as error:
         raise ValueError(f"there is no {path}; name a folder that lgnet evaluate wrote") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged; evaluate this run anew") from error
+    raise ValueError(f"{folder} was scored by the rules of another version of lgnet; evaluate this run anew")
 
 
 def _rows_by_name(scores: Scores, folder: Path) -> dict[str, int]:
@@ -132,6 +129,8 @@ def _pair(first: Scores, second: Scores) -> tuple[Scores, Scores]:
             raise ValueError(
                 "pictures of one name have other true hands in the two runs: these are not of the same data"
             )
+    if not np.array_equal(first.pictures["recording"], second.pictures["recording"]):
+        raise ValueError("pictures of one name are of other recordings in the two runs: these are not of the same data")
     out = []
     both = first.hands["predicted"] & second.hands["predicted"]
     for own, other in ((first, second), (second, first)):
@@ -202,12 +201,9 @@ def sentences(result: dict[str, Any]) -> list[str]:
         lines.append(
             "Mind: the wrists' distances are not from the same source, so MRRPE and absolute_mpjpe say nothing here."
         )
-    if result["first"]["tta"] != result["second"]["tta"]:
-        lines.append(
-            "Mind: the means are of {} and of {} crops of each hand.".format(*(result[w]["tta"] for w in RUNS))
-        )
-    if ("K" in (result["first"]["given"] or [])) != ("K" in (result["second"]["given"] or [])):
-        lines.append("Mind: only one of them was given the cameras.")
+    first, second = (result[which]["tta"] for which in RUNS)
+    if None not in (first, second) and first != second:  # of predictions that came as files it is not known
+        lines.append(f"Mind: the first takes the mean of {first} crops of each hand, the second of {second}.")
     meshes = [result[which]["hands_of_mesh"] for which in RUNS]
     if not any(name.startswith(_OF_MESHES) for name in result["figures"]) and any(meshes):
         lines.append(

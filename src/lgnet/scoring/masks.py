@@ -21,8 +21,8 @@ def mask_ious(sample: Sample, prediction: TwoHands) -> list[float | None]:
     hands = prediction.hands
     starts = np.cumsum([0, *(len(hand.vertices) for hand in hands)])
     faces = np.concatenate([hand.faces + start for hand, start in zip(hands, starts)])
-    vertices = _as_shown(np.concatenate([hand.vertices for hand in hands]), sample)
-    shown = _draw(vertices, faces, prediction.camera.K, sample.parts.shape)
+    # as it is predicted, also through a lens: lgnet, which knows none, puts the hand where a pinhole shows it in its place
+    shown = _draw(np.concatenate([hand.vertices for hand in hands]), faces, prediction.camera.K, sample.parts.shape)
     ends = np.cumsum([0, *(len(hand.faces) for hand in hands)])
     out: list[float | None] = [None, None]
     for hand, low, high in zip(hands, ends, ends[1:]):
@@ -43,13 +43,8 @@ def visible_share(sample: Sample, side: int, vertices: np.ndarray | None, faces:
     """Of the pixels that the true mesh alone would take, the share that show it."""
     if sample.parts is None or sample.K is None or vertices is None or faces is None:
         return None
-    alone = _draw(_as_shown(vertices, sample), faces, sample.K, sample.parts.shape) >= 0
+    if sample.distortion is not None:  # drawn by a pinhole where the lens shows it
+        depth = np.maximum(vertices[:, 2:], 1e-3)
+        vertices = np.concatenate([distort(vertices[:, :2] / depth, sample.distortion) * depth, depth], 1)
+    alone = _draw(vertices, faces, sample.K, sample.parts.shape) >= 0
     return float((alone & _part_of(sample.parts, side)).sum() / alone.sum()) if alone.any() else None
-
-
-def _as_shown(vertices: np.ndarray, sample: Sample) -> np.ndarray:
-    """(V, 3) where a pinhole camera draws what the sample's lens shows."""
-    if sample.distortion is None:
-        return vertices
-    depth = np.maximum(vertices[:, 2:], 1e-3)
-    return np.concatenate([distort(vertices[:, :2] / depth, sample.distortion) * depth, depth], 1)

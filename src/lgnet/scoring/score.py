@@ -100,9 +100,7 @@ class Noted:
     predicted: tuple[bool, bool]
     joints2d: np.ndarray  # (2, 21, 2) predicted, float64; NaN where there is no hand
     joints3d: np.ndarray  # (2, 21, 3)
-    scaled3d: (
-        np.ndarray
-    )  # (2, 21, 3) the same for the scaled protocols: of predicted meshes, where the truth's are of meshes
+    scaled3d: np.ndarray  # (2, 21, 3) the same for the scaled protocols: `_mesh_joints`
     mesh_joints: np.ndarray  # (2, 21, 3) of the true meshes; NaN where they are not known
     wrists: np.ndarray | None  # (2, 3) where the wrists are taken to be; None: where they are predicted
     relative: np.ndarray | None  # (2, 3) the same for their relative position
@@ -156,12 +154,26 @@ def note_picture(
         if not all(np.isfinite(x).all() for x in (joints2d[side], joints3d[side], hand.vertices, hand.vertices_rough)):
             raise ValueError(f"the {hand.side} hand predicted for {sample.name} has a number that is not finite")
     sample = _beside(sample, prediction)
+    unboxed = sample.present & (sample.box[:, 2:].max(1) <= 0)
+    if (
+        unboxed.any()
+    ):  # can be given to nobody (`--boxes truth`), so it counts in presence only, whatever else is known of it
+        told = sample.joints2d_valid & ~unboxed[:, None], sample.joints3d_valid & ~unboxed[:, None]
+        sample = replace(sample, joints2d_valid=told[0], joints3d_valid=told[1])
+        true_vertices, true_faces, mesh_joints = (
+            [None if gone else value for gone, value in zip(unboxed, pair)]
+            for pair in (true_vertices, true_faces, mesh_joints)
+        )
     meshes = [None if h is None or not len(h.vertices) else (h.vertices, h.faces) for h in predicted]
     truths = [None if v is None or f is None else (v, f) for v, f in zip(true_vertices, true_faces)]
     unknown = np.full((NUM_JOINTS, 3), np.nan)
     of_mesh = np.array([unknown if joints is None else joints for joints in mesh_joints])
-    of_mesh[~boxed(sample)] = np.nan
-    scaled3d = np.array([_mesh_joints(sample, side, predicted[side], joints3d, of_mesh) for side in (RIGHT, LEFT)])
+    scaled3d = np.array(
+        [
+            joints3d[side] if hand is None else _mesh_joints(sample, side, hand.vertices, joints3d[side], of_mesh[side])
+            for side, hand in enumerate(predicted)
+        ]
+    )
     right, left = (
         _mesh_score(sample, side, predicted[side], true_vertices[side], of_mesh[side], scaled3d[side])
         for side in (RIGHT, LEFT)
@@ -191,23 +203,18 @@ def note_picture(
 _NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
 
 
-def boxed(sample: Sample) -> np.ndarray:
-    """(2,) bool: which hands have a box. One without, of which hardly a joint is known, can be given to nobody (`--boxes
-    truth`), so it counts in presence only, whatever its mesh.
-    """
-    return np.asarray(sample.box[:, 2:].max(1) > 0)
-
-
 def _mesh_joints(
-    sample: Sample, side: int, hand: Hand | None, joints3d: np.ndarray, mesh_joints: np.ndarray
+    sample: Sample, side: int, vertices: np.ndarray, joints3d: np.ndarray, true_joints: np.ndarray
 ) -> np.ndarray:
-    """(21, 3) what the scaled protocols take for the predicted joints: as the published codes, what MANO's regressor makes of
-    the predicted mesh, where there is one and the truth is such; else the joints as they are.
+    """(21, 3) of a predicted mesh: as the published codes, what MANO's regressor makes of it, where it is one of MANO's and the
+    truth is such; else the predicted joints as they are.
     """
-    of_mano = sample.hand_model == "mano" and np.isfinite(mesh_joints[side]).all()
-    if hand is None or not of_mano or len(hand.vertices) != MANO_VERTICES:
-        return joints3d[side]
-    return mano_joints(SIDES[side], hand.vertices.astype(np.float64))
+    of_mano = sample.hand_model == "mano" and bool(np.isfinite(true_joints).all())
+    return (
+        mano_joints(SIDES[side], vertices.astype(np.float64))
+        if of_mano and len(vertices) == MANO_VERTICES
+        else joints3d
+    )
 
 
 def score_pictures(noted: Sequence[Noted]) -> list[PictureScore]:
@@ -374,11 +381,11 @@ def _mesh_score(
         truth, valid = protocol_truth(protocol, joints, sample.joints3d_valid[side], mesh_joints)
         if not can_score(protocol, truth, valid):
             continue
-        if np.isfinite(mesh_joints).all():
-            truth = mesh_joints  # a mesh from its own root: the annotated joints lie some millimetres off
-        mine = scaled3d if protocol.scaled else own
+        mine, before_mine = own, own
+        if np.isfinite(mesh_joints).all():  # each mesh from its own root: the annotated joints lie some millimetres off
+            truth, mine, before_mine = mesh_joints, scaled3d, _mesh_joints(sample, side, rough, own, mesh_joints)
         final[name] = float(rooted_errors(vertices, true_vertices, mine, truth, protocol).mean())
         if rough.shape == true_vertices.shape and (protocol.root, protocol.scaled) == (WRIST, False):
             # M_f's joints, which are all there is, have M_r's wrist; any other root or scale would not be M_r's own
-            before[name] = float(rooted_errors(rough, true_vertices, own, truth, protocol).mean())
+            before[name] = float(rooted_errors(rough, true_vertices, before_mine, truth, protocol).mean())
     return MeshScore(final, before, pa, f_scores(aligned, true_vertices))

@@ -157,7 +157,7 @@ def sheets(metrics: dict[str, Any]) -> tuple[str, list[Sheet]]:
             _told(metrics, path) for path in (("protocols", name, "mpjpe"), ("protocols", name, "mpvpe"), ("mrrpe",))
         ]
         rows = [(own, name, *cells)]
-        if _beside_published(metrics, name):
+        if beside_published(metrics, name):
             rows += [
                 (p.method, name, *(("-" if x is None else f"{x:.2f}") for x in (p.mpjpe, p.mpvpe, p.mrrpe)))
                 for p in PUBLISHED
@@ -166,7 +166,7 @@ def sheets(metrics: dict[str, Any]) -> tuple[str, list[Sheet]]:
         header = ("method", "protocol", "MPJPE mm", "MPVPE mm", "MRRPE mm")
         out.append(Sheet(f"Protocol {name}: {_PROTOCOL_WORDS[name]}", header, rows))
     rows = [(own, "B", _told(metrics, ("auc_0_50",), ".3f"), _told(metrics, ("auc_20_50",), ".3f"))]
-    if _beside_published(metrics, "B"):
+    if beside_published(metrics, "B"):
         rows += [(f"{method}, LGNet's plot", "B", f"{auc:.3f}", "-") for method, auc in PUBLISHED_AUC]
     out.append(Sheet("Area under PCK of 3D joints", ("method", "protocol", "AUC 0-50 mm", "AUC 20-50 mm"), rows))
     skip = {"count", "protocols", "auc_0_50", "auc_20_50"}
@@ -178,12 +178,12 @@ def sheets(metrics: dict[str, Any]) -> tuple[str, list[Sheet]]:
     out.append(Sheet("Free of protocols", ("figure", own), rows))
     for key, what in _BREAKDOWNS:
         if metrics[key]:
-            beside = key == "by_pose_difference" and _beside_published(metrics, PUBLISHED_BINS[1])
+            beside = key == "by_pose_difference" and beside_published(metrics, PUBLISHED_BINS[1])
             out.append(_breakdown(metrics[key], what, beside))
     return note, out
 
 
-def _beside_published(metrics: dict[str, Any], protocol: str) -> bool:
+def beside_published(metrics: dict[str, Any], protocol: str) -> bool:
     """Whether published figures of this protocol stand beside ours: those that scale are of the joints of true meshes."""
     comparable = metrics["data"] in PUBLISHED_DATA and metrics["whole"]
     return comparable and not (

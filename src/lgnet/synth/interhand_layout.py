@@ -23,13 +23,12 @@ import numpy as np
 
 from ..aside import write_aside, written
 from ..coding import jpeg
-from ..data.interhand import ORDER
+from ..data.interhand import DRAWN, ORDER
 from ..data.sample import Sample
 from ..hands import FINGERS, NUM_JOINTS
 from .generate import Drawn
 
 SPLIT = "train"
-SEQUENCE = "ROM00_synth"
 UNKNOWN = 1.0
 """What stands in place of the coordinates of joints that are not there, as published."""
 _DIGITS = 5  # of millimetres and pixels
@@ -47,7 +46,7 @@ def write_part(folder: Path, number: int, pictures: Iterator[tuple[int, Drawn]],
         if not sample.present.any():
             continue
         camera, frame = str(400000 + index), index if sample.scene is None else int(sample.scene)
-        name = f"Capture{number}/{SEQUENCE}/cam{camera}/image{frame:05d}.jpg"
+        name = f"Capture{number}/{DRAWN}/cam{camera}/image{frame:05d}.jpg"
         content = jpeg(sample.image, quality)
         path = folder / "images" / SPLIT / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +61,7 @@ def write_part(folder: Path, number: int, pictures: Iterator[tuple[int, Drawn]],
                 "height": height,
                 "capture": number,
                 "subject": 0,
-                "seq_name": SEQUENCE,
+                "seq_name": DRAWN,
                 "camera": camera,
                 "frame_idx": frame,
             }
