@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lgnet.data.sample import empty_sample
+from lgnet.geometry import box_of
 from lgnet.hands import SIDES, Camera, Hand, TwoHands
 from lgnet.scoring.score import note_picture, score_picture, score_pictures
 
@@ -24,6 +25,7 @@ def random_picture(seed: int):
         if rng.random() < 0.85:
             sample.present[side] = True
             sample.joints3d[side], sample.joints2d[side] = joints, joints[:, :2] / joints[:, 2:] * K[:2] + K[2:]
+            sample.box[side] = box_of(sample.joints2d[side])
             sample.joints3d_valid[side] = rng.random(21) < rng.choice([0.1, 0.8, 1])
             sample.joints2d_valid[side] = rng.random(21) < rng.choice([0, 0.8, 1])
             sample.joints3d[side][~sample.joints3d_valid[side]] = 1.0  # as some data sets store what is not known
