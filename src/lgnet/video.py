@@ -60,9 +60,7 @@ class Film:
     """What is known of a video before it is read, and its frames, to be gone through once."""
 
     rate: float  # frames a second
-    total: (
-        int | None
-    )  # frames that a file says it has, of which no more are wanted; of a camera those wanted; None: not known
+    total: int | None  # frames that a file says it has, at most those wanted; of a camera those wanted; None: not known
     frames: Iterator[Frame]
     guessed: bool = False  # the container tells only its length in time, which that total is made of
     camera: bool = False  # or a stream: how many frames there will be nobody knows
@@ -72,12 +70,9 @@ class Film:
         None: nothing.
         """
         if self.camera:
-            ended = self.total is None or count < self.total
-            return (
-                f"no more pictures came after {count}; a camera may be unplugged, a stream at its end"
-                if ended
-                else None
-            )
+            if self.total is not None and count >= self.total:
+                return None
+            return f"no more pictures came after {count}; a camera may be unplugged, a stream at its end"
         reached = max(count, last * self.rate + 1) if self.guessed else count
         if self.total is None or reached >= MOST_OF_A_FILM * self.total - 2:
             return None

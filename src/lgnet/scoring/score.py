@@ -155,9 +155,7 @@ def note_picture(
             raise ValueError(f"the {hand.side} hand predicted for {sample.name} has a number that is not finite")
     sample = _beside(sample, prediction)
     unboxed = sample.present & (sample.box[:, 2:].max(1) <= 0)
-    if (
-        unboxed.any()
-    ):  # can be given to nobody (`--boxes truth`), so it counts in presence only, whatever else is known of it
+    if unboxed.any():  # such a hand can be given to nobody (`--boxes truth`): it counts in presence only
         told = sample.joints2d_valid & ~unboxed[:, None], sample.joints3d_valid & ~unboxed[:, None]
         sample = replace(sample, joints2d_valid=told[0], joints3d_valid=told[1])
         true_vertices, true_faces, mesh_joints = (
