@@ -25,6 +25,7 @@ from .aside import write_aside
 from .coding import jpeg, png
 from .data.registry import DataSet, open_data
 from .data.sample import Sample, require_side
+from .geometry import meets_picture
 from .hands import TwoHands, assumed_camera, camera_of
 from .metrics import PCK_PROTOCOL
 from .predictor import Predicts
@@ -335,9 +336,7 @@ def predict_sample(predictor: Predicts, sample: Sample, boxes: str) -> TwoHands:
         return predictor.predict(sample.image, camera=camera, boxes=None, given=None)
     require_side(sample)
     height, width = sample.image.shape[:2]
-    low, size = sample.box[:, :2], sample.box[:, 2:]
-    in_view = (low < [width, height]) & (low + size > 0) & (size.max(1, keepdims=True) > 0)
-    given = sample.present & in_view.all(1)
+    given = sample.present & [bool(box[2:].max() > 0) and meets_picture(box, height, width) for box in sample.box]
     if not given.any():
         return TwoHands(None, None, width, height, camera or assumed_camera(width, height))
     return predictor.predict(sample.image, camera=camera, boxes=sample.box.astype(np.float64), given=given)

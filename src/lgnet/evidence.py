@@ -14,7 +14,7 @@ import numpy as np
 
 from .align import LEAST, KeyPoints, align_hands
 from .data.sample import grown
-from .geometry import iou
+from .geometry import iou, meets_picture
 from .hands import SIDES, Hand, TwoHands
 from .image_io import Item
 from .predictor import Predictor
@@ -162,11 +162,6 @@ def _by_box(
     return out[0], out[1]
 
 
-def _meets(box: np.ndarray, image: np.ndarray) -> bool:
-    """Whether any of it lies in the picture, which a hand may just have left."""
-    return bool((box[:2] < (image.shape[1], image.shape[0])).all() and (box[:2] + box[2:] > 0).all())
-
-
 def _look_again(model: Predictor, hands: TwoHands, image: np.ndarray, chosen: Sequence[Choice | None]) -> TwoHands:
     """The network's hands in the boxes of the chosen key points; and one that changes its side, in its own box."""
     pair = (hands.right, hands.left)
@@ -179,7 +174,10 @@ def _look_again(model: Predictor, hands: TwoHands, image: np.ndarray, chosen: Se
         if choice.points is not None:
             boxes[side], there[side] = grown(choice.points.box), True
         elif hand is not None:
-            boxes[side], there[side] = hand.box, _meets(hand.box, image)
+            boxes[side], there[side] = (
+                hand.box,
+                meets_picture(hand.box, *image.shape[:2]),
+            )  # which it may just have left
             out[side] = hand if choice.match == side else None
     if not there.any():
         return replace(hands, right=out[0], left=out[1])

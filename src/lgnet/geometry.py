@@ -112,6 +112,12 @@ def box_of(points: np.ndarray) -> np.ndarray:
     return np.concatenate([low, high - low])
 
 
+def meets_picture(box: np.ndarray, height: int, width: int) -> bool:
+    """Whether any of a box x, y, w, h lies in the picture."""
+    low, high = box[:2], box[:2] + box[2:]
+    return bool(low[0] < width and low[1] < height and high[0] > 0 and high[1] > 0)
+
+
 def iou(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two boxes x, y, w, h."""
     low, high = np.maximum(a[:2], b[:2]), np.minimum(a[:2] + a[2:], b[:2] + b[2:])

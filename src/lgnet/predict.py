@@ -21,7 +21,7 @@ from .crop import HandCrops, crop_geometry, cut_crops, hand_crops
 from .data.sample import project
 from .detect import Detection
 from .finder import Finder, FindsHands, load_finder, weights_file
-from .geometry import box_of
+from .geometry import box_of, meets_picture
 from .hand_model import HandModel, length_of, load_hand_model
 from .hands import SIDES, WRIST, Camera, Hand, TwoHands, assumed_camera, camera_of
 from .model.mesh_stage import project_weak
@@ -316,10 +316,10 @@ def load(weights: str | Path = BUNDLED, device: str = "auto", tta: int = 1) -> M
 
 def _check_inside(boxes: np.ndarray, there: np.ndarray, image: np.ndarray) -> None:
     height, width = image.shape[:2]
-    for side, (x, y, w, h) in enumerate(boxes.tolist()):
-        if there[side] and (x >= width or y >= height or x + w <= 0 or y + h <= 0):
+    for side, box in enumerate(boxes):
+        if there[side] and not meets_picture(box, height, width):
             raise ValueError(
-                f"the {SIDES[side]} hand's box {[x, y, w, h]} lies outside the picture of {width} x {height} pixels; "
+                f"the {SIDES[side]} hand's box {box.tolist()} lies outside the picture of {width} x {height} pixels; "
                 f"boxes are x, y, width, height in pixels of the upright picture"
             )
 

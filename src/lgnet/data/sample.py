@@ -46,7 +46,7 @@ class Sample:
     parts: np.ndarray | None = None  # (H, W) uint8: 0 no hand, 1..16 right hand's joint + 1, 17..32 left's, FACE a face
     present_known: np.ndarray | None = None  # (2,) bool: whether `present` is known of this side; None: of both
     vertices: np.ndarray | None = (
-        None  # (2, V, 3) metres, camera frame, of `hand_model`'s mesh where it is told as such; or NaN
+        None  # (2, V, 3) metres, camera frame: the true mesh where it is told as such; else NaN
     )
     wrist: np.ndarray | None = None  # (2, 3) metres: the hand model's wrist; None: joints3d's, as with lgnet's own hand
     distortion: np.ndarray | None = None  # (4,) k1, k2, p1, p2 of `distort`: the lens before camera K; None: a pinhole
